@@ -1,0 +1,68 @@
+"""Saliency maps for any ONNX model.
+
+The public names are loaded when first used, so that ``import onnxplain`` stays fast and needs neither
+ONNX Runtime nor torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+from .errors import (
+    GradientError,
+    ImageError,
+    InputError,
+    ModelError,
+    OnnxplainError,
+    OutputError,
+    PreprocessingError,
+    ProviderError,
+    RuntimeMissingError,
+    TargetError,
+    UnsupportedOperatorError,
+)
+
+if TYPE_CHECKING:
+    from .autodiff import differentiate
+    from .explainer import Explainer, Explanation
+    from .image import Preprocessing
+
+__all__ = [
+    "Explainer",
+    "Explanation",
+    "GradientError",
+    "ImageError",
+    "InputError",
+    "ModelError",
+    "OnnxplainError",
+    "OutputError",
+    "Preprocessing",
+    "PreprocessingError",
+    "ProviderError",
+    "RuntimeMissingError",
+    "TargetError",
+    "UnsupportedOperatorError",
+    "__version__",
+    "differentiate",
+]
+
+_LAZY = {
+    "differentiate": ".autodiff",
+    "Explainer": ".explainer",
+    "Explanation": ".explainer",
+    "Preprocessing": ".image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_LAZY[name], __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(_LAZY))
