@@ -1,0 +1,238 @@
+"""ONNX model in, the same model with gradients as outputs out: reverse-mode autodiff on the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes.common import CheckerPass
+
+from ..errors import InputError, ModelError
+from . import registry, rules
+from .emitter import Emitter, unbroadcast
+from .model_io import ModelSource, read_model
+from .operator import Operator
+from .passes.prune import prune
+from .prepare import prepare
+from .saliency_output import add_saliency
+from .score import depends_on, find_output, find_score, is_float, needed_for, reads, stand_ins, target_seed
+
+__all__ = ["differentiate", "rules"]
+
+
+def differentiate(
+    model: ModelSource,
+    *,
+    output: str | None = None,
+    wrt: str | Sequence[str] | None = None,
+    seed: str = "target",
+    score: str = "logit",
+    class_axis: int | None = None,
+    saliency: bool = False,
+    channel_axis: int | None = None,
+) -> onnx.ModelProto:
+    """The model with the gradient of a class score as ordinary outputs.
+
+    S_c near an image is linear with slope w = dS_c/dI (Simonyan, Vedaldi, Zisserman 2013, section 3);
+    the result computes w for the class given at run time, by one backward pass with fixed weights.
+
+    Args:
+        model: path, bytes or ``onnx.ModelProto``; external data beside a path is found. Never modified.
+        output: name of any float tensor of the graph; default the first float output that depends on
+            a float input.
+        wrt: names of inputs or inner tensors to differentiate with respect to; default every float
+            input that reaches the score. For an integer input (uint8 pixels, token ids) the first
+            float tensors computed from it stand in.
+        seed: ``"target"`` adds the int64 input ``target`` [N], the class index of each sample, and the
+            float output ``score`` [N]; positions other than the class are summed. ``"cotangent"``
+            adds the float input ``cotangent``, shaped like the output: a vector-Jacobian product.
+        score: ``"logit"`` looks through a final Softmax, LogSoftmax or Sigmoid and takes the tensor
+            before it; ``"probability"`` keeps it.
+        class_axis: the axis of the output that counts classes, if it is not the usual one (axis 1; the
+            last axis for [N,T,K] and for channels-last models; the axis of the final softmax).
+        saliency: also add an output ``saliency_<input>`` [N,H,W] for every image input: the maximum
+            over channels of the absolute gradient, divided by its maximum per image.
+        channel_axis: the channel axis of the images for ``saliency``; default found from the graph.
+
+    Returns:
+        The differentiated model: all original inputs and outputs, unchanged in value, and one output
+        ``grad_<name>`` per name, shaped like it. A symbolic batch stays symbolic. Where the model
+        already has an input or output of one of these names, ``_2``, ``_3`` ... is appended; the
+        metadata ``onnxplain.target``, ``onnxplain.score``, ``onnxplain.cotangent`` and
+        ``onnxplain.grad.<name>`` hold the names that were given.
+
+    Raises:
+        ModelError: the model cannot be read, or has no float path to the score.
+        UnsupportedOperatorError: an operator or configuration on the path has no rule.
+        InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model.
+    """
+    if seed not in ("target", "cotangent"):
+        raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
+    graph_model = read_model(model)
+    inference = prepare(graph_model)
+    graph = graph_model.graph
+    result = find_output(graph_model, output)
+    nodes = list(graph)
+    emit = Emitter(graph, inference)
+    public = _PublicNames(graph_model)
+    if seed == "target":
+        head = find_score(graph_model, result, score, class_axis)
+        target = ir.Value(
+            name=public.fresh("target"),
+            shape=ir.Shape([_batch(graph, head.value)]),
+            type=ir.TensorType(ir.DataType.INT64),
+        )
+        with emit.scope("score"):
+            start, picked = target_seed(emit, head, target)
+        graph.inputs.append(target)
+        public.output(picked, "score", "score")
+        differentiated = head.value
+    else:
+        differentiated = result
+        start = ir.Value(name=public.fresh("cotangent"), shape=result.shape, type=result.type)
+        graph.inputs.append(start)
+    variables = _variables(graph, nodes, wrt, differentiated)
+    gradients = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
+    for variable in variables:
+        gradient = gradients.get(variable)
+        with emit.scope(f"{variable.name}"):
+            gradient = emit.zeros_like(variable) if gradient is None else gradient
+            if saliency and variable.is_graph_input():
+                add_saliency(emit, public.output, variable, gradient, channel_axis)
+        public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
+    public.record("score_tensor", differentiated.name or "")
+    prune(graph_model)
+    return _finish(graph_model)
+
+
+def walk(
+    emit: Emitter,
+    nodes: Sequence[ir.Node],
+    seeds: dict[ir.Value, ir.Value],
+    variables: Sequence[ir.Value],
+    opsets: dict[str, int],
+) -> dict[ir.Value, ir.Value]:
+    """Go through ``nodes`` in reverse once and return the gradient of every value that has one."""
+    gradients = dict(seeds)
+    active = depends_on(nodes, variables)
+    for node in reversed(nodes):
+        dys = [gradients.get(value) for value in node.outputs]
+        if not any(dy is not None for dy in dys) or not any(value in active for value in reads(node)):
+            continue
+        operator = Operator(node, opsets.get(node.domain, 0), active.__contains__)
+        registration = registry.lookup(node.domain, node.op_type, operator.opset)
+        if registration is None:
+            raise operator.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
+        with emit.scope(node.name or node.op_type):
+            if registration.every_output:
+                found = registration.rule(emit, operator, dys)
+            elif any(dy is not None for dy in dys[1:]):
+                raise operator.refuse("gradient of a secondary output", node.op_type, "use its first output only")
+            else:
+                found = registration.rule(emit, operator, dys[0])
+            for x, dx in zip(node.inputs, [found] if found is None or isinstance(found, ir.Value) else found):
+                if x is None or dx is None or x not in active:
+                    continue
+                if registration.broadcasts:
+                    dx = unbroadcast(emit, dx, x)
+                before = gradients.get(x)
+                total = dx if before is None else emit.Add(before, dx)
+                if x.shape is not None and total.producer() is not None and not total.is_graph_output():
+                    total.shape = x.shape
+                gradients[x] = total
+    return gradients
+
+
+def _variables(
+    graph: ir.Graph, nodes: Sequence[ir.Node], wrt: str | Sequence[str] | None, score: ir.Value
+) -> list[ir.Value]:
+    needed = needed_for(nodes, score)
+    if wrt is None:
+        sources = [v for v in graph.inputs if v in needed]
+        found = [v for source in sources for v in stand_ins(nodes, source) if v in needed]
+        found = [v for v in dict.fromkeys(found) if score in depends_on(nodes, [v])]
+        if found:
+            return found
+        raise ModelError(
+            f"no float path leads from an input to the score tensor {score.name!r}: it has no gradient. "
+            "Name another tensor with output=."
+        )
+    names = [wrt] if isinstance(wrt, str) else list(wrt)
+    if not names:
+        raise InputError("wrt is empty; name at least one input or inner tensor, or leave it out.")
+    values = {v.name: v for v in graph.inputs} | {v.name: v for node in nodes for v in node.outputs}
+    values |= {name: v for name, v in graph.initializers.items() if name not in values}
+    found = []
+    for name in names:
+        if name not in values:
+            inputs = ", ".join(repr(v.name) for v in graph.inputs)
+            raise InputError(f"wrt names {name!r}, which is not in the graph; the model's inputs are {inputs}.")
+        value = values[name]
+        usable = [value] if is_float(value) else stand_ins(nodes, value)
+        usable = [v for v in usable if score in depends_on(nodes, [v])]
+        if not usable:
+            raise ModelError(f"no float path leads from {name!r} to the score tensor {score.name!r}.")
+        found += usable
+    return list(dict.fromkeys(found))
+
+
+def _batch(graph: ir.Graph, score: ir.Value) -> int | ir.SymbolicDim:
+    """The batch dimension of ``target``: the score's if it is fixed, else the first input's name."""
+    assert score.shape is not None
+    if isinstance(score.shape[0], int):
+        return score.shape[0]
+    for value in graph.inputs:
+        if value.shape is not None and len(value.shape) > 0 and isinstance(value.shape[0], ir.SymbolicDim):
+            return value.shape[0]
+    return score.shape[0]
+
+
+class _PublicNames:
+    """Names of added inputs and outputs: as the contract says, with a suffix where one is taken."""
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        graph = model.graph
+        self._public = {v.name for v in [*graph.inputs, *graph.outputs]}
+
+    def fresh(self, name: str) -> str:
+        chosen, count = name, 2
+        while chosen in self._public:
+            chosen, count = f"{name}_{count}", count + 1
+        self._public.add(chosen)
+        for value in _values(self._model.graph):
+            if value.name == chosen:
+                value.name = f"{chosen}/inner"
+        if name in ("target", "cotangent"):
+            self.record(name, chosen)
+        return chosen
+
+    def output(self, value: ir.Value, name: str, key: str) -> None:
+        """Make ``value`` an output called ``name``, and record the name it got under ``key``."""
+        chosen = self.fresh(name)
+        graph = self._model.graph
+        if value.producer() is None or value.is_graph_output():
+            node = ir.node("Identity", [value], name=f"{chosen}/Identity")
+            node.outputs[0].shape, node.outputs[0].type = value.shape, value.type
+            graph.append(node)
+            value = node.outputs[0]
+        value.name = chosen
+        graph.outputs.append(value)
+        self.record(key, chosen)
+
+    def record(self, key: str, value: str) -> None:
+        self._model.metadata_props[f"onnxplain.{key}"] = value
+
+
+def _values(graph: ir.Graph) -> list[ir.Value]:
+    return [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]
+
+
+def _finish(model: ir.Model) -> onnx.ModelProto:
+    try:
+        CheckerPass(full_check=True)(model)
+    except Exception as error:
+        reason = error.__cause__ or error
+        raise ModelError(f"the model does not pass the ONNX checker: {str(reason).strip()}") from error
+    return ir.serde.serialize_model(model)

@@ -1,0 +1,180 @@
+"""The only way a rule adds nodes: ``emit.Mul(a, b)`` appends a node and returns its output.
+
+Every value it makes has a type and, as far as ONNX's inference and the naming of symbolic dimensions
+can tell, a shape. Python numbers become constants of the type of the node's first tensor argument;
+lists and integer arrays become int64 constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .inference import Inference
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
+
+
+class Emitter:
+    """Appends nodes to ``graph``; names them ``grad/<scope>/<operator>_<k>``."""
+
+    def __init__(self, graph: ir.Graph, inference: Inference) -> None:
+        self.graph = graph
+        self._inference = inference
+        self._scope = ""
+        self._counts: dict[str, int] = {}
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
+        self._shapes: dict[ir.Value, ir.Value] = {}
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Name the nodes emitted inside after ``name`` (the forward node)."""
+        before, self._scope = self._scope, name
+        try:
+            yield
+        finally:
+            self._scope = before
+
+    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+        if not op_type[:1].isupper():
+            raise AttributeError(op_type)
+
+        def emit(*inputs: Argument, **attributes: Any) -> Any:
+            return self.op(op_type, *inputs, **attributes)
+
+        return emit
+
+    def op(self, op_type: str, *inputs: Argument, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
+        """Append a node; returns its output, or a tuple of them if ``outputs`` is above 1.
+
+        Attributes that are None are left out.
+        """
+        like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
+        values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
+        name = self._fresh(op_type)
+        node = ir.node(
+            op_type,
+            values,
+            {k: v for k, v in attributes.items() if v is not None},
+            domain=domain,
+            num_outputs=outputs,
+            name=name,
+        )
+        for index, output in enumerate(node.outputs):
+            output.name = name if index == 0 else f"{name}:{index}"
+        self.graph.append(node)
+        self._inference.infer(node)
+        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+
+    def constant(self, array: np.ndarray | Sequence[int] | float, dtype: ir.DataType | None = None) -> ir.Value:
+        """An initializer with this content; equal constants are stored once."""
+        array = np.asarray(array, dtype=None if dtype is None else dtype.numpy())
+        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
+        key = (str(tensor.dtype), array.shape, array.tobytes())
+        if key not in self._constants:
+            value = ir.Value(
+                name=f"grad/constant_{len(self._constants)}",
+                shape=ir.Shape(array.shape),
+                type=ir.TensorType(tensor.dtype),
+                const_value=tensor,
+            )
+            self.graph.register_initializer(value)
+            self._constants[key] = value
+        return self._constants[key]
+
+    def shape(self, value: ir.Value) -> ir.Value:
+        """The shape of ``value`` as int64 [rank]: a constant where static, else one Shape node."""
+        static = static_shape(value)
+        if static is not None:
+            return self.constant(np.array(static, dtype=np.int64))
+        if value not in self._shapes:
+            self._shapes[value] = self.Shape(value)
+        return self._shapes[value]
+
+    def dim(self, value: ir.Value, axis: int) -> ir.Value:
+        """The extent of one axis (negative counts from the end, if the rank is known) as int64 [1]."""
+        if value.shape is not None:
+            axis %= len(value.shape)
+            extent = value.shape[axis]
+            if isinstance(extent, int):
+                return self.constant([extent], ir.DataType.INT64)
+        end = None if axis == -1 else axis + 1
+        return self.Shape(value, start=axis, end=end)  # type: ignore[no-any-return]
+
+    def zeros_like(self, value: ir.Value) -> ir.Value:
+        """Zeros of the shape and type of ``value``."""
+        assert value.dtype is not None
+        zero = ir.tensor(np.zeros(1, dtype=value.dtype.numpy()))
+        return self.ConstantOfShape(self.shape(value), value=zero)  # type: ignore[no-any-return]
+
+    def gate(self, condition: ir.Value, dy: ir.Value) -> ir.Value:
+        """``dy`` where ``condition`` (bool) holds, zero elsewhere, as a product with the cast mask.
+
+        ``Where`` is by far the slowest elementwise operator of ONNX Runtime's CPU provider, so masks
+        are products; this is the form that the provider passes recognise.
+        """
+        return self.Mul(dy, self.Cast(condition, to=dy.dtype))  # type: ignore[no-any-return]
+
+    def _argument(self, argument: Argument, dtype: ir.DataType | None) -> ir.Value | None:
+        if argument is None or isinstance(argument, ir.Value):
+            return argument
+        if isinstance(argument, (bool, int, float)):
+            return self.constant(np.asarray(argument), dtype or ir.DataType.FLOAT)
+        if isinstance(argument, np.ndarray):
+            return self.constant(argument)
+        return self.constant(np.asarray(argument, dtype=np.int64))
+
+    def _fresh(self, op_type: str) -> str:
+        stem = f"grad/{self._scope}/{op_type}" if self._scope else f"grad/{op_type}"
+        count = self._counts[stem] = self._counts.get(stem, -1) + 1
+        return f"{stem}_{count}" if count else stem
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """The shape as numbers, or None if any dimension is symbolic or the rank is unknown."""
+    if value.shape is None or not all(isinstance(d, int) for d in value.shape):
+        return None
+    return tuple(int(d) for d in value.shape)  # type: ignore[arg-type]
+
+
+def unbroadcast(emit: Emitter, dy: ir.Value, x: ir.Value) -> ir.Value:
+    """Sum ``dy`` over the axes along which ``x`` was broadcast (numpy rules) to ``dy``'s shape.
+
+    Axes are decided from static extents and equal dimension names; only what those leave open is
+    decided in the graph.
+    """
+    if dy.shape is None or x.shape is None:
+        return _unbroadcast_at_run_time(emit, dy, x)
+    lead = len(dy.shape) - len(x.shape)
+    axes = list(range(lead))
+    for axis, extent in enumerate(x.shape):
+        broadcast = dy.shape[lead + axis]
+        if extent == broadcast or (isinstance(extent, int) and extent != 1):
+            continue
+        if extent != 1:
+            return _unbroadcast_at_run_time(emit, dy, x)
+        axes.append(lead + axis)
+    if not axes:
+        return dy
+    if not lead:
+        return emit.ReduceSum(dy, axes, keepdims=1)  # type: ignore[no-any-return]
+    kept = [a for a in axes if a >= lead]
+    summed = emit.ReduceSum(dy, axes, keepdims=0)
+    return emit.Unsqueeze(summed, [a - lead for a in kept]) if kept else summed  # type: ignore[no-any-return]
+
+
+def _unbroadcast_at_run_time(emit: Emitter, dy: ir.Value, x: ir.Value) -> ir.Value:
+    shape, full = emit.shape(x), emit.shape(dy)
+    missing = emit.Sub(emit.Shape(full), emit.Shape(shape))
+    ones = emit.Expand(emit.constant([1], ir.DataType.INT64), missing)
+    padded = emit.Concat(ones, shape, axis=0)
+    axes = emit.Reshape(emit.NonZero(emit.Equal(padded, 1)), [-1])
+    summed = emit.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1)
+    return emit.Reshape(summed, shape, allowzero=1)  # type: ignore[no-any-return]

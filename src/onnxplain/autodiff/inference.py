@@ -1,0 +1,167 @@
+"""Shapes and types of one node's outputs, with a name for every dimension that is not a number.
+
+ONNX's own shape inference leaves a dimension without value or name wherever arithmetic on a symbolic
+one is needed (the height after a strided convolution). Here such a dimension gets a name that is a
+function of what it was computed from, so that two dimensions which must be equal get the same name:
+``(h-1)//2+1`` on both branches of a residual block. Equal names are what tells the walk that an
+addition did not broadcast, and ONNX Runtime that a product may stay in its blocked layout.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+_DATA_DEPENDENT = {
+    "NonZero", "Unique", "Compress", "NonMaxSuppression", "Range", "Resize", "Upsample", "StringSplit",
+    "SequenceAt", "SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceInsert", "MaxRoiPool",
+}  # fmt: skip
+_SMALL = 1024
+
+
+def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
+    """The value's type and shape as ONNX's inference takes them; None if the type is unknown."""
+    if value.type is None:
+        return None
+    proto = onnx.TypeProto()
+    ir.serde.serialize_type_into(proto, value.type)
+    if value.shape is not None:
+        ir.serde.serialize_shape_into(proto, value.shape)
+    return proto
+
+
+def small_constant(value: ir.Value | None) -> np.ndarray | None:
+    """The array behind a small constant (initializer), or None."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return value.const_value.numpy() if value.const_value.size <= _SMALL else None
+
+
+class Inference:
+    """Infers outputs node by node for one opset import table; names what ONNX leaves unnamed."""
+
+    def __init__(self, opset_imports: dict[str, int]) -> None:
+        self._opsets = dict(opset_imports)
+        self._imports = [onnx.helper.make_opsetid(d, v) for d, v in opset_imports.items()]
+        self._offsets: dict[str, tuple[str, int]] = {}
+
+    def infer(self, node: ir.Node) -> None:
+        """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
+        inferred = self._onnx(node)
+        for index, output in enumerate(node.outputs):
+            proto = inferred.get(output.name or "")
+            if proto is not None:
+                if output.type is None:
+                    output.type = ir.serde.deserialize_type_proto_for_type(proto)
+                shape = ir.serde.deserialize_type_proto_for_shape(proto)
+                if output.shape is None:
+                    output.shape = shape
+                elif shape is not None and len(shape) == len(output.shape):
+                    output.shape = ir.Shape(
+                        [new if unknown(old) else old for old, new in zip(output.shape, shape)]
+                    )
+            if output.shape is not None and any(unknown(d) for d in output.shape):
+                output.shape = ir.Shape(
+                    [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
+                )
+
+    def _onnx(self, node: ir.Node) -> dict[str, onnx.TypeProto]:
+        version = self._opsets.get(node.domain)
+        if version is None:
+            return {}
+        try:
+            schema = onnx.defs.get_schema(node.op_type, version, node.domain)
+        except onnx.defs.SchemaError:
+            return {}
+        types: dict[str, onnx.TypeProto] = {}
+        data: dict[str, onnx.TensorProto] = {}
+        for value in node.inputs:
+            if value is None or value.name is None:
+                continue
+            proto = tensor_type(value)
+            if proto is not None:
+                types[value.name] = proto
+            if value.const_value is not None and small_constant(value) is not None:
+                data[value.name] = ir.serde.serialize_tensor(value.const_value)
+        try:
+            return onnx.shape_inference.infer_node_outputs(
+                schema, ir.serde.serialize_node(node), types, data, opset_imports=self._imports
+            )
+        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+            return {}
+
+    def _name(self, node: ir.Node, index: int, axis: int) -> ir.SymbolicDim | int:
+        name = self._window(node, axis) if index == 0 else None
+        return ir.SymbolicDim(name or self._key(node, index, axis))
+
+    def _key(self, node: ir.Node, index: int, axis: int) -> str:
+        parts: list[object] = [node.domain, node.op_type, index, axis]
+        parts += [(a.name, str(a.value)) for a in node.attributes.values() if a.type != ir.AttributeType.GRAPH]
+        for value in node.inputs:
+            constant = small_constant(value)
+            if value is None:
+                parts.append(None)
+            elif constant is not None:
+                parts.append((constant.shape, constant.tobytes()))
+            elif value.dtype is not None and value.dtype.is_floating_point():
+                parts.append(str(value.shape))
+            else:
+                parts.append((str(value.shape), value.name))
+        has_graph = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
+        if node.op_type in _DATA_DEPENDENT or has_graph or node.domain not in ("", "ai.onnx"):
+            parts.append(node.outputs[0].name)
+        digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+        return f"{node.op_type}_{digest}_{axis}"
+
+    def _window(self, node: ir.Node, axis: int) -> str | None:
+        """The closed form of a sliding window's output extent: ``(in + pads - kernel)//stride + 1``."""
+        if node.op_type not in ("Conv", "MaxPool", "AveragePool", "LpPool") or axis < 2:
+            return None
+        x = node.inputs[0]
+        kernel = _ints(node, "kernel_shape")
+        if kernel is None and node.op_type == "Conv" and (w := node.inputs[1]) is not None and w.shape is not None:
+            kernel = [d if isinstance(d, int) else -1 for d in w.shape[2:]]
+        if x is None or x.shape is None or kernel is None or kernel[axis - 2] < 0 or _int(node, "ceil_mode"):
+            return None
+        extent = x.shape[axis]
+        if not isinstance(extent, ir.SymbolicDim) or extent.value is None:
+            return None
+        i, n = axis - 2, len(kernel)
+        stride = (_ints(node, "strides") or [1] * n)[i]
+        dilation = (_ints(node, "dilations") or [1] * n)[i]
+        auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
+        if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            return self._add(self._floor(self._add(extent.value, stride - 1), stride), 0)
+        pads = (_ints(node, "pads") or [0] * 2 * n) if auto_pad == "NOTSET" else [0] * 2 * n
+        room = pads[i] + pads[i + n] - (dilation * (kernel[i] - 1) + 1)
+        if stride == 1:
+            return self._add(extent.value, room + 1)
+        return self._add(self._floor(self._add(extent.value, room), stride), 1)
+
+    def _add(self, name: str, offset: int) -> str:
+        base, already = self._offsets.get(name, (name, 0))
+        total = already + offset
+        result = f"{base}{total:+d}" if total else base
+        self._offsets[result] = (base, total)
+        return result
+
+    def _floor(self, name: str, divisor: int) -> str:
+        return name if divisor == 1 else f"({name})//{divisor}"
+
+
+def unknown(dim: int | ir.SymbolicDim) -> bool:
+    """Whether a dimension has neither a value nor a name."""
+    return isinstance(dim, ir.SymbolicDim) and dim.value is None
+
+
+def _ints(node: ir.Node, name: str) -> list[int] | None:
+    attribute = node.attributes.get(name)
+    return None if attribute is None else [int(v) for v in attribute.as_ints()]
+
+
+def _int(node: ir.Node, name: str) -> int:
+    attribute = node.attributes.get(name)
+    return 0 if attribute is None else int(attribute.as_int())

@@ -1,0 +1,101 @@
+"""Read a model from a path, bytes or a proto into the graph representation; check what it points to."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import google.protobuf.message
+import onnx
+import onnx_ir as ir
+
+from ..errors import ModelError
+from .registry import NEWEST_OPSET
+
+ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+
+
+def read_model(source: ModelSource) -> ir.Model:
+    """The model as a fresh graph that shares nothing writable with ``source``.
+
+    Weights of an external-data model are mapped from the files beside it, not read.
+
+    Raises:
+        ModelError: not an ONNX model, truncated, without a graph, newer than the known opsets, or
+            external data that is missing, too short or outside the model's folder.
+    """
+    proto, where, folder = _proto(source)
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
+        raise ModelError(f"{where} is not an ONNX model: it holds no graph. Check that the file is complete.")
+    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=None)
+    if opset is None and not proto.opset_import:
+        raise ModelError(f"{where} names no operator set, so its operators have no meaning. Export it again.")
+    if opset is not None and opset > NEWEST_OPSET:
+        raise ModelError(
+            f"{where} uses opset {opset}; this release of onnxplain knows opsets up to {NEWEST_OPSET}. "
+            "Export the model with an older opset or upgrade onnxplain."
+        )
+    _check_external_data(proto, where, folder)
+    try:
+        model = ir.serde.deserialize_model(proto)
+    except Exception as error:
+        raise ModelError(f"{where} is malformed: {error}") from error
+    if folder is not None:
+        ir.external_data.set_base_dir(model.graph, folder)
+    return model
+
+
+def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
+    if isinstance(source, onnx.ModelProto):
+        return source, "the model", None
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        where, folder, data = "the model", None, bytes(source)
+    elif isinstance(source, (str, os.PathLike)):
+        path = Path(source)
+        where, folder = str(path), path.resolve().parent
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ModelError(f"cannot read the model {path}: {error.strerror or error}.") from error
+    else:
+        raise ModelError(
+            f"a model is a path, bytes or an onnx.ModelProto; found {type(source).__name__}. Pass one of these."
+        )
+    if not data:
+        raise ModelError(f"{where} is empty. Check that the file was written completely.")
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except google.protobuf.message.DecodeError as error:
+        raise ModelError(f"{where} is not an ONNX model, or is truncated: {error}.") from error
+    return proto, where, folder
+
+
+def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None) -> None:
+    for tensor in onnx.external_data_helper._get_all_tensors(proto):
+        if not onnx.external_data_helper.uses_external_data(tensor):
+            continue
+        entries = {e.key: e.value for e in tensor.external_data}
+        location = entries.get("location", "")
+        if folder is None:
+            raise ModelError(
+                f"tensor {tensor.name!r} keeps its data in {location!r}, beside a file that is not known. "
+                "Pass the model's path instead of its bytes, or load it with its external data."
+            )
+        path = (folder / location).resolve()
+        if not location or os.path.isabs(location) or not path.is_relative_to(folder):
+            raise ModelError(
+                f"{where}: tensor {tensor.name!r} points outside the model's folder ({location!r}). "
+                "Only files beside the model are read; do not trust this file."
+            )
+        if not path.is_file():
+            raise ModelError(
+                f"{where}: the data of tensor {tensor.name!r} is missing: no file {location!r} beside the model. "
+                "Copy it there."
+            )
+        end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
+        if end > path.stat().st_size:
+            raise ModelError(
+                f"{where}: {location!r} is truncated: tensor {tensor.name!r} ends at byte {end}, "
+                f"the file has {path.stat().st_size}. Copy it again."
+            )

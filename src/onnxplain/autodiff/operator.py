@@ -1,0 +1,83 @@
+"""What a rule sees of a forward node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx_ir as ir
+
+from ..errors import UnsupportedOperatorError
+from .registry import since_version
+
+T = TypeVar("T")
+
+
+class Operator:
+    """A forward node, read only: inputs, outputs, attributes, constants, and what is wanted of it."""
+
+    def __init__(self, node: ir.Node, opset: int, wanted: Callable[[ir.Value], bool]) -> None:
+        self.node = node
+        self.opset = opset
+        self._wanted = wanted
+
+    @property
+    def op_type(self) -> str:
+        return self.node.op_type
+
+    @property
+    def inputs(self) -> Sequence[ir.Value | None]:
+        return self.node.inputs
+
+    @property
+    def outputs(self) -> Sequence[ir.Value]:
+        return self.node.outputs
+
+    def input(self, index: int) -> ir.Value:
+        """The input at ``index``; refuses a node that lacks it."""
+        value = self.optional(index)
+        if value is None:
+            raise self.refuse(f"input {index}", "missing", "this input is required by the rule")
+        return value
+
+    def optional(self, index: int) -> ir.Value | None:
+        """The input at ``index``, or None if it was left out."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def wants(self, index: int) -> bool:
+        """Whether the gradient of input ``index`` is needed."""
+        value = self.optional(index)
+        return value is not None and self._wanted(value)
+
+    def attribute(self, name: str, default: T) -> T:
+        """The attribute's value (int, float, str, list of them) or ``default`` when absent."""
+        attribute = self.node.attributes.get(name)
+        if attribute is None or attribute.value is None:
+            return default
+        value: Any = attribute.value
+        return list(value) if isinstance(value, (tuple, list)) else value  # type: ignore[return-value]
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """The array of input ``index`` if it is a constant of the model, else None."""
+        value = self.optional(index)
+        if value is None or value.const_value is None or value.is_graph_input():
+            return None
+        return value.const_value.numpy()
+
+    def rank(self, index: int = 0) -> int:
+        """The rank of input ``index``; refuses if shape inference could not find it."""
+        value = self.input(index)
+        if value.shape is None:
+            raise self.refuse(
+                f"rank of input {index} ({value.name})", "unknown", "give the model's inputs static ranks"
+            )
+        return len(value.shape)
+
+    def refuse(self, what: str, found: object, advice: str) -> UnsupportedOperatorError:
+        """The error to raise for a configuration that the rule does not cover."""
+        version = since_version(self.node.domain, self.op_type, self.opset)
+        return UnsupportedOperatorError(
+            f"{self.node.domain or 'ai.onnx'}::{self.op_type} (version {version}, node "
+            f"{self.node.name!r}): {what} = {found!r} has no gradient rule; {advice}."
+        )

@@ -1,0 +1,84 @@
+"""Evaluate small constant arithmetic: what shapes, axes, pads and sizes are computed from.
+
+A node folds if all its inputs are small constants, or if it asks the shape of a value whose shape is
+static. Evaluation is ONNX's reference evaluator. Weights are never folded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from ..emitter import static_shape
+from ..inference import small_constant
+
+_FOLDABLE = {
+    "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
+    "Min", "Max", "Neg", "Abs", "Floor", "Ceil", "Equal", "Greater", "Less", "Not", "And", "Or", "Where",
+    "ConstantOfShape", "Range", "Reshape", "Identity", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Expand",
+    "Transpose", "Split", "Sqrt", "Pow", "Flatten", "ScatterND", "Tile", "CumSum", "NonZero", "Constant",
+}  # fmt: skip
+_LIMIT = 1024
+
+
+def fold_constants(model: ir.Model) -> bool:
+    """Fold in place; returns whether anything folded. Graph outputs keep their nodes."""
+    graph, folded = model.graph, False
+    imports = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
+    for node in list(graph):
+        if node.domain not in ("", "ai.onnx") or node.op_type not in _FOLDABLE:
+            continue
+        if any(value.is_graph_output() for value in node.outputs):
+            continue
+        arrays = _evaluate(node, imports)
+        if arrays is None or any(array.size > _LIMIT for array in arrays):
+            continue
+        for value, array in zip(node.outputs, arrays):
+            constant = ir.Value(
+                name=value.name,
+                shape=ir.Shape(array.shape),
+                type=ir.TensorType(ir.tensor(array).dtype),
+                const_value=ir.tensor(array, name=value.name),
+            )
+            value.replace_all_uses_with(constant)
+            value.name = None
+            graph.register_initializer(constant)
+        graph.remove(node, safe=True)
+        folded = True
+    return folded
+
+
+def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:
+    if node.op_type in ("Shape", "Size"):
+        value = node.inputs[0]
+        shape = None if value is None else static_shape(value)
+        if shape is None:
+            return None
+        if node.op_type == "Size":
+            return [np.array(int(np.prod(shape)), dtype=np.int64)]
+        start = node.attributes.get_int("start", 0)
+        end = node.attributes.get_int("end", None)
+        return [np.array(shape[slice(start, end)], dtype=np.int64)]
+    feeds: dict[str, np.ndarray] = {}
+    for value in node.inputs:
+        if value is None:
+            continue
+        array = small_constant(value)
+        if array is None or value.name is None:
+            return None
+        feeds[value.name] = array
+    if node.op_type == "ConstantOfShape" and np.prod(next(iter(feeds.values()))) > _LIMIT:
+        return None
+    graph = onnx.helper.make_graph(
+        [ir.serde.serialize_node(node)],
+        "constant",
+        [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds],
+        [onnx.helper.make_value_info(v.name, onnx.TypeProto()) for v in node.outputs],
+    )
+    try:
+        results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, feeds)
+    except Exception:  # whatever the evaluator cannot do stays in the graph
+        return None
+    return [np.asarray(result) for result in results]

@@ -1,0 +1,32 @@
+"""Bring any model into the one form that the walk reads: passes before the walk, in order."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+
+from .inference import Inference
+from .passes.fold_constants import fold_constants
+from .passes.infer_shapes import infer_shapes
+from .passes.inline_functions import inline_functions
+from .passes.name_everything import name_everything
+from .passes.upgrade_opset import upgrade_opset
+
+
+def prepare(model: ir.Model) -> Inference:
+    """Rewrite ``model`` in place; returns the inference that names its dimensions.
+
+    Afterwards: every node and value has a name, no initialiser is listed among the inputs, no local
+    function is left, the opset is 18 or newer, constants are initialisers, shapes and types are
+    inferred as far as they can be. The values of the model's outputs are unchanged.
+    """
+    name_everything(model)
+    RemoveInitializersFromInputsPass()(model)
+    inline_functions(model)
+    upgrade_opset(model)
+    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    inference = Inference(model.graph.opset_imports)
+    infer_shapes(model, inference)
+    if fold_constants(model):
+        infer_shapes(model, inference)
+    return inference

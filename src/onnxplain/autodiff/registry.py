@@ -1,0 +1,102 @@
+"""The table of rules: one vector-Jacobian product (VJP) per operator.
+
+A rule has the signature ``rule(emit, node, dy)``. ``emit`` is the :class:`~.emitter.Emitter`, ``node``
+a :class:`~.operator.Operator` (the forward node, read only) and ``dy`` the gradient of the node's
+first output. The rule returns one gradient per input, in input order: a value, or ``None`` for zero.
+A rule for an operator with one input may return the bare value. Gradients of inputs for which
+``node.wants(i)`` is false are ignored, so a rule that must spend nodes on one asks first.
+
+Un-broadcasting and accumulation live in the walk: a rule registered with ``broadcasts=True`` returns
+gradients of the broadcast shape and never sums them itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import onnx
+import onnx_ir as ir
+
+if TYPE_CHECKING:
+    from .emitter import Emitter
+    from .operator import Operator
+
+Gradients = ir.Value | None | Sequence[ir.Value | None]
+#: ``dy`` is a Value, or a list with one Value or None per output for ``every_output`` rules.
+Rule = Callable[["Emitter", "Operator", Any], Gradients]
+R = TypeVar("R", bound=Rule)
+
+#: The newest opset of the default domain whose operator semantics the rules were written against.
+NEWEST_OPSET = 28
+
+
+@dataclass(frozen=True)
+class Registration:
+    """A rule and how the walk is to call it."""
+
+    rule: Rule
+    domain: str
+    op_type: str
+    since_version: int
+    broadcasts: bool
+    every_output: bool
+
+
+_REGISTRY: dict[tuple[str, str], dict[int, Registration]] = {}
+
+
+def vjp(
+    *op_types: str, domain: str = "", since: int = 1, broadcasts: bool = False, every_output: bool = False
+) -> Callable[[R], R]:
+    """Register the decorated function as the rule of each of ``op_types``.
+
+    ``since`` is the first operator version (ONNX ``since_version``) that the rule is right for; the
+    newest one not above a node's version is taken. ``broadcasts`` lets the walk sum each returned
+    gradient down to its input's shape. ``every_output`` hands the rule a list of output gradients
+    (``None`` where an output does not reach the score) instead of the first output's alone.
+    """
+
+    def register(rule: R) -> R:
+        for op_type in op_types:
+            versions = _REGISTRY.setdefault((domain, op_type), {})
+            if since in versions:
+                raise ValueError(f"two rules for {domain or 'ai.onnx'}::{op_type} since version {since}")
+            versions[since] = Registration(rule, domain, op_type, since, broadcasts, every_output)
+        return rule
+
+    return register
+
+
+def zero(*op_types: str, domain: str = "") -> None:
+    """Register operators whose derivative is zero almost everywhere (Round, Sign, ...)."""
+
+    def rule(emit: Emitter, node: Operator, dy: list[ir.Value | None]) -> Gradients:
+        return [None] * len(node.inputs)
+
+    vjp(*op_types, domain=domain, every_output=True)(rule)
+
+
+def since_version(domain: str, op_type: str, opset: int) -> int | None:
+    """The ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
+    try:
+        return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
+    except onnx.defs.SchemaError:
+        return None
+
+
+def lookup(domain: str, op_type: str, opset: int) -> Registration | None:
+    """The registration for an operator at an opset, or None."""
+    versions = _REGISTRY.get((domain, op_type))
+    if versions is None:
+        return None
+    version = since_version(domain, op_type, opset)
+    fitting = [v for v in versions if v <= (opset if version is None else version)]
+    return versions[max(fitting)] if fitting else None
+
+
+def registrations() -> list[Registration]:
+    """Every registration, sorted by domain, operator and version."""
+    found = [r for versions in _REGISTRY.values() for r in versions.values()]
+    return sorted(found, key=lambda r: (r.domain, r.op_type, r.since_version))

@@ -1,0 +1,39 @@
+"""The saliency map as an output of the graph itself, for runtimes without Python.
+
+A_ij = max over channels of |w_h(i,j,ch)| (Simonyan, Vedaldi, Zisserman 2013, section 3.1), divided by
+its maximum over the image; an all-zero map stays zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from ..errors import InputError
+from .emitter import Emitter
+from .layout import channel_axis as find_channel_axis
+
+
+def add_saliency(
+    emit: Emitter,
+    add_output: Callable[[ir.Value, str, str], None],
+    variable: ir.Value,
+    gradient: ir.Value,
+    channel_axis: int | None,
+) -> None:
+    """Add the output ``saliency_<variable>``: the gradient's shape without the channel axis."""
+    if variable.shape is None or len(variable.shape) < 2:
+        raise InputError(f"input {variable.name!r} has no batch axis and another: it has no saliency map.")
+    rank = len(variable.shape)
+    if channel_axis is not None and not 0 < channel_axis % rank < rank:
+        raise InputError(f"channel_axis={channel_axis} is not an axis of {variable.name!r}, which has rank {rank}.")
+    axis = find_channel_axis(variable) if channel_axis is None else channel_axis % rank
+    magnitude = emit.Abs(gradient)
+    if axis is not None:
+        magnitude = emit.ReduceMax(magnitude, [axis], keepdims=0)
+    pixels = list(range(1, rank - (axis is not None)))
+    peak = emit.ReduceMax(magnitude, pixels, keepdims=1) if pixels else magnitude
+    zero = emit.Cast(emit.Equal(peak, 0.0), to=peak.dtype)
+    saliency = emit.Div(magnitude, emit.Add(peak, zero))
+    add_output(saliency, f"saliency_{variable.name}", f"saliency.{variable.name}")

@@ -1,0 +1,207 @@
+"""What is differentiated, with respect to what, and the seed that starts the walk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from ..errors import InputError, ModelError
+from .emitter import Emitter
+from .layout import channel_axis
+
+#: Operators between a softmax and the output that only rename, reshape, move or retype its result.
+_TAIL = {
+    "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Dropout",
+    "DequantizeLinear", "QuantizeLinear",
+}  # fmt: skip
+_PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"}
+#: Operators that read only the shape of their input.
+_SHAPE_ONLY = {"Shape", "Size"}
+
+
+def is_float(value: ir.Value) -> bool:
+    """Whether a value can carry a derivative: floating point, or of a type nobody could infer."""
+    return value.dtype is None or value.dtype.is_floating_point()
+
+
+def captured(node: ir.Node) -> Iterator[ir.Value]:
+    """Values of outer graphs that the node's subgraphs read."""
+    for attribute in node.attributes.values():
+        if attribute.type == ir.AttributeType.GRAPH:
+            inner = attribute.as_graph()
+            own = {value for n in inner.all_nodes() for value in n.outputs} | set(inner.inputs)
+            for n in inner.all_nodes():
+                yield from (v for v in n.inputs if v is not None and v not in own)
+            yield from (v for v in inner.outputs if v not in own)
+
+
+def reads(node: ir.Node) -> list[ir.Value]:
+    """Everything a node reads: its inputs and what its subgraphs capture."""
+    return [v for v in node.inputs if v is not None] + list(captured(node))
+
+
+def depends_on(nodes: Sequence[ir.Node], sources: Sequence[ir.Value]) -> set[ir.Value]:
+    """``sources`` and every value with a float path from one of them."""
+    reached = set(sources)
+    for node in nodes:
+        if node.op_type not in _SHAPE_ONLY and any(v in reached for v in reads(node)):
+            reached.update(v for v in node.outputs if is_float(v))
+    return reached
+
+
+def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
+    """``output`` and every value it is computed from."""
+    needed = {output}
+    for node in reversed(nodes):
+        if any(v in needed for v in node.outputs) and node.op_type not in _SHAPE_ONLY:
+            needed.update(reads(node))
+    return needed
+
+
+def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
+    """The input itself if it is float, else the first float tensors computed from it."""
+    if source.dtype is not None and source.dtype.is_floating_point():
+        return [source]
+    integers, floats = {source}, []
+    for node in nodes:
+        if node.op_type in _SHAPE_ONLY or not any(v in integers for v in reads(node)):
+            continue
+        for value in node.outputs:
+            if value.dtype is not None and value.dtype.is_floating_point():
+                floats.append(value)
+            else:
+                integers.add(value)
+    return floats
+
+
+def find_output(model: ir.Model, name: str | None) -> ir.Value:
+    """The tensor named ``name``, or the first float output that depends on an input.
+
+    Raises:
+        InputError: no tensor of that name, or not a float one.
+        ModelError: no float output depends on an input.
+    """
+    graph = model.graph
+    if name is not None:
+        values = {v.name: v for v in [*graph.inputs, *(v for node in graph for v in node.outputs)]}
+        if name not in values:
+            outputs = ", ".join(repr(v.name) for v in graph.outputs)
+            raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
+        if not is_float(values[name]):
+            raise InputError(
+                f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor."
+            )
+        return values[name]
+    nodes = list(graph)
+    sources = [value for source in graph.inputs for value in stand_ins(nodes, source)]
+    reached = depends_on(nodes, sources)
+    for value in graph.outputs:
+        if value in reached and is_float(value):
+            return value
+    found = ", ".join(f"{v.name!r} ({v.dtype or v.type})" for v in graph.outputs)
+    path = ", ".join(sorted({n.op_type for n in graph}))
+    raise ModelError(
+        f"no float path leads from an input to an output of the model; outputs: {found}; operators: {path}. "
+        "Such a model has no gradient: use a perturbation method, or name a float tensor with output=."
+    )
+
+
+@dataclass(frozen=True)
+class Score:
+    """The tensor whose classes are scores, and its class axis (None for one score per sample)."""
+
+    value: ir.Value
+    class_axis: int | None
+
+
+def look_through(output: ir.Value) -> tuple[ir.Value, int | None]:
+    """The tensor before a final softmax or sigmoid, and the softmax axis; ``output`` if there is none."""
+    value: ir.Value = output
+    while (node := value.producer()) is not None and node.inputs and node.inputs[0] is not None:
+        if node.domain not in ("", "ai.onnx"):
+            break
+        if node.op_type in _PROBABILITY:
+            before = node.inputs[0]
+            if node.op_type == "Sigmoid" or before.shape is None:
+                return before, None
+            return before, node.attributes.get_int("axis", -1) % len(before.shape)
+        if node.op_type not in _TAIL:
+            break
+        value = node.inputs[0]
+    return output, None
+
+
+def find_score(model: ir.Model, output: ir.Value, score: str, class_axis: int | None) -> Score:
+    """The score tensor and its class axis.
+
+    ``class_axis`` as stated; else the axis of the softmax that was looked through; else axis 1 for
+    rank 2, the last axis for rank 3 ([N,T,K]), and for higher ranks axis 1, or the last for a model
+    whose image input is channels last.
+
+    Raises:
+        InputError: an unknown ``score``, or a class axis that the tensor does not have.
+        ModelError: the score tensor has no batch axis, or unknown rank.
+    """
+    if score not in ("logit", "probability"):
+        raise InputError(f"score must be 'logit' or 'probability'; found {score!r}.")
+    value, softmax_axis = look_through(output) if score == "logit" else (output, None)
+    if value.shape is None:
+        raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with output=.")
+    rank = len(value.shape)
+    if rank == 0:
+        raise ModelError(
+            f"the score tensor {value.name!r} is a single number without a batch axis; "
+            "use seed='cotangent', or name another tensor with output=."
+        )
+    if class_axis is not None:
+        if not -rank <= class_axis < rank or class_axis % rank == 0:
+            raise InputError(f"class_axis={class_axis} is not an axis of {value.name!r}, which has rank {rank}.")
+        return Score(value, class_axis % rank)
+    if softmax_axis:
+        return Score(value, softmax_axis)
+    if rank <= 3:
+        return Score(value, rank - 1 if rank > 1 else None)
+    images = [v for v in model.graph.inputs if v.shape is not None and len(v.shape) == rank]
+    last = bool(images) and channel_axis(images[0]) == rank - 1
+    return Score(value, rank - 1 if last else 1)
+
+
+def target_seed(emit: Emitter, score: Score, target: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """The one-hot cotangent for ``target`` [N], and the score [N]: the class summed over positions."""
+    y, axis = score.value, score.class_axis
+    assert y.shape is not None and y.dtype is not None
+    rank = len(y.shape)
+    if axis is None:
+        column = emit.Unsqueeze(y, [1])
+        return emit.Squeeze(_one_hot(emit, target, column, 1), [1]), _pick(emit, column, target)
+    positions = [a for a in range(1, rank) if a != axis]
+    summed = emit.ReduceSum(y, positions, keepdims=0) if positions else y
+    one_hot = _one_hot(emit, target, y, axis)
+    if positions:
+        one_hot = emit.Expand(emit.Unsqueeze(one_hot, positions), emit.shape(y))
+    return one_hot, _pick(emit, summed, target)
+
+
+def _one_hot(emit: Emitter, target: ir.Value, y: ir.Value, axis: int) -> ir.Value:
+    """[N, K]: one at the target's class, zero elsewhere, for the K classes of ``y``."""
+    assert y.shape is not None
+    extent = y.shape[axis]
+    if isinstance(extent, int):
+        classes = emit.constant(np.arange(extent, dtype=np.int64))
+    else:
+        classes = emit.Range(
+            emit.constant(0, ir.DataType.INT64),
+            emit.Squeeze(emit.dim(y, axis), [0]),
+            emit.constant(1, ir.DataType.INT64),
+        )
+    return emit.Cast(emit.Equal(emit.Unsqueeze(target, [1]), classes), to=y.dtype)  # type: ignore[no-any-return]
+
+
+def _pick(emit: Emitter, scores: ir.Value, target: ir.Value) -> ir.Value:
+    """scores [N,K] at the target class: [N]. An index out of range fails at run time."""
+    return emit.Squeeze(  # type: ignore[no-any-return]
+        emit.GatherElements(scores, emit.Unsqueeze(target, [1]), axis=1), [1]
+    )
