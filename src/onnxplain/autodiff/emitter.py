@@ -42,36 +42,32 @@ class Emitter:
         finally:
             self._scope = before
 
-    def __getattr__(self, op_type: str) -> Callable[..., Any]:
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
             raise AttributeError(op_type)
 
-        def emit(*inputs: Argument, **attributes: Any) -> Any:
-            return self.op(op_type, *inputs, **attributes)
+        def emit(*inputs: Argument, **attributes: Any) -> ir.Value:
+            return self.op(op_type, *inputs, outputs=1, **attributes)[0]
 
         return emit
 
-    def op(self, op_type: str, *inputs: Argument, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
-        """Append a node; returns its output, or a tuple of them if ``outputs`` is above 1.
+    def op(
+        self, op_type: str, *inputs: Argument, outputs: int, domain: str = "", **attributes: Any
+    ) -> tuple[ir.Value, ...]:
+        """Append a node with several outputs, or of another domain; returns its outputs.
 
         Attributes that are None are left out.
         """
         like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
         values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
         name = self._fresh(op_type)
-        node = ir.node(
-            op_type,
-            values,
-            {k: v for k, v in attributes.items() if v is not None},
-            domain=domain,
-            num_outputs=outputs,
-            name=name,
-        )
+        given = {k: v for k, v in attributes.items() if v is not None}
+        node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
             output.name = name if index == 0 else f"{name}:{index}"
         self.graph.append(node)
         self._inference.infer(node)
-        return node.outputs[0] if outputs == 1 else tuple(node.outputs)
+        return tuple(node.outputs)
 
     def constant(self, array: np.ndarray | Sequence[int] | float, dtype: ir.DataType | None = None) -> ir.Value:
         """An initializer with this content; equal constants are stored once."""
@@ -106,13 +102,13 @@ class Emitter:
             if isinstance(extent, int):
                 return self.constant([extent], ir.DataType.INT64)
         end = None if axis == -1 else axis + 1
-        return self.Shape(value, start=axis, end=end)  # type: ignore[no-any-return]
+        return self.Shape(value, start=axis, end=end)
 
     def zeros_like(self, value: ir.Value) -> ir.Value:
         """Zeros of the shape and type of ``value``."""
         assert value.dtype is not None
         zero = ir.tensor(np.zeros(1, dtype=value.dtype.numpy()))
-        return self.ConstantOfShape(self.shape(value), value=zero)  # type: ignore[no-any-return]
+        return self.ConstantOfShape(self.shape(value), value=zero)
 
     def gate(self, condition: ir.Value, dy: ir.Value) -> ir.Value:
         """``dy`` where ``condition`` (bool) holds, zero elsewhere, as a product with the cast mask.
@@ -120,7 +116,7 @@ class Emitter:
         ``Where`` is by far the slowest elementwise operator of ONNX Runtime's CPU provider, so masks
         are products; this is the form that the provider passes recognise.
         """
-        return self.Mul(dy, self.Cast(condition, to=dy.dtype))  # type: ignore[no-any-return]
+        return self.Mul(dy, self.Cast(condition, to=dy.dtype))
 
     def _argument(self, argument: Argument, dtype: ir.DataType | None) -> ir.Value | None:
         if argument is None or isinstance(argument, ir.Value):
@@ -164,10 +160,10 @@ def unbroadcast(emit: Emitter, dy: ir.Value, x: ir.Value) -> ir.Value:
     if not axes:
         return dy
     if not lead:
-        return emit.ReduceSum(dy, axes, keepdims=1)  # type: ignore[no-any-return]
+        return emit.ReduceSum(dy, axes, keepdims=1)
     kept = [a for a in axes if a >= lead]
     summed = emit.ReduceSum(dy, axes, keepdims=0)
-    return emit.Unsqueeze(summed, [a - lead for a in kept]) if kept else summed  # type: ignore[no-any-return]
+    return emit.Unsqueeze(summed, [a - lead for a in kept]) if kept else summed
 
 
 def _unbroadcast_at_run_time(emit: Emitter, dy: ir.Value, x: ir.Value) -> ir.Value:
@@ -177,4 +173,4 @@ def _unbroadcast_at_run_time(emit: Emitter, dy: ir.Value, x: ir.Value) -> ir.Val
     padded = emit.Concat(ones, shape, axis=0)
     axes = emit.Reshape(emit.NonZero(emit.Equal(padded, 1)), [-1])
     summed = emit.ReduceSum(dy, axes, keepdims=1, noop_with_empty_axes=1)
-    return emit.Reshape(summed, shape, allowzero=1)  # type: ignore[no-any-return]
+    return emit.Reshape(summed, shape, allowzero=1)

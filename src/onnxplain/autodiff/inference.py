@@ -60,9 +60,7 @@ class Inference:
                 if output.shape is None:
                     output.shape = shape
                 elif shape is not None and len(shape) == len(output.shape):
-                    output.shape = ir.Shape(
-                        [new if unknown(old) else old for old, new in zip(output.shape, shape)]
-                    )
+                    output.shape = ir.Shape([new if unknown(old) else old for old, new in zip(output.shape, shape)])
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]

@@ -91,9 +91,7 @@ def find_output(model: ir.Model, name: str | None) -> ir.Value:
             outputs = ", ".join(repr(v.name) for v in graph.outputs)
             raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
         if not is_float(values[name]):
-            raise InputError(
-                f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor."
-            )
+            raise InputError(f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor.")
         return values[name]
     nodes = list(graph)
     sources = [value for source in graph.inputs for value in stand_ins(nodes, source)]
@@ -197,11 +195,9 @@ def _one_hot(emit: Emitter, target: ir.Value, y: ir.Value, axis: int) -> ir.Valu
             emit.Squeeze(emit.dim(y, axis), [0]),
             emit.constant(1, ir.DataType.INT64),
         )
-    return emit.Cast(emit.Equal(emit.Unsqueeze(target, [1]), classes), to=y.dtype)  # type: ignore[no-any-return]
+    return emit.Cast(emit.Equal(emit.Unsqueeze(target, [1]), classes), to=y.dtype)
 
 
 def _pick(emit: Emitter, scores: ir.Value, target: ir.Value) -> ir.Value:
     """scores [N,K] at the target class: [N]. An index out of range fails at run time."""
-    return emit.Squeeze(  # type: ignore[no-any-return]
-        emit.GatherElements(scores, emit.Unsqueeze(target, [1]), axis=1), [1]
-    )
+    return emit.Squeeze(emit.GatherElements(scores, emit.Unsqueeze(target, [1]), axis=1), [1])

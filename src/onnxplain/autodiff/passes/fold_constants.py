@@ -75,7 +75,7 @@ def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.
         [ir.serde.serialize_node(node)],
         "constant",
         [onnx.helper.make_value_info(name, onnx.TypeProto()) for name in feeds],
-        [onnx.helper.make_value_info(v.name, onnx.TypeProto()) for v in node.outputs],
+        [onnx.helper.make_value_info(v.name or "", onnx.TypeProto()) for v in node.outputs],
     )
     try:
         results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, feeds)

@@ -56,7 +56,7 @@ def _serialize_without(model: ir.Model, weights: list[ir.Value]) -> onnx.ModelPr
     for value in weights:
         assert value.name is not None and value.const_value is not None
         value.type = value.type or ir.TensorType(value.const_value.dtype)
-        value.shape = value.shape or ir.Shape(value.const_value.shape)
+        value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
         graph.initializers.pop(value.name)
         graph.inputs.append(value)
     try:

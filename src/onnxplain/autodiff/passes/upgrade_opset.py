@@ -1,4 +1,7 @@
 """placeholder"""
+
 import onnx_ir as ir
+
+
 def upgrade_opset(model: ir.Model) -> None:
     pass

@@ -1,7 +1,9 @@
-"""Rules by family; importing this package fills the registry."""
+"""Rules by family, one module each; importing this package fills the registry."""
 
 from __future__ import annotations
 
-from . import arithmetic, zero_derivative
+import importlib
+import pkgutil
 
-__all__ = ["arithmetic", "zero_derivative"]
+for _module in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_module.name}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import onnx_ir as ir
 
 from ..emitter import Emitter
@@ -34,7 +32,7 @@ def mul(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 def div(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y = a / b; da = dy / b, db = -dy y / b."""
     b, y = node.input(1), node.outputs[0]
-    da: Any = emit.Div(dy, b)
+    da = emit.Div(dy, b)
     return [da, emit.Neg(emit.Mul(da, y)) if node.wants(1) else None]
 
 
