@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import onnx
 import onnx_ir as ir
-from onnx_ir.passes.common import CheckerPass
 
 from ..errors import InputError, ModelError
 from . import registry, rules
@@ -14,7 +13,7 @@ from .emitter import Emitter, unbroadcast
 from .model_io import ModelSource, read_model
 from .operator import Operator
 from .passes.prune import prune
-from .prepare import prepare
+from .prepare import check, prepare
 from .saliency_output import add_saliency
 from .score import depends_on, find_output, find_score, is_float, needed_for, reads, stand_ins, target_seed
 
@@ -103,7 +102,8 @@ def differentiate(
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
     public.record("score_tensor", differentiated.name or "")
     prune(graph_model)
-    return _finish(graph_model)
+    check(graph_model, "the differentiated model", full=True)
+    return ir.serde.serialize_model(graph_model)
 
 
 def walk(
@@ -227,12 +227,3 @@ class _PublicNames:
 
 def _values(graph: ir.Graph) -> list[ir.Value]:
     return [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]
-
-
-def _finish(model: ir.Model) -> onnx.ModelProto:
-    try:
-        CheckerPass(full_check=True)(model)
-    except Exception as error:
-        reason = error.__cause__ or error
-        raise ModelError(f"the model does not pass the ONNX checker: {str(reason).strip()}") from error
-    return ir.serde.serialize_model(model)

@@ -88,7 +88,7 @@ class Inference:
             return onnx.shape_inference.infer_node_outputs(
                 schema, ir.serde.serialize_node(node), types, data, opset_imports=self._imports
             )
-        except (onnx.shape_inference.InferenceError, ValueError, RuntimeError):
+        except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
             return {}
 
     def _name(self, node: ir.Node, index: int, axis: int) -> ir.SymbolicDim | int:

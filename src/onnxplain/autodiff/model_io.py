@@ -16,9 +16,7 @@ ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
 def read_model(source: ModelSource) -> ir.Model:
-    """The model as a fresh graph that shares nothing writable with ``source``.
-
-    Weights of an external-data model are mapped from the files beside it, not read.
+    """The model as a fresh graph that shares nothing writable with ``source``, weights in memory.
 
     Raises:
         ModelError: not an ONNX model, truncated, without a graph, newer than the known opsets, or
@@ -42,6 +40,7 @@ def read_model(source: ModelSource) -> ir.Model:
         raise ModelError(f"{where} is malformed: {error}") from error
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
+        model = ir.external_data.load_to_model(model)
     return model
 
 

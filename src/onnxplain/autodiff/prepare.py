@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+
+from ..errors import ModelError
 
 from .inference import Inference
 from .passes.fold_constants import fold_constants
@@ -19,8 +21,12 @@ def prepare(model: ir.Model) -> Inference:
     Afterwards: every node and value has a name, no initialiser is listed among the inputs, no local
     function is left, the opset is 18 or newer, constants are initialisers, shapes and types are
     inferred as far as they can be. The values of the model's outputs are unchanged.
+
+    Raises:
+        ModelError: the model does not pass the ONNX checker, or cannot be brought to the working opset.
     """
     name_everything(model)
+    check(model, "the model", full=False)
     RemoveInitializersFromInputsPass()(model)
     inline_functions(model)
     upgrade_opset(model)
@@ -30,3 +36,16 @@ def prepare(model: ir.Model) -> Inference:
     if fold_constants(model):
         infer_shapes(model, inference)
     return inference
+
+
+def check(model: ir.Model, what: str, *, full: bool) -> None:
+    """Run ONNX's checker on the graph (weights are not copied); ``full`` also infers every shape.
+
+    Raises:
+        ModelError: with the checker's first complaint.
+    """
+    try:
+        CheckerPass(full_check=full)(model)
+    except Exception as error:  # the checker raises several unrelated types
+        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        raise ModelError(f"{what} does not pass the ONNX checker: {reason}") from error
