@@ -1,0 +1,1 @@
+"""The conformance run: onnxplain against the test cases of the ONNX standard itself."""
