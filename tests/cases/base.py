@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,8 @@ import numpy as np
 import onnx
 from onnx import helper
 
-Extent = int | str  # "N" is the batch: the checker runs it as 1, 3 and symbolic
+#: "N" is the batch: the checker runs it as 1, 3 and symbolic. "H5" is a symbolic dimension of extent 5.
+Extent = int | str
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,8 @@ class Input:
     wrt: bool = True
 
     def array(self, rng: np.random.Generator, batch: int) -> np.ndarray:
-        return np.asarray(self.draw(rng, tuple(batch if d == "N" else int(d) for d in self.shape)))
+        extents = tuple(d if isinstance(d, int) else batch if d == "N" else int(d[1:]) for d in self.shape)
+        return np.asarray(self.draw(rng, extents))
 
 
 def normal(*shape: Extent, wrt: bool = True) -> Input:
@@ -43,6 +45,11 @@ def uniform(*shape: Extent, low: float = 0.0, high: float = 1.0, wrt: bool = Tru
 def positive(*shape: Extent, wrt: bool = True) -> Input:
     """Values between 0.5 and 2."""
     return uniform(*shape, low=0.5, high=2.0, wrt=wrt)
+
+
+def among(*shape: Extent, values: Sequence[float], wrt: bool = True) -> Input:
+    """Values drawn from a few: ties and kinks."""
+    return Input(shape, lambda rng, extents: rng.choice(np.asarray(values, dtype=np.float64), extents), wrt)
 
 
 def distinct(*shape: Extent, wrt: bool = True) -> Input:
