@@ -1,0 +1,230 @@
+"""The C++ kernels: gradients to saliency maps, and saliency maps to pictures.
+
+This module is the only importer of ``onnxplain._native``. It checks arguments; the kernels do the work, on as
+many threads as asked for, without the GIL. :mod:`onnxplain.numpy_twins` says in NumPy what they compute.
+
+Environment: ``ONNXPLAIN_ISA`` forces an instruction set (``portable``, ``avx2`` or ``avx512``) for every call.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from . import _native
+from .errors import GradientError, InputError
+
+__all__ = ["Normalization", "available_instruction_sets", "instruction_set", "overlay", "saliency"]
+
+Normalization = Literal["max", "minmax", "percentile", "none"]
+
+_NORMALIZATIONS = ("max", "minmax", "percentile", "none")
+_ISA_VARIABLE = "ONNXPLAIN_ISA"
+_AVAILABLE = tuple(_native.available_instruction_sets())
+
+
+def available_instruction_sets() -> tuple[str, ...]:
+    """The instruction sets that this processor and system can run, slowest first; always has ``portable``."""
+    return _AVAILABLE
+
+
+def instruction_set() -> str:
+    """The instruction set that the kernels use: the fastest one, or the one that ``ONNXPLAIN_ISA`` names.
+
+    Raises:
+        InputError: ``ONNXPLAIN_ISA`` names a set that is unknown or cannot run here.
+    """
+    forced = os.environ.get(_ISA_VARIABLE)
+    if not forced:
+        return _AVAILABLE[-1]
+    if forced not in _AVAILABLE:
+        raise InputError(
+            f"the environment variable {_ISA_VARIABLE} is {forced!r}, which is not an instruction set that runs "
+            f"here; use one of {', '.join(_AVAILABLE)}, or unset it for the fastest"
+        )
+    return forced
+
+
+def saliency(
+    gradient: npt.NDArray[Any],
+    *,
+    channel_axis: int | None = 1,
+    normalize: Normalization = "max",
+    percentile: float = 99.0,
+    out: npt.NDArray[np.float32] | None = None,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Reduce gradients to saliency maps: absolute value, then maximum over channels, then each image normalised.
+
+    The first two steps are the image-specific saliency map of Simonyan, Vedaldi and Zisserman 2013,
+    "Deep Inside Convolutional Networks", section 3.1.
+
+    Args:
+        gradient: float16, float32 or float64, rank 2 or more, axis 0 the image: [N,C,H,W], [N,H,W,C], [N,C,L],
+            [N,F]. Any strides. float64 is rounded to float32 first.
+        channel_axis: the axis that the maximum is taken over, 1..rank-1 or negative; None: there is none.
+        normalize: ``"max"``: divided by the image's maximum. ``"minmax"``: (a - min) / (max - min).
+            ``"percentile"``: divided by the image's percentile and clipped to 1. ``"none"``: left as is.
+            With the first three the maps lie in 0..1, and a map whose maximum is zero, or which ``"minmax"``
+            finds constant, is zero everywhere. Where the percentile is zero and the maximum is not, the map is
+            1 where it is not zero: the limit of dividing by a small percentile and clipping.
+        percentile: for ``"percentile"``, 0..100, interpolated linearly like ``numpy.percentile``.
+        out: float32, C-contiguous, writable, of the result's shape, apart from `gradient` in memory. Its
+            content is unspecified after an error.
+        threads: how many threads work; 0: as many as there are cores for this process. Small inputs use fewer.
+
+    Returns:
+        float32 of the gradient's shape without the channel axis: [N,H,W] for images; `out` if it was given.
+        Without channels (C = 0) it is zero; without images or positions it is empty.
+
+    Raises:
+        GradientError: a gradient holds NaN or infinity (or a float64 beyond float32's range), in whatever way
+            it is normalised; the message names the image.
+        InputError: an argument does not fit, or ``ONNXPLAIN_ISA`` is wrong.
+    """
+    if not isinstance(gradient, np.ndarray) or gradient.dtype not in (np.float16, np.float32, np.float64):
+        found = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
+        raise InputError(
+            f"gradient must be a NumPy array of float16, float32 or float64 in native byte order; found {found}; "
+            "convert it with np.asarray(gradient, dtype=np.float32)"
+        )
+    if gradient.ndim < 2:
+        raise InputError(
+            f"gradient must have rank 2 or more, axis 0 being the image; found shape {gradient.shape}; "
+            "add an axis for a single image with gradient[None]"
+        )
+    axis = channel_axis
+    if axis is not None:
+        axis = axis + gradient.ndim if axis < 0 else axis
+        if not 1 <= axis < gradient.ndim:
+            raise InputError(
+                f"channel_axis must be 1..{gradient.ndim - 1}, negative, or None for a gradient of shape "
+                f"{gradient.shape}; found {channel_axis}; axis 0 is the image"
+            )
+    if normalize not in _NORMALIZATIONS:
+        raise InputError(f"normalize must be one of {', '.join(_NORMALIZATIONS)}; found {normalize!r}")
+    if not 0.0 <= percentile <= 100.0:
+        raise InputError(f"percentile must lie in 0..100; found {percentile}")
+    shape = tuple(extent for i, extent in enumerate(gradient.shape) if i != axis)
+    out = _output(out, shape, np.dtype(np.float32), {"gradient": gradient})
+    count, first = _native.saliency(
+        gradient, axis, normalize, percentile, out, _thread_count(threads), instruction_set()
+    )
+    if count:
+        raise GradientError(
+            f"the gradient of image {first} holds NaN or infinity ({count} of {gradient.shape[0]} images do), so "
+            "it has no saliency map; check that image for NaN, and whether the model overflows on it "
+            "(float16 models often do: run them in float32)"
+        )
+    return out
+
+
+def overlay(
+    saliency: npt.NDArray[np.float32],
+    photo: npt.NDArray[np.uint8] | None,
+    colormap: npt.NDArray[np.uint8],
+    *,
+    alpha: float = 0.5,
+    weight_by_saliency: bool = False,
+    out: npt.NDArray[np.uint8] | None = None,
+    threads: int = 0,
+) -> npt.NDArray[np.uint8]:
+    """Colour saliency maps and blend them over photos, in one pass.
+
+    Every colour is ``photo + weight * (color - photo)`` rounded to the nearest integer, where ``color`` is entry
+    ``round(255 * saliency)`` of the colour map and ``weight``, in steps of 1/65536, is `alpha`, or
+    ``alpha * saliency`` with `weight_by_saliency`.
+
+    Args:
+        saliency: float32 [N,H,W] or [H,W]; clipped to 0..1. Any strides.
+        photo: uint8 RGB of the same shape with a last axis of 3. Any strides. None: the colours alone; `alpha`
+            and `weight_by_saliency` then play no part.
+        colormap: uint8 [256,3] RGB, entry 0 for saliency 0.
+        alpha: 0..1; 0 leaves the photo, 1 covers it.
+        weight_by_saliency: let the photo through where the saliency is low.
+        out: uint8, C-contiguous, writable, of the result's shape, apart from the other arrays in memory. Its
+            content is unspecified after an error.
+        threads: how many threads work; 0: as many as there are cores for this process. Small inputs use fewer.
+
+    Returns:
+        uint8 RGB [N,H,W,3] or [H,W,3]; `out` if it was given.
+
+    Raises:
+        InputError: an argument does not fit, a map holds NaN, or ``ONNXPLAIN_ISA`` is wrong.
+    """
+    _check_array("saliency", saliency, np.dtype(np.float32))
+    if saliency.ndim not in (2, 3):
+        raise InputError(f"saliency must be [N,H,W] or [H,W]; found shape {saliency.shape}")
+    shape = (*saliency.shape, 3)
+    if photo is not None:
+        _check_array("photo", photo, np.dtype(np.uint8))
+        if photo.shape != shape:
+            raise InputError(
+                f"photo must have shape {shape} to fit saliency of shape {saliency.shape}; found {photo.shape}; "
+                "resize one to the other first"
+            )
+    _check_array("colormap", colormap, np.dtype(np.uint8))
+    if colormap.shape != (256, 3):
+        raise InputError(f"colormap must have shape (256, 3); found {colormap.shape}")
+    if not 0.0 <= alpha <= 1.0:
+        raise InputError(f"alpha must lie in 0..1; found {alpha}")
+    inputs = {"saliency": saliency, "photo": photo, "colormap": colormap}
+    out = _output(out, shape, np.dtype(np.uint8), inputs)
+    single = saliency.ndim == 2
+    count, first = _native.overlay(
+        saliency[None] if single else saliency,
+        photo[None] if single and photo is not None else photo,
+        np.ascontiguousarray(colormap),
+        alpha,
+        weight_by_saliency,
+        out,
+        _thread_count(threads),
+        instruction_set(),
+    )
+    if count:
+        images = 1 if single else saliency.shape[0]
+        raise InputError(
+            f"the saliency map of image {first} holds NaN ({count} of {images} maps do), which has no colour"
+        )
+    return out
+
+
+def _check_array(name: str, array: object, dtype: np.dtype[Any]) -> None:
+    if not isinstance(array, np.ndarray) or array.dtype != dtype:
+        found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        raise InputError(f"{name} must be a NumPy array of {dtype}; found {found}")
+
+
+def _output(
+    out: npt.NDArray[Any] | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: dict[str, npt.NDArray[Any] | None],
+) -> npt.NDArray[Any]:
+    """`out` itself if it can be written while `inputs` are read, or a new array if it is None."""
+    if out is None:
+        return np.empty(shape, dtype)
+    _check_array("out", out, dtype)
+    if out.shape != shape:
+        raise InputError(f"out must have shape {shape}; found {out.shape}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise InputError("out must be C-contiguous and aligned; pass np.empty(shape, dtype), or leave it out")
+    if not out.flags.writeable:
+        raise InputError("out is read-only; pass an array that can be written, or leave it out")
+    for name, array in inputs.items():
+        if array is not None and np.may_share_memory(out, array):
+            raise InputError(f"out overlaps {name} in memory; pass a separate array, or leave it out")
+    return out
+
+
+def _thread_count(threads: int) -> int:
+    if threads < 0:
+        raise InputError(f"threads must be 0 (all cores) or a positive count; found {threads}")
+    if threads:
+        return threads
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
