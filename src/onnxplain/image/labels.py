@@ -68,7 +68,9 @@ def find_label(labels: Sequence[str], text: str) -> int:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            shown = ", ".join(f"{i} ({labels[i]})" for i in matches[:_SHOWN])
+            whole_word = re.compile(rf"\b{re.escape(wanted)}\b")
+            matches.sort(key=lambda i: whole_word.search(folded[i]) is None)
+            shown = _listed(labels, matches[:_SHOWN])
             more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
             raise TargetError(f"{text!r} fits {len(matches)} classes: {shown}{more}; give the index of one")
     spelled: dict[str, int] = {}
@@ -76,8 +78,12 @@ def find_label(labels: Sequence[str], text: str) -> int:
         for part in sorted(parts):
             spelled.setdefault(part, index)
     close = [spelled[word] for word in difflib.get_close_matches(wanted, spelled, n=3, cutoff=0.5)]
-    hint = f"; close are {', '.join(f'{i} ({labels[i]})' for i in dict.fromkeys(close))}" if close else ""
+    hint = f"; close are {_listed(labels, list(dict.fromkeys(close)))}" if close else ""
     raise TargetError(f"no class is called {text!r} among {len(labels)} labels{hint}; give a label or an index")
+
+
+def _listed(labels: Sequence[str], indices: Sequence[int]) -> str:
+    return ", ".join(f"{index} ({labels[index].split(',')[0]})" for index in indices)
 
 
 def _find(

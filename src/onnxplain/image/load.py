@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TypeAlias
 
@@ -55,7 +57,8 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
     if isinstance(source, np.ndarray):
         return _from_array(source, "the array")
     if isinstance(source, Image.Image):
-        return _from_pil(source, "the PIL image", max_pixels)
+        with _decoding("the PIL image"):
+            return _from_pil(source, "the PIL image", max_pixels)
     if isinstance(source, (bytes, bytearray)):
         return _decode(io.BytesIO(source), "the image bytes", max_pixels)
     if isinstance(source, (str, os.PathLike)):
@@ -98,20 +101,26 @@ def find_images(path: str | os.PathLike[str]) -> list[Path]:
 
 
 def _decode(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
-    """Reads one encoded picture; whatever a decoder raises becomes an :class:`ImageError`."""
     try:
-        with Image.open(file, formats=_FORMATS) as image:
+        with _decoding(name), Image.open(file, formats=_FORMATS) as image:
             return _from_pil(image, name, max_pixels)
-    except ImageError:
-        raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: {error}; the limit is {max_pixels} pixels") from None
     except UnidentifiedImageError:
         if _is_empty(file):
-            raise ImageError(f"{name} is empty (0 bytes)") from None
-        raise ImageError(f"{name} is not a {_FORMAT_NAMES} image; convert it to one of these") from None
+            raise ImageError(f"{name}: the file is empty (0 bytes)") from None
+        raise ImageError(f"{name}: this is not a {_FORMAT_NAMES} image; convert it to one of these") from None
+
+
+@contextmanager
+def _decoding(name: str) -> Iterator[None]:
+    """Turns whatever a decoder raises into an :class:`ImageError`."""
+    try:
+        yield
+    except (ImageError, UnidentifiedImageError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{name}: {error} Shrink the image") from None
     except Exception as error:  # decoders of damaged files raise almost anything
-        raise ImageError(f"{name} cannot be decoded, it is damaged or truncated: {error}") from error
+        raise ImageError(f"{name}: damaged or truncated, it cannot be decoded: {error}") from error
 
 
 def _is_empty(file: IO[bytes]) -> bool:
@@ -141,11 +150,10 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint
         return _from_array(_sixteen_bit(np.asarray(image), name), name)
     if image.mode == "F":
         return _from_array(np.asarray(image), name)
-    if image.has_transparency_data:
-        colour = image.convert("RGBA")
-        white = Image.new("RGBA", colour.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, colour)
     try:
+        if image.has_transparency_data:
+            colour = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", colour.size, (255, 255, 255, 255)), colour)
         return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
     except ValueError:
         raise ImageError(f"{name} is in colour mode {image.mode}; convert it to RGB") from None
@@ -189,13 +197,14 @@ def _to_bytes(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     if array.dtype == np.uint8:
         return array.astype(np.uint8, copy=False)
     if array.dtype == np.bool_:
-        return array.astype(np.uint8) * np.uint8(255)
+        white: NDArray[np.uint8] = array.astype(np.uint8) * np.uint8(255)
+        return white
     if array.dtype == np.uint16:
         scaled: NDArray[np.uint8] = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         return scaled
     if not np.issubdtype(array.dtype, np.floating):
         raise ImageError(f"{name} is {array.dtype}; pixels are uint8 0..255, uint16 0..65535, float 0..1 or bool")
-    values = array.astype(np.float64)
+    values: NDArray[np.float64] = array.astype(np.float64)
     if not np.isfinite(values).all():
         raise ImageError(f"{name} holds NaN or infinity; every pixel must be finite")
     low, high = float(values.min()), float(values.max())

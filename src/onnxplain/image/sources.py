@@ -17,13 +17,13 @@ from typing import Any, TypeAlias
 from onnxplain.errors import PreprocessingError
 from onnxplain.image import sidecars
 from onnxplain.image.model_input import ModelInput
-from onnxplain.image.preprocessing import METADATA_KEY, Layout, Preprocessing
+from onnxplain.image.preprocessing import METADATA_KEY, Channels, Layout, Preprocessing
 from onnxplain.image.presets import PRESETS, preset_for
 
 PreprocessingLike: TypeAlias = Preprocessing | str | os.PathLike[str] | Mapping[str, Any]
 
 _LETTERBOX_TASKS = ("detect", "segment", "pose", "obb")
-_PIXEL_FORMATS = {"gray8": "L", "rgb8": "RGB", "bgr8": "BGR", "rgba8": None, "bgra8": None}
+_PIXEL_FORMATS: dict[str, Channels | None] = {"gray8": "L", "rgb8": "RGB", "bgr8": "BGR", "rgba8": None, "bgra8": None}
 #: scale and mean of the pixel ranges that ONNX names (MetadataProps): x = p * scale - mean.
 _PIXEL_RANGES = {
     "nominalrange_0_255": (1.0, 0.0),
@@ -161,7 +161,7 @@ def _from_onnx_image(keys: Mapping[str, str], model: ModelInput) -> ResolvedPrep
         "bilinear",
         channels=channels,
         scale=scale,
-        mean=(mean,),  # type: ignore[arg-type]
+        mean=(mean,),
     )
     return ResolvedPreprocessing(preprocessing, f"{source}, stretched to the input size because they name no resize")
 

@@ -1,0 +1,60 @@
+"""Colour maps as tables of 256 RGB colours, for maps in 0..1.
+
+inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) are perceptually uniform: equal
+steps look equally large. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
+Each is stored as 33 of its colours; in between is interpolated, at most 3/255 off the original. gray is linear;
+diverging (blue, white, red) is for signed maps, whose zero belongs in its middle.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from onnxplain.errors import InputError
+
+_COLOURS = {
+    "inferno": (
+        "000004 040312 0b0724 150b37 210c4a 2f0a5b 3d0965 4a0c6b 57106e 64156e 71196e "
+        "7d1e6d 8a226a 972766 a32c61 b0315b bc3754 c63d4d d04545 da4e3c e35933 eb6429 "
+        "f1711f f67e14 f98c0a fb9b06 fcaa0f fbba1f f9c932 f5d949 f2e865 f3f586 fcffa4"
+    ),
+    "magma": (
+        "000004 030312 0a0822 130d34 1d1147 29115a 36106b 440f76 51127c 5d177f 6a1c81 "
+        "762181 832681 902a81 9c2e7f aa337d b73779 c23b75 cf4070 db476a e55064 ee5b5e "
+        "f4695c f9785d fb8761 fd9668 fea571 feb47b fec287 fed194 fde0a1 fceeb0 fcfdbf"
+    ),
+    "viridis": (
+        "440154 470d60 48186a 482374 472d7b 453781 424086 3e4989 3b528b 375b8d 33638d "
+        "2f6b8e 2c728e 297a8e 26828e 23898e 21918c 1f978b 1f9f88 21a685 27ad81 31b57b "
+        "3dbc74 4cc26c 5cc863 6ece58 81d34d 95d840 aadc32 c0df25 d5e21a eae51a fde725"
+    ),
+    "turbo": (
+        "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2 "
+        "1fe9af 32f298 4ef97d 6dfe62 8bff4b a4fc3c b7f735 cbed34 dde037 ecd13a f7c13a "
+        "fdae35 fe992c fb8122 f56918 ec530f e14109 d23105 c12302 ac1701 950d01 7a0403"
+    ),
+    "gray": "000000 ffffff",
+    "diverging": "08306b 2f7ebc 9fcae3 f7f7f7 f5a886 d14339 67000d",
+}
+
+#: Names that :func:`colormap` knows.
+COLORMAPS = tuple(_COLOURS)
+
+
+def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The table, uint8 [256,3], of a name in ``COLORMAPS``; a table of one's own is checked and returned.
+
+    Raises :class:`InputError` for an unknown name, and for an array of another shape or type.
+    """
+    if isinstance(which, np.ndarray):
+        if which.shape != (256, 3) or which.dtype != np.uint8:
+            raise InputError(f"a colour map is uint8 [256,3], found {which.dtype} {list(which.shape)}")
+        return np.ascontiguousarray(which)
+    if which not in _COLOURS:
+        raise InputError(f"no colour map is called {which!r}; there are {', '.join(COLORMAPS)}")
+    colours = [bytes.fromhex(colour) for colour in _COLOURS[which].split()]
+    known = np.array([list(colour) for colour in colours], dtype=np.float64)
+    place = np.rint(np.linspace(0, 255, len(known)))
+    table = [np.interp(np.arange(256), place, known[:, channel]) for channel in range(3)]
+    return np.rint(np.stack(table, axis=1)).astype(np.uint8)

@@ -1,0 +1,216 @@
+"""Maps as pictures. Nothing here knows where a map came from: it is numbers of the photo's size.
+
+A gradient is sparse, noisy and full of small values, so by default a map is slightly smoothed and stretched
+for display (``contrast``), and laid over the photo dimmed and nearly grey. The map itself is never changed.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from onnxplain import native
+from onnxplain.errors import ImageError, InputError, OutputError
+from onnxplain.image.colormaps import colormap as table_of
+from onnxplain.image.files import write_bytes
+
+_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
+_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601 luma
+_INK, _PAPER = (40, 40, 40), (255, 255, 255)
+
+
+def contrast(
+    saliency: NDArray[np.generic],
+    *,
+    percentiles: tuple[float, float] = (50, 99.5),
+    smooth: float = 1 / 256,
+) -> NDArray[np.float32]:
+    """A map [H,W] of numbers >= 0, stretched for display, as float32 [H,W] in 0..1.
+
+    First smoothed by a Gaussian of ``smooth`` times the longer side (three box filters), then stretched so that
+    the first percentile becomes 0 and the second 1, both taken over the positive values: zeros outside a crop
+    say nothing. ``percentiles=(0, 100), smooth=0`` only divides by the range of those. A flat map stays flat.
+    Raises :class:`InputError` for another rank, NaN, infinity or negative values.
+    """
+    values = _checked_map(saliency)
+    if values.min() < 0:
+        raise InputError(f"the map holds negative values (down to {values.min():g}); take magnitudes or signed=True")
+    low, high = percentiles
+    if not 0 <= low < high <= 100:
+        raise InputError(f"percentiles are {percentiles}; they ascend within 0..100")
+    values = _smoothed(values, smooth * max(values.shape))
+    positive = values[values > 0]
+    if positive.size == 0:
+        return np.zeros(values.shape, np.float32)
+    floor, ceiling = np.percentile(positive, [low, high])
+    floor = 0.0 if low == 0 or ceiling <= floor else floor
+    stretched: NDArray[np.float32] = np.clip((values - floor) / (ceiling - floor), 0, 1).astype(np.float32)
+    return stretched
+
+
+def heatmap(
+    saliency: NDArray[np.generic],
+    *,
+    colormap: str | NDArray[np.uint8] | None = None,
+    percentiles: tuple[float, float] = (0, 99.5),
+    smooth: float = 0.0,
+    signed: bool = False,
+) -> NDArray[np.uint8]:
+    """The map [H,W] in colours, uint8 RGB [H,W,3].
+
+    Unsigned maps go through :func:`contrast` and, by default, "inferno". With ``signed`` zero is the middle
+    of the map ("diverging" by default) and the upper percentile of magnitudes its ends.
+    """
+    table = table_of(colormap if colormap is not None else "diverging" if signed else "inferno")
+    if signed:
+        values = _checked_map(saliency)
+        size = contrast(np.abs(values), percentiles=(0, percentiles[1]), smooth=0.0)
+        level = np.float32(0.5) + np.float32(0.5) * np.sign(values) * size
+    else:
+        level = contrast(saliency, percentiles=percentiles, smooth=smooth)
+    return native.overlay(level, None, table)
+
+
+def overlay_image(
+    photo: NDArray[np.uint8],
+    saliency: NDArray[np.generic],
+    *,
+    colormap: str | NDArray[np.uint8] = "inferno",
+    alpha: float = 0.95,
+    percentiles: tuple[float, float] = (50, 99.5),
+    smooth: float = 1 / 256,
+    saturation: float = 0.35,
+    brightness: float = 0.65,
+    threads: int = 0,
+) -> NDArray[np.uint8]:
+    """The map laid over the photo, uint8 RGB [H,W,3].
+
+    The photo keeps ``saturation`` of its colour and ``brightness`` of its light (1 and 1: unchanged); then each
+    pixel takes the map's colour with weight ``alpha`` (0..1) times the stretched map (see :func:`contrast`).
+    Raises :class:`InputError` when the map's size is not the photo's.
+    """
+    picture = _checked_photo(photo)
+    level = contrast(saliency, percentiles=percentiles, smooth=smooth)
+    if level.shape != picture.shape[:2]:
+        raise InputError(f"the map is {list(level.shape)}, the photo {list(picture.shape[:2])}; map it back first")
+    for name, value in (("alpha", alpha), ("saturation", saturation), ("brightness", brightness)):
+        if not 0 <= value <= 1:
+            raise InputError(f"{name} is {value}; it lies within 0..1")
+    base = _dimmed(picture, saturation, brightness)
+    return native.overlay(level, base, table_of(colormap), alpha=alpha, weight_by_saliency=True, threads=threads)
+
+
+def panel(pictures: Sequence[NDArray[np.uint8]], *, title: str = "", captions: Sequence[str] = ()) -> NDArray[np.uint8]:
+    """Pictures side by side on white, scaled to one height (that of the first, at most 640), with text.
+
+    Raises :class:`InputError` when there is no picture or more captions than pictures.
+    """
+    if not pictures or len(captions) > len(pictures):
+        raise InputError(f"a panel of {len(pictures)} pictures cannot carry {len(captions)} captions")
+    height = min(640, pictures[0].shape[0])
+    scaled = [Image.fromarray(_checked_photo(picture)) for picture in pictures]
+    scaled = [
+        image.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)
+        for image in scaled
+    ]
+    text = max(12, height // 22)
+    gap, margin = max(4, height // 40), max(8, height // 24)
+    top = margin + (2 * text if title else 0)
+    bottom = margin + (round(1.6 * text) if captions else 0)
+    width = sum(image.width for image in scaled) + gap * (len(scaled) - 1) + 2 * margin
+    sheet = Image.new("RGB", (width, top + height + bottom), _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    if title:
+        draw.text((margin, margin * 0.7), title, fill=_INK, font=_font(round(text * 1.25), title, width - 2 * margin))
+    left = margin
+    for index, image in enumerate(scaled):
+        sheet.paste(image, (left, top))
+        if index < len(captions):
+            font = _font(text, captions[index], image.width)
+            draw.text((left, top + height + text * 0.3), captions[index], fill=_INK, font=font)
+        left += image.width + gap
+    return np.array(sheet)
+
+
+def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, quality: int = 92) -> Path:
+    """Writes uint8 RGB [H,W,3] as PNG, JPEG or WebP, by the suffix; see :func:`write_bytes`.
+
+    ``quality`` (1..100) is that of JPEG and WebP. Returns the path. Raises :class:`OutputError` for another
+    suffix and where the file cannot be written.
+    """
+    place = Path(path)
+    kind = _FORMATS.get(place.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{place}: pictures are written as {', '.join(_FORMATS)}, not {place.suffix or 'no suffix'}")
+    encoded = io.BytesIO()
+    try:
+        Image.fromarray(_checked_photo(picture)).save(encoded, format=kind, quality=quality)
+    except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
+        raise OutputError(f"{place}: this picture cannot be stored as {kind}: {error}") from error
+    return write_bytes(place, encoded.getvalue())
+
+
+def _checked_map(saliency: NDArray[np.generic]) -> NDArray[np.float32]:
+    values = np.asarray(saliency)
+    if values.ndim != 2 or values.size == 0 or not np.issubdtype(values.dtype, np.floating):
+        raise InputError(f"a map is float [H,W], found {values.dtype} {list(values.shape)}")
+    single = values.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise InputError("the map holds NaN or infinity; nothing can be drawn of it")
+    return single
+
+
+def _checked_photo(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
+        raise ImageError(f"a picture is uint8 RGB [H,W,3], found {photo.dtype} {list(photo.shape)}")
+    return np.ascontiguousarray(photo)
+
+
+def _dimmed(photo: NDArray[np.uint8], saturation: float, brightness: float) -> NDArray[np.uint8]:
+    """Each pixel pulled towards its luma, then darkened; one matrix product."""
+    mix = brightness * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _GREY[:, None])
+    return np.rint(photo.reshape(-1, 3) @ mix).astype(np.uint8).reshape(photo.shape)
+
+
+def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Approximate Gaussian: three box filters an axis, of odd widths whose variances add up to sigma squared.
+
+    The edge pixels are repeated. Widths as in Kovesi, "Fast almost-Gaussian filtering" (2010).
+    """
+    if sigma < 0:
+        raise InputError(f"smooth is negative ({sigma:g} pixels); it is 0 or more")
+    narrow = int(np.sqrt(4 * sigma**2 + 1))
+    narrow -= 1 - narrow % 2
+    few = round((12 * sigma**2 - 3 * narrow**2 - 12 * narrow - 9) / (-4 * narrow - 4))
+    for index in range(3):
+        width = narrow if index < few else narrow + 2
+        for axis in (0, 1) if width > 1 else ():
+            values = _box(values, width, axis)
+    return values
+
+
+def _box(values: NDArray[np.float32], width: int, axis: int) -> NDArray[np.float32]:
+    """Mean over ``width`` (odd) neighbours along one axis, by running sums."""
+    half = width // 2
+    padding = [(0, 0), (0, 0)]
+    padding[axis] = (half + 1, half)
+    sums = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
+    length = values.shape[axis]
+    upper = np.take(sums, np.arange(width, width + length), axis=axis)
+    lower = np.take(sums, np.arange(length), axis=axis)
+    return np.maximum((upper - lower) / width, 0).astype(np.float32)
+
+
+def _font(size: int, text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, made smaller (down to 8) until the text fits."""
+    font = ImageFont.load_default(size)
+    while size > 8 and font.getlength(text) > width:
+        size -= 1
+        font = ImageFont.load_default(size)
+    return font
