@@ -8,14 +8,15 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError
-from . import registry, rules
-from .emitter import Emitter, unbroadcast
+from . import rules
+from .emitter import Emitter
 from .model_io import ModelSource, read_model
-from .operator import Operator
 from .passes.prune import prune
 from .prepare import check, prepare
+from .reach import depends_on, is_float, needed_for, stand_ins
 from .saliency_output import add_saliency
-from .score import depends_on, find_output, find_score, is_float, needed_for, reads, stand_ins, target_seed
+from .score import find_output, find_score, target_seed
+from .walk import walk
 
 __all__ = ["differentiate", "rules"]
 
@@ -102,46 +103,8 @@ def differentiate(
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
     public.record("score_tensor", differentiated.name or "")
     prune(graph_model)
-    check(graph_model, "the differentiated model", full=True)
+    check(graph_model, "the differentiated model")
     return ir.serde.serialize_model(graph_model)
-
-
-def walk(
-    emit: Emitter,
-    nodes: Sequence[ir.Node],
-    seeds: dict[ir.Value, ir.Value],
-    variables: Sequence[ir.Value],
-    opsets: dict[str, int],
-) -> dict[ir.Value, ir.Value]:
-    """Go through ``nodes`` in reverse once and return the gradient of every value that has one."""
-    gradients = dict(seeds)
-    active = depends_on(nodes, variables)
-    for node in reversed(nodes):
-        dys = [gradients.get(value) for value in node.outputs]
-        if not any(dy is not None for dy in dys) or not any(value in active for value in reads(node)):
-            continue
-        operator = Operator(node, opsets.get(node.domain, 0), active.__contains__)
-        registration = registry.lookup(node.domain, node.op_type, operator.opset)
-        if registration is None:
-            raise operator.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
-        with emit.scope(node.name or node.op_type):
-            if registration.every_output:
-                found = registration.rule(emit, operator, dys)
-            elif any(dy is not None for dy in dys[1:]):
-                raise operator.refuse("gradient of a secondary output", node.op_type, "use its first output only")
-            else:
-                found = registration.rule(emit, operator, dys[0])
-            for x, dx in zip(node.inputs, [found] if found is None or isinstance(found, ir.Value) else found):
-                if x is None or dx is None or x not in active:
-                    continue
-                if registration.broadcasts:
-                    dx = unbroadcast(emit, dx, x)
-                before = gradients.get(x)
-                total = dx if before is None else emit.Add(before, dx)
-                if x.shape is not None and total.producer() is not None and not total.is_graph_output():
-                    total.shape = x.shape
-                gradients[x] = total
-    return gradients
 
 
 def _variables(

@@ -34,6 +34,7 @@ def read_model(source: ModelSource) -> ir.Model:
             "Export the model with an older opset or upgrade onnxplain."
         )
     _check_external_data(proto, where, folder)
+    _check_names(proto.graph, where, set())
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
@@ -98,3 +99,24 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
                 f"{where}: {location!r} is truncated: tensor {tensor.name!r} ends at byte {end}, "
                 f"the file has {path.stat().st_size}. Copy it again."
             )
+
+
+def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:
+    """Every value is made once, before it is read."""
+    known = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    known |= {t.values.name for t in graph.sparse_initializer}
+    for node in graph.node:
+        label = f"{where}: node {node.name!r} ({node.op_type})"
+        for name in node.input:
+            if name and name not in known:
+                raise ModelError(f"{label} reads {name!r}, which nothing before it makes. Export the model again.")
+        for attribute in node.attribute:
+            for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+                _check_names(subgraph, where, known)
+        for name in node.output:
+            if name and name in known:
+                raise ModelError(f"{label} makes {name!r}, which exists already. Export the model again.")
+            known.add(name)
+    for value in graph.output:
+        if value.name not in known:
+            raise ModelError(f"{where}: nothing makes the output {value.name!r}. Export the model again.")

@@ -6,7 +6,6 @@ import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
 
 from ..errors import ModelError
-
 from .inference import Inference
 from .passes.fold_constants import fold_constants
 from .passes.infer_shapes import infer_shapes
@@ -23,10 +22,9 @@ def prepare(model: ir.Model) -> Inference:
     inferred as far as they can be. The values of the model's outputs are unchanged.
 
     Raises:
-        ModelError: the model does not pass the ONNX checker, or cannot be brought to the working opset.
+        ModelError: the model cannot be brought to the working opset.
     """
     name_everything(model)
-    check(model, "the model", full=False)
     RemoveInitializersFromInputsPass()(model)
     inline_functions(model)
     upgrade_opset(model)
@@ -38,14 +36,14 @@ def prepare(model: ir.Model) -> Inference:
     return inference
 
 
-def check(model: ir.Model, what: str, *, full: bool) -> None:
-    """Run ONNX's checker on the graph (weights are not copied); ``full`` also infers every shape.
+def check(model: ir.Model, what: str) -> None:
+    """Run ONNX's full checker on the graph; weights are not copied.
 
     Raises:
         ModelError: with the checker's first complaint.
     """
     try:
-        CheckerPass(full_check=full)(model)
+        CheckerPass(full_check=True)(model)
     except Exception as error:  # the checker raises several unrelated types
         reason = str(error.__cause__ or error).strip().splitlines()[0]
         raise ModelError(f"{what} does not pass the ONNX checker: {reason}") from error

@@ -55,7 +55,9 @@ def vjp(
     ``since`` is the first operator version (ONNX ``since_version``) that the rule is right for; the
     newest one not above a node's version is taken. ``broadcasts`` lets the walk sum each returned
     gradient down to its input's shape. ``every_output`` hands the rule a list of output gradients
-    (``None`` where an output does not reach the score) instead of the first output's alone.
+    (``None`` where an output does not reach the score) instead of the first output's alone. The rule of an
+    operator with subgraphs returns, after its inputs' gradients, those of the values the subgraphs
+    capture, in the order of :func:`~.reach.captured`.
     """
 
     def register(rule: R) -> R:

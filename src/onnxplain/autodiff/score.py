@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +10,7 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError
 from .emitter import Emitter
 from .layout import channel_axis
+from .reach import depends_on, is_float, stand_ins
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.
 _TAIL = {
@@ -18,63 +18,6 @@ _TAIL = {
     "DequantizeLinear", "QuantizeLinear",
 }  # fmt: skip
 _PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"}
-#: Operators that read only the shape of their input.
-_SHAPE_ONLY = {"Shape", "Size"}
-
-
-def is_float(value: ir.Value) -> bool:
-    """Whether a value can carry a derivative: floating point, or of a type nobody could infer."""
-    return value.dtype is None or value.dtype.is_floating_point()
-
-
-def captured(node: ir.Node) -> Iterator[ir.Value]:
-    """Values of outer graphs that the node's subgraphs read."""
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            inner = attribute.as_graph()
-            own = {value for n in inner.all_nodes() for value in n.outputs} | set(inner.inputs)
-            for n in inner.all_nodes():
-                yield from (v for v in n.inputs if v is not None and v not in own)
-            yield from (v for v in inner.outputs if v not in own)
-
-
-def reads(node: ir.Node) -> list[ir.Value]:
-    """Everything a node reads: its inputs and what its subgraphs capture."""
-    return [v for v in node.inputs if v is not None] + list(captured(node))
-
-
-def depends_on(nodes: Sequence[ir.Node], sources: Sequence[ir.Value]) -> set[ir.Value]:
-    """``sources`` and every value with a float path from one of them."""
-    reached = set(sources)
-    for node in nodes:
-        if node.op_type not in _SHAPE_ONLY and any(v in reached for v in reads(node)):
-            reached.update(v for v in node.outputs if is_float(v))
-    return reached
-
-
-def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
-    """``output`` and every value it is computed from."""
-    needed = {output}
-    for node in reversed(nodes):
-        if any(v in needed for v in node.outputs) and node.op_type not in _SHAPE_ONLY:
-            needed.update(reads(node))
-    return needed
-
-
-def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
-    """The input itself if it is float, else the first float tensors computed from it."""
-    if source.dtype is not None and source.dtype.is_floating_point():
-        return [source]
-    integers, floats = {source}, []
-    for node in nodes:
-        if node.op_type in _SHAPE_ONLY or not any(v in integers for v in reads(node)):
-            continue
-        for value in node.outputs:
-            if value.dtype is not None and value.dtype.is_floating_point():
-                floats.append(value)
-            else:
-                integers.add(value)
-    return floats
 
 
 def find_output(model: ir.Model, name: str | None) -> ir.Value:
