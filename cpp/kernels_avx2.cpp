@@ -57,7 +57,6 @@ struct Vec {
         return _mm256_min_ps(_mm256_div_ps(_mm256_sub_ps(v, low), span), _mm256_set1_ps(1.0f));
     }
     static void fence() { _mm_sfence(); }
-    static void prefetch(const unsigned char* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 };
 
 }  // namespace

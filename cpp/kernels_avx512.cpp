@@ -48,7 +48,6 @@ struct Vec {
         return _mm512_min_ps(_mm512_div_ps(_mm512_sub_ps(v, low), span), _mm512_set1_ps(1.0f));
     }
     static void fence() { _mm_sfence(); }
-    static void prefetch(const unsigned char* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
 };
 
 }  // namespace

@@ -31,7 +31,6 @@ struct Vec {
         return scaled < 1.0f ? scaled : 1.0f;
     }
     static void fence() {}
-    static void prefetch(const unsigned char*) {}
 };
 
 }  // namespace

@@ -4,7 +4,7 @@
 // nothing inline of the C++ library is used: the linker must never pick one file's AVX code for another.
 // `Vec` has: width; Bits and Floats, vectors of int32 and float; load_abs(const T*), the bits of |x| as float32;
 // load_bits, store_bits, set_bits, maximum, minimum, highest, lowest; load, store, stream, set, normalized;
-// fence; prefetch; and triples(a, b, c), lanes 0, 3, 6, ... of a, b and c put end to end.
+// fence; and triples(a, b, c), lanes 0, 3, 6, ... of a, b and c put end to end.
 
 #include "abs_bits.hpp"
 #include "row_kernels.hpp"
@@ -12,10 +12,9 @@
 namespace onnxplain {
 namespace {
 
-constexpr std::size_t kChannelGroup = 4;      // channels whose loads share one pass over the map
-constexpr std::size_t kChannelChunk = 4096;   // positions whose map stays in the first-level cache meanwhile
-constexpr std::size_t kPrefetchBytes = 1024;  // how far to read ahead: hardware stops at the end of each page
-constexpr std::size_t kBlendChunk = 256;      // pixels whose colours and weights are laid out before blending
+constexpr std::size_t kChannelGroup = 4;     // channels whose loads share one pass over the map
+constexpr std::size_t kChannelChunk = 4096;  // positions whose map stays in the first-level cache meanwhile
+constexpr std::size_t kBlendChunk = 256;     // pixels whose colours and weights are laid out before blending
 
 inline const unsigned char* step(const unsigned char* p, std::size_t count, std::ptrdiff_t stride) {
     return p + static_cast<std::ptrdiff_t>(count) * stride;
@@ -41,7 +40,6 @@ void planar_group(const unsigned char* base, std::ptrdiff_t channel_stride, std:
         Vec::Bits value = First ? Vec::set_bits(0) : Vec::load_bits(map + i);
         for (std::size_t c = 0; c < Group; ++c) {
             const unsigned char* p = step(base, c, channel_stride) + i * sizeof(T);
-            Vec::prefetch(p + kPrefetchBytes);
             value = Vec::maximum(value, Vec::load_abs(reinterpret_cast<const T*>(p)));
         }
         Vec::store_bits(map + i, value);
@@ -117,7 +115,6 @@ void interleaved_triples(const Row& row, float* map, Extremes& extremes) {
     Vec::Bits high = Vec::set_bits(extremes.high), low = Vec::set_bits(extremes.low);
     for (; i + Vec::width + 1 <= row.length; i += Vec::width) {
         const T* p = reinterpret_cast<const T*>(row.base) + 3 * i;
-        Vec::prefetch(reinterpret_cast<const unsigned char*>(p) + kPrefetchBytes);
         Vec::Bits runs[3];
         for (std::size_t k = 0; k < 3; ++k) {
             const T* q = p + k * Vec::width;
@@ -195,21 +192,15 @@ void normalize(const float* map, float* out, std::size_t length, float low, floa
     }
 }
 
-// Saliency to colour level: round to the nearest of 256; below 0 and NaN become 0, above 1 becomes 255.
-inline int level_of(float saliency) {
-    const float clipped = saliency > 0.0f ? (saliency < 1.0f ? saliency : 1.0f) : 0.0f;
-    return static_cast<int>(clipped * 255.0f + 0.5f);
-}
-
 bool blend_chunk(const BlendRow& row, std::size_t start, std::size_t length) {
     unsigned char color[3 * kBlendChunk];
     std::int32_t weight[3 * kBlendChunk];
     bool nan = false;
     for (std::size_t i = 0; i < length; ++i) {
         const float saliency = row.saliency[start + i];
-        nan |= saliency != saliency;
-        const unsigned char* entry = row.colormap + 3 * level_of(saliency);
         const float clipped = saliency > 0.0f ? (saliency < 1.0f ? saliency : 1.0f) : 0.0f;
+        nan |= saliency != saliency;
+        const unsigned char* entry = row.colormap + 3 * static_cast<int>(clipped * 255.0f + 0.5f);
         const float share = row.weight_by_saliency ? row.weight * clipped : row.weight;
         const auto fixed = static_cast<std::int32_t>(share * 65536.0f + 0.5f);
         for (std::size_t k = 0; k < 3; ++k) {

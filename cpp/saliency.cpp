@@ -10,7 +10,7 @@
 namespace onnxplain {
 namespace {
 
-constexpr std::size_t kElementsPerThread = std::size_t{1} << 16;  // less is not worth waking a thread for
+constexpr std::size_t kElementsPerThread = std::size_t{1} << 18;  // less is not worth waking a thread for
 constexpr std::size_t kCachedMap = std::size_t{1} << 18;          // positions of a map that stays in cache (1 MiB)
 constexpr std::size_t kStreamedOutput = std::size_t{1} << 22;     // positions of an output that does not (16 MiB)
 constexpr std::size_t kBlock = std::size_t{1} << 15;              // positions of one task when images are few
