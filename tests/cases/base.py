@@ -69,6 +69,7 @@ class Case:
     ``inputs`` in the operator's order: an :class:`Input` (a graph input), an array (an initialiser;
     float arrays are converted to the float type in use), or None (left out). ``runtime`` names the
     positions of arrays that are to be fed as graph inputs instead (shapes, axes, pads at run time).
+    ``captures`` are further graph inputs, which the operator's subgraphs read by name.
     ``torch`` is the same function in torch: it takes the drawn tensors in order and returns the first
     output. ``reference`` False means that ONNX's reference evaluator cannot run or gets wrong this
     configuration, so finite differences go through ONNX Runtime in float32 with a larger step
@@ -88,6 +89,7 @@ class Case:
     runtime: tuple[int, ...] = ()
     reference: bool = True
     tie_free: bool = True
+    captures: Mapping[str, Input] = field(default_factory=dict)
     note: str = ""
 
     @property
@@ -98,7 +100,8 @@ class Case:
         return ["" if v is None else f"x{i}" for i, v in enumerate(self.inputs)]
 
     def drawn(self) -> list[tuple[str, Input]]:
-        return [(n, v) for n, v in zip(self.names(), self.inputs) if isinstance(v, Input)]
+        inputs = [(n, v) for n, v in zip(self.names(), self.inputs) if isinstance(v, Input)]
+        return [*inputs, *self.captures.items()]
 
     def wrt(self) -> list[str]:
         return [n for n, v in self.drawn() if v.wrt]
@@ -118,6 +121,9 @@ class Case:
                     inputs.append(helper.make_tensor_value_info(name, kind, array.shape))
                 else:
                     initializers.append(onnx.numpy_helper.from_array(array, name))
+        for name, value in self.captures.items():
+            shape = [batch if d == "N" and batch is not None else d for d in value.shape]
+            inputs.append(helper.make_tensor_value_info(name, element, shape))
         outputs = [f"y{i}" for i in range(self.outputs)]
         node = helper.make_node(
             self.op, self.names(), outputs, name="node", domain=self.domain, **dict(self.attributes)
@@ -140,4 +146,5 @@ class Case:
                 feeds[name] = value.array(rng, batch)
             elif value is not None and index in self.runtime:
                 feeds[name] = value
+        feeds.update((name, value.array(rng, batch)) for name, value in self.captures.items())
         return feeds
