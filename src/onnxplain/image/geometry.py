@@ -96,13 +96,15 @@ class _Resampling:
     step: float
     start: float
 
-    def taps(self) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-        """Input indices and weights, both [taps, outputs].
+    def taps(self) -> tuple[slice, NDArray[np.intp], NDArray[np.float32]]:
+        """The outputs that see any input, and their input indices and weights, both [taps, those outputs].
 
         Triangle filter of half-width ``max(1, step)`` about the interval's centre, normalised over the taps
         inside the input, times the share of the interval that lies inside the input.
         """
-        left = self.start + self.step * np.arange(self.outputs)
+        first = min(max(int(np.floor(-self.start / self.step)), 0), self.outputs)
+        last = min(max(int(np.ceil((self.inputs - self.start) / self.step)), first), self.outputs)
+        left = self.start + self.step * np.arange(first, last)
         centre = left + self.step / 2
         support = max(1.0, self.step)
         count = int(np.ceil(2 * support)) + 1
@@ -113,17 +115,24 @@ class _Resampling:
         share = np.clip(covered / self.step, 0.0, 1.0)
         total = weight.sum(axis=0)
         weight *= np.divide(share, total, out=np.zeros_like(share), where=total > 0)
-        return np.clip(index, 0, self.inputs - 1), weight.astype(np.float32)
+        return slice(first, last), np.clip(index, 0, self.inputs - 1), weight.astype(np.float32)
 
 
 def _resample(values: NDArray[np.generic], rows: _Resampling, columns: _Resampling) -> NDArray[np.float32]:
     """Separable resampling of [h,w]: rows first, one multiply-add a tap."""
+    row_range, row_index, row_weight = rows.taps()
+    column_range, column_index, column_weight = columns.taps()
     current = np.asarray(values, dtype=np.float32)
-    for axis, resampling in enumerate((rows, columns)):
-        index, weight = resampling.taps()
-        shape = (-1, 1) if axis == 0 else (1, -1)
-        total = np.take(current, index[0], axis=axis) * weight[0].reshape(shape)
-        for tap in range(1, len(index)):
-            total += np.take(current, index[tap], axis=axis) * weight[tap].reshape(shape)
-        current = total
-    return current
+    current = _weighted(current, row_index, row_weight[:, :, None], axis=0)
+    result = np.zeros((rows.outputs, columns.outputs), np.float32)
+    result[row_range, column_range] = _weighted(current, column_index, column_weight[:, None, :], axis=1)
+    return result
+
+
+def _weighted(
+    values: NDArray[np.float32], index: NDArray[np.intp], weight: NDArray[np.float32], axis: int
+) -> NDArray[np.float32]:
+    total: NDArray[np.float32] = np.take(values, index[0], axis=axis) * weight[0]
+    for tap in range(1, len(index)):
+        total += np.take(values, index[tap], axis=axis) * weight[tap]
+    return total

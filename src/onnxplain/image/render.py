@@ -21,7 +21,7 @@ from onnxplain.image.colormaps import colormap as table_of
 from onnxplain.image.files import write_bytes
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
-_GREY = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R 601 luma
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
 _INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 
@@ -173,18 +173,26 @@ def _checked_photo(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _dimmed(photo: NDArray[np.uint8], saturation: float, brightness: float) -> NDArray[np.uint8]:
-    """Each pixel pulled towards its luma, then darkened; one matrix product."""
-    mix = brightness * (saturation * np.eye(3, dtype=np.float32) + (1 - saturation) * _GREY[:, None])
-    return np.rint(photo.reshape(-1, 3) @ mix).astype(np.uint8).reshape(photo.shape)
+    """Each pixel pulled towards its luma, then darkened: one colour matrix."""
+    mix = brightness * (saturation * np.eye(3) + (1 - saturation) * np.array(_LUMA))
+    matrix = tuple(np.hstack([mix, np.zeros((3, 1))]).ravel().tolist())
+    return np.asarray(Image.fromarray(photo).convert("RGB", matrix))
 
 
 def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     """Approximate Gaussian: three box filters an axis, of odd widths whose variances add up to sigma squared.
 
-    The edge pixels are repeated. Widths as in Kovesi, "Fast almost-Gaussian filtering" (2010).
+    The edge pixels are repeated. Widths as in Kovesi, "Fast almost-Gaussian filtering" (2010). A wide filter works
+    on the map averaged over blocks of at most half a sigma.
     """
     if sigma < 0:
         raise InputError(f"smooth is negative ({sigma:g} pixels); it is 0 or more")
+    block = int(sigma // 2)
+    if block > 1:
+        height, width = values.shape
+        coarse = Image.fromarray(_smoothed(np.asarray(Image.fromarray(values).reduce(block)), sigma / block))
+        box = (0.0, 0.0, width / block, height / block)
+        return np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR, box=box))
     narrow = int(np.sqrt(4 * sigma**2 + 1))
     narrow -= 1 - narrow % 2
     few = round((12 * sigma**2 - 3 * narrow**2 - 12 * narrow - 9) / (-4 * narrow - 4))
