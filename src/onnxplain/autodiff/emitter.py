@@ -25,13 +25,18 @@ Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 class Emitter:
     """Appends nodes to ``graph``; names them ``grad/<scope>/<operator>_<k>``."""
 
-    def __init__(self, graph: ir.Graph, inference: Inference) -> None:
+    def __init__(self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None) -> None:
         self.graph = graph
         self._inference = inference
-        self._scope = ""
-        self._counts: dict[str, int] = {}
+        self._parent = parent
+        self._scope: str = "" if parent is None else parent._scope
+        self._counts: dict[str, int] = {} if parent is None else parent._counts
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[ir.Value, ir.Value] = {}
+
+    def child(self, graph: ir.Graph) -> Emitter:
+        """An emitter for a subgraph: names stay unique, constants live in the outermost graph."""
+        return Emitter(graph, self._inference, self)
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -60,7 +65,7 @@ class Emitter:
         """
         like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
         values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
-        name = self._fresh(op_type)
+        name = self.fresh(op_type)
         given = {k: v for k, v in attributes.items() if v is not None}
         node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
@@ -71,6 +76,8 @@ class Emitter:
 
     def constant(self, array: np.ndarray | Sequence[int] | float, dtype: ir.DataType | None = None) -> ir.Value:
         """An initializer with this content; equal constants are stored once."""
+        if self._parent is not None:
+            return self._parent.constant(array, dtype)
         array = np.asarray(array, dtype=None if dtype is None else dtype.numpy())
         tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
         key = (str(tensor.dtype), array.shape, array.tobytes())
@@ -104,6 +111,47 @@ class Emitter:
         end = None if axis == -1 else axis + 1
         return self.Shape(value, start=axis, end=end)
 
+    def extent(self, value: ir.Value, axis: int) -> int | ir.Value:
+        """The extent of one axis: a number where static, else int64 [1]."""
+        known = None if value.shape is None else value.shape[axis]
+        return known if isinstance(known, int) else self.dim(value, axis)
+
+    def extents(self, value: ir.Value) -> list[int | ir.Value]:
+        """The extent of every axis; the rank must be known."""
+        assert value.shape is not None
+        return [self.extent(value, axis) for axis in range(len(value.shape))]
+
+    def vector(self, parts: Sequence[int | ir.Value]) -> ir.Value:
+        """An int64 vector of numbers and int64 vectors in order: a constant if all are numbers."""
+        numbers = [part for part in parts if isinstance(part, int)]
+        if len(numbers) == len(parts):
+            return self.constant(np.array(numbers, dtype=np.int64))
+        return self.Concat(*(self._argument([p] if isinstance(p, int) else p, None) for p in parts), axis=0)
+
+    def reshape(self, value: ir.Value, extents: Sequence[int | ir.Value]) -> ir.Value:
+        """``value`` reshaped to these extents (numbers, or int64 [1]); a single computed one is inferred."""
+        if sum(isinstance(extent, ir.Value) for extent in extents) == 1 and 0 not in extents:
+            extents = [extent if isinstance(extent, int) else -1 for extent in extents]
+        return self.Reshape(value, self.vector(extents), allowzero=1)
+
+    def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
+        """``value`` in the shape of ``like``, which has as many elements."""
+        symbolic = 2 if like.shape is None else sum(not isinstance(d, int) for d in like.shape)
+        if symbolic > 1:
+            result = self.Reshape(value, self.shape(like), allowzero=1)
+        else:
+            result = self.reshape(value, self.extents(like))
+        result.shape = like.shape
+        return result
+
+    def present(self, output: ir.Value) -> ir.Value:
+        """An output of a forward node; one that the model left out gets a name, so that it is computed."""
+        producer = output.producer()
+        if not output.name and producer is not None:
+            output.name = self.fresh("output")
+            self._inference.infer(producer)
+        return output
+
     def zeros_like(self, value: ir.Value) -> ir.Value:
         """Zeros of the shape and type of ``value``."""
         assert value.dtype is not None
@@ -127,8 +175,13 @@ class Emitter:
             return self.constant(argument)
         return self.constant(np.asarray(argument, dtype=np.int64))
 
-    def _fresh(self, op_type: str) -> str:
-        stem = f"grad/{self._scope}/{op_type}" if self._scope else f"grad/{op_type}"
+    def infer(self, node: ir.Node) -> None:
+        """Infer types and shapes of a node that was not emitted but copied."""
+        self._inference.infer(node)
+
+    def fresh(self, stem: str) -> str:
+        """A name in the current scope that nothing has yet."""
+        stem = f"grad/{self._scope}/{stem}" if self._scope else f"grad/{stem}"
         count = self._counts[stem] = self._counts.get(stem, -1) + 1
         return f"{stem}_{count}" if count else stem
 
