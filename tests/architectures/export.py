@@ -1,0 +1,107 @@
+"""From torch to ONNX by both of its exporters, and torch's own gradients to compare with."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import torch
+from torch import Tensor, nn
+
+from .base import Architecture
+
+EXPORTERS = ("dynamo", "torchscript")
+#: What torch's exporters say about themselves.
+_EXPORTER_WARNINGS = [
+    (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export"),
+    (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
+]
+
+
+def export(architecture: Architecture, model: nn.Module, exporter: str) -> onnx.ModelProto:
+    """The model as ONNX with input ``x`` and output ``y``: opset 18 by ``dynamo``, 17 by ``torchscript``."""
+    final = model if architecture.final is None else nn.Sequential(model, architecture.final)
+    with warnings.catch_warnings():
+        for category, message in _EXPORTER_WARNINGS:
+            warnings.filterwarnings("ignore", message, category)
+        return (_dynamo if exporter == "dynamo" else _torchscript)(architecture, final.eval())
+
+
+def _dynamo(architecture: Architecture, model: nn.Module) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        model,
+        (architecture.inputs(2, seed=0),),
+        dynamo=True,
+        opset_version=18,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_shapes=(dict(architecture.dynamic),),
+        verbose=False,
+    )
+    assert program is not None
+    return program.model_proto
+
+
+def _torchscript(architecture: Architecture, model: nn.Module) -> onnx.ModelProto:
+    file = io.BytesIO()
+    torch.onnx.export(
+        model,
+        (architecture.inputs(2, seed=0),),
+        file,
+        dynamo=False,
+        opset_version=17,
+        input_names=["x"],
+        output_names=["y"],
+        dynamic_axes={"x": dict(architecture.dynamic), "y": dict(architecture.dynamic[:1])},
+    )
+    return onnx.load_model_from_string(file.getvalue())
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What torch finds for one batch: score [N] and gradient in float64, gradient in float32."""
+
+    x: np.ndarray
+    target: np.ndarray
+    score: np.ndarray
+    gradient: np.ndarray
+    gradient32: np.ndarray
+
+
+def reference(architecture: Architecture, model: nn.Module, batch: int) -> Reference:
+    """Gradients by torch.autograd; ``model`` is in float32 before and after."""
+    x = architecture.inputs(batch, seed=batch, other=batch > 1)
+    with torch.no_grad():
+        ranked = _per_class(architecture, model(x)).argsort(dim=1, descending=True)
+    target = ranked.diagonal()  # the predicted class of the first image, the runner-up of the second ...
+    _, gradient32 = _differentiate(architecture, model, x, target)
+    score, gradient = _differentiate(architecture, model.double(), x, target)
+    model.float()
+    return Reference(x.numpy(), target.numpy(), score, gradient, gradient32)
+
+
+def _differentiate(
+    architecture: Architecture, model: nn.Module, x: Tensor, target: Tensor
+) -> tuple[np.ndarray, np.ndarray]:
+    embedded: list[Tensor] = []
+    if architecture.vocabulary:
+        embedding = model.get_submodule("embedding")
+        handle = embedding.register_forward_hook(lambda module, args, output: embedded.append(output))
+        scores = model(x)
+        handle.remove()
+        variable = embedded[0]
+    else:
+        variable = x.to(next(model.parameters()).dtype, copy=True).requires_grad_(True)
+        scores = model(variable)
+    score = _per_class(architecture, scores).gather(1, target[:, None]).squeeze(1)
+    (gradient,) = torch.autograd.grad(score.sum(), variable)
+    return score.detach().numpy(), gradient.numpy()
+
+
+def _per_class(architecture: Architecture, scores: Tensor) -> Tensor:
+    """Scores [N, classes]: positions other than the class are summed."""
+    positions = [axis for axis in range(1, scores.ndim) if axis != architecture.class_axis]
+    return scores.sum(positions) if positions else scores
