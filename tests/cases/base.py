@@ -69,7 +69,8 @@ class Case:
     ``inputs`` in the operator's order: an :class:`Input` (a graph input), an array (an initialiser;
     float arrays are converted to the float type in use), or None (left out). ``runtime`` names the
     positions of arrays that are to be fed as graph inputs instead (shapes, axes, pads at run time).
-    ``captures`` are further graph inputs, which the operator's subgraphs read by name.
+    ``captures`` are further graph inputs, which the operator's subgraphs read by name. ``result`` is the
+    shape of the output where ONNX's inference cannot tell it.
     ``torch`` is the same function in torch: it takes the drawn tensors in order and returns the first
     output. ``reference`` False means that ONNX's reference evaluator cannot run or gets wrong this
     configuration, so finite differences go through ONNX Runtime in float32 with a larger step
@@ -90,6 +91,7 @@ class Case:
     reference: bool = True
     tie_free: bool = True
     captures: Mapping[str, Input] = field(default_factory=dict)
+    result: tuple[Extent, ...] | None = None
     note: str = ""
 
     @property
@@ -130,6 +132,9 @@ class Case:
         )
         result = helper.make_value_info(outputs[self.output], onnx.TypeProto())
         result.type.tensor_type.elem_type = element
+        if self.result is not None:
+            shape = [batch if d == "N" and batch is not None else d for d in self.result]
+            result = helper.make_tensor_value_info(outputs[self.output], element, shape)
         graph = helper.make_graph([node], self.id, inputs, [result], initializers)
         imports = [helper.make_opsetid("", self.opset)]
         if self.domain:

@@ -180,10 +180,14 @@ class Emitter:
         self._inference.infer(node)
 
     def fresh(self, stem: str) -> str:
-        """A name in the current scope that nothing has yet."""
+        """A name in the current scope that nothing emitted has yet."""
         stem = f"grad/{self._scope}/{stem}" if self._scope else f"grad/{stem}"
-        count = self._counts[stem] = self._counts.get(stem, -1) + 1
-        return f"{stem}_{count}" if count else stem
+        name = stem
+        while name in self._counts:
+            self._counts[stem] += 1
+            name = f"{stem}_{self._counts[stem]}"
+        self._counts[name] = 0
+        return name
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,9 +17,10 @@ T = TypeVar("T")
 class Operator:
     """A forward node, read only: inputs, outputs, attributes, constants, and what is wanted of it."""
 
-    def __init__(self, node: ir.Node, opset: int, wanted: Callable[[ir.Value], bool]) -> None:
+    def __init__(self, node: ir.Node, opsets: Mapping[str, int], wanted: Callable[[ir.Value], bool]) -> None:
         self.node = node
-        self.opset = opset
+        self.opsets = dict(opsets)
+        self.opset = self.opsets.get(node.domain, 0)
         self._wanted = wanted
 
     @property
@@ -49,6 +50,14 @@ class Operator:
         """Whether the gradient of input ``index`` is needed."""
         value = self.optional(index)
         return value is not None and self._wanted(value)
+
+    def wants_value(self, value: ir.Value) -> bool:
+        """Whether the gradient of a captured value is needed."""
+        return self._wanted(value)
+
+    def graph(self, name: str) -> ir.Graph:
+        """The subgraph in an attribute."""
+        return self.node.attributes[name].as_graph()
 
     def attribute(self, name: str, default: T) -> T:
         """The attribute's value (int, float, str, list of them) or ``default`` when absent."""

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import CheckerPass, LiftConstantsToInitializersPass, RemoveInitializersFromInputsPass
+from onnx_ir.passes.common import (
+    CheckerPass,
+    LiftConstantsToInitializersPass,
+    LiftSubgraphInitializersToMainGraphPass,
+    RemoveInitializersFromInputsPass,
+)
 
 from ..errors import ModelError
 from .inference import Inference
@@ -29,6 +34,8 @@ def prepare(model: ir.Model) -> Inference:
     inline_functions(model)
     upgrade_opset(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    if any(node.graph is not model.graph for node in model.graph.all_nodes()):
+        LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports)
     infer_shapes(model, inference)
     if fold_constants(model):

@@ -31,7 +31,7 @@ def walk(
         reads = [*node.inputs, *captured(node)]
         if not any(dy is not None for dy in dys) or not any(value in active for value in reads):
             continue
-        operator = Operator(node, opsets.get(node.domain, 0), active.__contains__)
+        operator = Operator(node, opsets, active.__contains__)
         registration = registry.lookup(node.domain, node.op_type, operator.opset)
         if registration is None:
             raise operator.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
