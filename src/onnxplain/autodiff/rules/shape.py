@@ -41,6 +41,8 @@ def cast(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     Float types of 8 bits or less are quantisation, which has no derivative, and are refused.
     """
     x, y = node.input(0), node.outputs[0]
+    if not node.wants(0):
+        return None
     for dtype in (x.dtype, y.dtype):
         if dtype is not None and dtype not in _WIDE:
             raise node.refuse("type", dtype.name, "casts between float16, bfloat16, float and double have one")
