@@ -1,0 +1,230 @@
+"""A differentiated model and what is in it: names of its inputs and outputs, channel axes, class scores.
+
+To explain the predicted class in one run, the graph itself picks it: a negative ``target`` stands for the
+class with the highest score (the first of equals), and the scores of all classes become an output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from ..errors import InputError, ModelError
+from .differentiate import differentiate
+from .layout import channel_axis
+from .model_io import ModelSource, read_model
+from .passes.prune import prune
+from .score import look_through
+
+_PREFIX = "onnxplain."
+_GRADIENT = f"{_PREFIX}grad."
+_HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+@dataclass(frozen=True)
+class InputTensor:
+    """An input of the model: numpy's name of its type ("" if numpy has none), and its shape.
+
+    Open extents are names; ``channel_axis`` is None where there is none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    channel_axis: int | None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """An output that holds a gradient.
+
+    ``wrt`` is the tensor it belongs to and ``source`` the input that tensor is, or is computed from;
+    ``rank`` and ``channel_axis`` are the gradient's, the axis None where it has no channels.
+    """
+
+    wrt: str
+    source: str
+    output: str
+    rank: int
+    channel_axis: int | None
+
+
+@dataclass(frozen=True)
+class DifferentiatedModel:
+    """``proto`` with the names that a caller needs to run it.
+
+    ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
+    is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
+    are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
+    ``batched`` names the inputs with a batch axis.
+    """
+
+    proto: onnx.ModelProto
+    inputs: tuple[InputTensor, ...]
+    gradients: tuple[Gradient, ...]
+    target: str
+    score: str
+    class_scores: str
+    score_tensor: str
+    classes: int | None
+    probability: str | None
+    batch: int | None
+    batched: frozenset[str]
+    metadata: Mapping[str, str]
+
+    @classmethod
+    def build(
+        cls,
+        model: ModelSource,
+        *,
+        output: str | None = None,
+        wrt: str | None = None,
+        score: str = "logit",
+        class_axis: int | None = None,
+    ) -> DifferentiatedModel:
+        """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
+
+        The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`.
+        """
+        graph_model = read_model(model)
+        if f"{_PREFIX}target" not in graph_model.metadata_props:
+            proto = differentiate(model, output=output, wrt=wrt, score=score, class_axis=class_axis)
+            graph_model = ir.serde.deserialize_model(proto)
+        elif output is not None or wrt is not None or score != "logit" or class_axis is not None:
+            raise InputError(
+                "the model is already differentiated: output, wrt, score and class_axis were chosen then. "
+                "Leave them out, or pass the original model."
+            )
+        return _describe(graph_model)
+
+    def scores_only(self) -> onnx.ModelProto:
+        """The forward part: the model's inputs, and the class scores as the only output."""
+        model = ir.serde.deserialize_model(self.proto)
+        graph = model.graph
+        kept = [v for v in graph.outputs if v.name == self.class_scores]
+        graph.outputs.clear()
+        graph.outputs.extend(kept)
+        prune(model)
+        for value in [v for v in graph.inputs if v.name == self.target]:
+            graph.inputs.remove(value)
+        return ir.serde.serialize_model(model)
+
+
+def _describe(model: ir.Model) -> DifferentiatedModel:
+    graph, metadata = model.graph, dict(model.metadata_props)
+    target_name, score_name = metadata[f"{_PREFIX}target"], metadata[f"{_PREFIX}score"]
+    target = next(v for v in graph.inputs if v.name == target_name)
+    inputs = tuple(_input(v) for v in graph.inputs if v is not target)
+    values = {v.name: v for node in graph for v in node.outputs} | {v.name: v for v in graph.inputs}
+    gradients = tuple(
+        _gradient(values[key.removeprefix(_GRADIENT)], output)
+        for key, output in metadata.items()
+        if key.startswith(_GRADIENT)
+    )
+    score_tensor = values[metadata[f"{_PREFIX}score_tensor"]]
+    class_scores = _pick_in_graph(graph, target, values[score_name])
+    assert target.shape is not None and class_scores.shape is not None
+    batch, classes = target.shape[0], class_scores.shape[1]
+    return DifferentiatedModel(
+        proto=ir.serde.serialize_model(model),
+        inputs=inputs,
+        gradients=gradients,
+        target=target_name,
+        score=score_name,
+        class_scores=class_scores.name or "",
+        score_tensor=score_tensor.name or "",
+        classes=classes if isinstance(classes, int) else None,
+        probability=_probability(score_tensor, classes),
+        batch=batch if isinstance(batch, int) else None,
+        batched=frozenset(i.name for i in inputs if i.shape and (isinstance(i.shape[0], str) or i.shape[0] == batch)),
+        metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
+    )
+
+
+#: Metadata that describe the original model; the rest of ours names parts of the differentiated one.
+_KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels")
+
+
+def _input(value: ir.Value) -> InputTensor:
+    if value.shape is None:
+        raise ModelError(f"the rank of input {value.name!r} is unknown; give the model's inputs static ranks.")
+    shape = tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)
+    return InputTensor(value.name or "", _numpy_name(value.dtype), shape, channel_axis(value))
+
+
+def _numpy_name(dtype: ir.DataType | None) -> str:
+    try:
+        return "" if dtype is None else np.dtype(dtype.numpy()).name
+    except TypeError:
+        return ""
+
+
+def _gradient(value: ir.Value, output: str) -> Gradient:
+    """What ``output`` belongs to. A tensor with one axis more than its input holds features in the last."""
+    source, pending, seen = value, [value], {value}
+    while pending:
+        source = pending.pop()
+        if source.is_graph_input():
+            break
+        producer = source.producer()
+        found = [] if producer is None else [v for v in producer.inputs if v is not None and v not in seen]
+        seen.update(found)
+        pending += found
+    assert source.shape is not None
+    rank = len(source.shape if value.shape is None else value.shape)
+    axis = channel_axis(value)
+    if axis is None and rank > len(source.shape):
+        axis = rank - 1
+    return Gradient(value.name or "", source.name or "", output, rank, axis)
+
+
+def _pick_in_graph(graph: ir.Graph, target: ir.Value, score: ir.Value) -> ir.Value:
+    """Replace ``target`` by the predicted class where it is negative; returns the class scores [N,K].
+
+    The score is ``Squeeze(GatherElements(class scores, target))``, the class scores are float32 or float64.
+    """
+    squeeze = score.producer()
+    gather = None if squeeze is None or squeeze.inputs[0] is None else squeeze.inputs[0].producer()
+    if gather is None or gather.op_type != "GatherElements" or gather.inputs[0] is None:
+        raise ModelError("the model's metadata say that onnxplain differentiated it, but its score is not picked by it")
+    scores = gather.inputs[0]
+    assert scores.dtype is not None and scores.shape is not None and target.shape is not None
+    readers = [(use.node, use.idx) for use in target.uses()]
+    wide = ir.DataType.FLOAT if scores.dtype in _HALF else scores.dtype
+    zero = ir.Value(name="predicted/zero", shape=ir.Shape([]), type=ir.TensorType(ir.DataType.INT64))
+    zero.const_value = ir.tensor(np.array(0, np.int64), name=zero.name)
+    graph.register_initializer(zero)
+
+    def emit(op_type: str, inputs: list[ir.Value], attributes: dict[str, int], dtype: ir.DataType) -> ir.Value:
+        node = ir.node(op_type, inputs, attributes, name=f"predicted/{op_type}")
+        value = node.outputs[0]
+        value.name, value.type, value.shape = node.name, ir.TensorType(dtype), target.shape
+        graph.append(node)
+        return value
+
+    class_scores = emit("Cast", [scores], {"to": int(wide)}, wide)
+    class_scores.shape = scores.shape
+    graph.outputs.append(class_scores)
+    predicted = emit("ArgMax", [class_scores], {"axis": 1, "keepdims": 0}, ir.DataType.INT64)
+    chosen = emit("Less", [target, zero], {}, ir.DataType.BOOL)
+    effective = emit("Where", [chosen, predicted, target], {}, ir.DataType.INT64)
+    for node, index in readers:
+        node.replace_input_with(index, effective)
+    graph.sort()
+    return class_scores
+
+
+def _probability(score_tensor: ir.Value, classes: int | ir.SymbolicDim) -> str | None:
+    if score_tensor.shape is None or len(score_tensor.shape) > 2:
+        return None
+    before = look_through(score_tensor)[0]
+    if before is not score_tensor:
+        log = any(use.node.op_type == "LogSoftmax" for use in before.uses())
+        return "softmax" if log else "identity"
+    if any(use.node.op_type == "Sigmoid" for use in score_tensor.uses()):
+        return "sigmoid"
+    return None if classes == 1 else "softmax"

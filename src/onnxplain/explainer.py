@@ -1,0 +1,328 @@
+"""What users hold: a model, ready to explain arrays and photos."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .autodiff.differentiated import DifferentiatedModel, Gradient, InputTensor
+from .autodiff.model_io import ModelSource
+from .bundled import bundled_model
+from .errors import GradientError, InputError, TargetError
+from .explanation import Explanation
+from .image import PreprocessingLike, ResolvedPreprocessing, resolve_labels, resolve_preprocessing
+from .image.labels import LabelsLike
+from .inputs import check_inputs
+from .methods.attributor import Attribution, Attributor
+from .methods.ranking import ClassScore, rank_classes
+from .methods.saliency import check_finite, saliency
+from .methods.targets import Target
+from .native import Normalization
+from .photos import OnError, Photo, is_one, photo_batches, photo_sources
+from .progress import track
+from .runtime import Provider
+
+__all__ = ["ClassScore", "Explainer", "Explanation"]
+
+Array = NDArray[Any]
+
+METHODS = ("saliency",)
+_TOP = 5
+
+
+class Explainer:
+    """A model that explains itself: loaded once, used often, from several threads if need be."""
+
+    def __init__(
+        self,
+        model: ModelSource | None = None,
+        *,
+        providers: str | Sequence[Provider] | None = None,
+        preprocessing: PreprocessingLike | None = None,
+        labels: LabelsLike | None = None,
+        batch_size: int | None = None,
+        output: str | None = None,
+        score: str = "logit",
+        class_axis: int | None = None,
+        channel_axis: int | None = None,
+        input: str | None = None,
+        threads: int = 0,
+        memory_limit: int | None = None,
+    ) -> None:
+        """Differentiate ``model`` and load it into ONNX Runtime.
+
+        Args:
+            model: path, bytes or ``onnx.ModelProto``, differentiated or not; None is the bundled classifier
+                (EfficientNet-Lite0, 1000 classes).
+            providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
+                None is CUDA if present, then CPU. :attr:`provider` says which one runs.
+            preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
+                name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
+            labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
+            batch_size: samples that run at once; None is what fits into memory, at most 8 on the CPU.
+            output, score, class_axis: what is explained; see :func:`onnxplain.differentiate`.
+            channel_axis: the axis of the input that counts channels; None finds it.
+            input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
+            threads: threads on the CPU; 0 is all cores.
+            memory_limit: bytes that one run may take; None is half of the memory that is available.
+
+        Raises:
+            ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
+            RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
+
+        Warns:
+            ProviderWarning: a requested provider was not given.
+        """
+        source = bundled_model() if model is None else model
+        self._path = source if isinstance(source, (str, os.PathLike)) else None
+        self._model = DifferentiatedModel.build(source, output=output, wrt=input, score=score, class_axis=class_axis)
+        self._attributor = Attributor(
+            self._model,
+            self._find_labels(labels, required=output is None),
+            providers=providers,
+            threads=threads,
+            batch_size=batch_size,
+            memory_limit=memory_limit,
+        )
+        self._axes = {g.wrt: _axis(g, channel_axis) for g in self._attributor.gradients}
+        self._stated_channel_axis = channel_axis
+        self._stated_preprocessing = preprocessing
+        self._threads = threads
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        return self._attributor.session.session.provider
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The class names in class order; None where nobody states any."""
+        labels = self._attributor.classes.labels
+        return None if labels is None else list(labels)
+
+    @property
+    def inputs(self) -> tuple[InputTensor, ...]:
+        """The model's inputs: name, type, shape and channel axis."""
+        return self._model.inputs
+
+    @cached_property
+    def preprocessing(self) -> ResolvedPreprocessing:
+        """How photos become the input tensor, and where that is stated.
+
+        Raises:
+            PreprocessingError: it is stated nowhere, or does not fit the model.
+            InputError: the model takes more than one image.
+        """
+        if len(self._model.inputs) != 1:
+            names = _listed(i.name for i in self._model.inputs)
+            raise InputError(f"photos fill one input, the model has {names}; pass a dict to attribute() or saliency().")
+        tensor = self._model.inputs[0]
+        axis = tensor.channel_axis if self._stated_channel_axis is None else self._stated_channel_axis
+        return resolve_preprocessing(
+            self._stated_preprocessing,
+            metadata=self._model.metadata,
+            model_path=self._path,
+            input_shape=tensor.shape,
+            input_dtype=tensor.dtype,
+            layout="NHWC" if axis in (-1, len(tensor.shape) - 1) else "NCHW",
+        )
+
+    def scores(self, x: Array | Mapping[str, Array]) -> NDArray[np.floating[Any]]:
+        """The scores of all classes [N,K], before a final softmax, summed over positions if there are any.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        feeds, _ = check_inputs(self._model, x)
+        return self._attributor.class_scores(feeds)
+
+    def attribute(self, x: Array | Mapping[str, Array], target: Target = None) -> Array | dict[str, Array]:
+        """The raw gradient dS_c/dx of the class score, nothing taken away.
+
+        Args:
+            x: the input tensor, preprocessed, with the batch axis; for a model with several inputs a dict of all.
+            target: a class index or label, a sequence of N of these, None for the predicted class, "top3" for the
+                three classes with the highest scores (any number).
+
+        Returns:
+            An array shaped like ``x``. For a model of integers the gradient of the first float tensor computed from
+            them. With "top3" there is an axis of 3 classes, best first, after the batch: [N,3,...]. For a dict, a
+            dict with the gradient of every input that has one.
+
+        Raises:
+            InputError: a wrong input name, rank, extent or type, NaN or infinity in ``x``.
+            TargetError: ``target`` is out of range, of the wrong length, or an unknown label.
+            GradientError: the gradient holds NaN or infinity; the message names the sample.
+            ProviderError: ONNX Runtime failed.
+        """
+        return self._collect(x, target, None)
+
+    def saliency(
+        self,
+        x: Array | Mapping[str, Array],
+        target: Target = None,
+        normalize: Normalization = "max",
+        percentile: float = 99.0,
+    ) -> Array | dict[str, Array]:
+        """The saliency map: the maximum over channels of |dS_c/dx|, normalised for each sample.
+
+        Args:
+            x, target: as for :meth:`attribute`.
+            normalize: "max", "minmax", "percentile" or "none"; see :func:`onnxplain.native.saliency`.
+            percentile: for "percentile", 0..100.
+
+        Returns:
+            float32, the gradient's shape without the channel axis: [N,H,W] for images, [N,L] for signals, [N,F] for
+            tables; with "top3" [N,3,H,W]; a dict for a dict.
+
+        Raises:
+            As for :meth:`attribute`.
+        """
+        options: dict[str, Any] = {"normalize": normalize, "percentile": percentile, "threads": self._threads}
+        return self._collect(x, target, options)
+
+    def explain(
+        self, images: Any, target: Target = None, method: str = "saliency", *, progress: bool | None = None
+    ) -> Any:
+        """Explain photos.
+
+        Args:
+            images: one photo (a path, the bytes of a file, an open file, a PIL image, or an array [H,W,3] uint8 or
+                float 0..1), or several: a folder, an array [N,H,W,3], or any iterable of photos.
+            target: as for :meth:`attribute`; a sequence has one class for each photo.
+            method: "saliency".
+            progress: a bar on stderr when it takes long; None: in terminals only.
+
+        Returns:
+            An :class:`Explanation` for one photo, a list of them for several. With "top3" a list of three, best class
+            first, in the place of each.
+
+        Raises:
+            ImageError: a photo cannot be read.
+            PreprocessingError: the preprocessing is not stated, or does not fit the model.
+            TargetError, GradientError, ProviderError: as for :meth:`attribute`.
+        """
+        one = is_one(images)
+        found = list(self.stream(images, target, method, progress=progress))
+        return found[0] if one else found
+
+    def stream(
+        self,
+        images: Any,
+        target: Target = None,
+        method: str = "saliency",
+        *,
+        on_error: OnError | None = None,
+        progress: bool | None = None,
+    ) -> Iterator[Any]:
+        """Like :meth:`explain` for several photos, but each is handed out as soon as it is done.
+
+        Only one micro-batch of photos is in memory. With ``on_error`` a photo that cannot be read, or whose gradient
+        is not finite, is skipped after calling it with the photo's name and the error.
+        """
+        if method not in METHODS:
+            raise InputError(f"method {method!r} is unknown; there are {', '.join(METHODS)}.")
+        sources = photo_sources(images)
+        count = len(sources) if isinstance(sources, Sized) else None
+        if count is None and np.ndim(target) > 0:  # type: ignore[arg-type]
+            raise TargetError("a target for each photo needs photos whose number is known; pass them as a list.")
+        classes = self._attributor.classes
+        targets = classes.indices(target, 1 if count is None else count)
+        return track(self._stream(sources, targets, classes.top(target), on_error), count, show=progress)
+
+    def _stream(
+        self, sources: Iterable[Any], targets: NDArray[np.int64], top: int | None, on_error: OnError | None
+    ) -> Iterator[Any]:
+        preprocessing, name = self.preprocessing.preprocessing, self._model.inputs[0].name
+        if len(self._axes) != 1:
+            raise InputError(f"the model has gradients of {_listed(self._axes)}; choose one with Explainer(input=...).")
+        for batch in photo_batches(sources, preprocessing, self._batch_size, on_error):
+            feeds = {name: np.stack([photo.tensor for photo in batch])}
+            chosen = np.array([targets[photo.index % len(targets)] for photo in batch], dtype=np.int64)
+            ranked = self._attributor.ranked(feeds, chosen, top)
+            for row, photo in enumerate(batch):
+                try:
+                    found = [self._explanation(photo, attribution, row) for attribution in ranked]
+                except GradientError as error:
+                    if on_error is None:
+                        raise
+                    on_error(photo.name, error)
+                    continue
+                yield found[0] if top is None else found
+
+    def _batch_size(self, tensor: Array) -> int:
+        return self._attributor.session.size({self._model.inputs[0].name: tensor[None]})
+
+    def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
+        gradient, axis = part.gradients[0][row], next(iter(self._axes.values()))
+        reduced = saliency(gradient[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
+        if reduced.ndim != 2:
+            raise InputError(f"a gradient of shape {list(gradient.shape)} makes no map [h,w]; use saliency().")
+        ranking = rank_classes(part.class_scores[row], self._model.probability, self._attributor.classes)
+        mine = ranking.of(int(part.targets[row]))
+        return Explanation(
+            image=photo.image,
+            source=photo.source,
+            attribution=gradient,
+            saliency_input=reduced,
+            geometry=photo.geometry,
+            target=mine.index,
+            label=mine.label,
+            score=mine.score,
+            probability=mine.probability,
+            top=ranking.best(_TOP),
+            provider=self.provider,
+        )
+
+    def _collect(
+        self, x: Array | Mapping[str, Array], target: Target, reduction: Mapping[str, Any] | None
+    ) -> Array | dict[str, Array]:
+        """The gradients of all samples, as ``attribute`` says, or what ``reduction`` makes of them."""
+        feeds, samples = check_inputs(self._model, x)
+        classes = self._attributor.classes
+        targets, top = classes.indices(target, samples), classes.top(target)
+        found: dict[str, list[Array]] = {name: [] for name in self._axes}
+        for start, ranked in self._attributor.micro_batches(feeds, targets, top):
+            names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
+            for index, (tensor, axis) in enumerate(self._axes.items()):
+                parts = [attribution.gradients[index] for attribution in ranked]
+                if reduction is None:
+                    for part in parts:
+                        check_finite(part, names)
+                else:
+                    parts = [saliency(part, names, channel_axis=axis, **reduction) for part in parts]
+                found[tensor].append(parts[0] if top is None else np.stack(parts, axis=1))
+        joined = {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in found.items()}
+        if isinstance(x, Mapping):
+            return joined
+        if len(joined) > 1:
+            raise InputError(f"the model has gradients of {_listed(joined)}; choose one with Explainer(input=...).")
+        return next(iter(joined.values()))
+
+    def _find_labels(self, labels: LabelsLike | None, *, required: bool) -> list[str] | None:
+        """The labels; those stated beside a model are not ``required`` to fit an output of the caller's choice."""
+        stated: dict[str, Any] = {"metadata": self._model.metadata, "model_path": self._path}
+        try:
+            return resolve_labels(labels, classes=self._model.classes, **stated)
+        except InputError:
+            if labels is not None or required:
+                raise
+            return None
+
+
+def _axis(gradient: Gradient, stated: int | None) -> int | None:
+    """The channel axis of a gradient: as stated, else as found."""
+    if stated is None:
+        return gradient.channel_axis
+    if not -gradient.rank <= stated < gradient.rank or stated % gradient.rank == 0:
+        raise InputError(f"channel_axis={stated} is not an axis of {gradient.wrt!r}, which has rank {gradient.rank}.")
+    return stated % gradient.rank
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)

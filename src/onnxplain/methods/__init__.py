@@ -1,0 +1,1 @@
+"""Attribution methods, each a few lines over a session and the C++ reduction."""

@@ -1,0 +1,53 @@
+"""Classes by score, with names and probabilities."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .targets import Classes
+
+
+class ClassScore(NamedTuple):
+    """A class and its score; ``label`` is None without labels, ``probability`` where it has no meaning."""
+
+    index: int
+    label: str | None
+    score: float
+    probability: float | None
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """All classes of one sample: ``scores`` [K], ``probabilities`` [K] or None."""
+
+    scores: NDArray[np.float64]
+    probabilities: NDArray[np.float64] | None
+    classes: Classes
+
+    def of(self, index: int) -> ClassScore:
+        """The class ``index``."""
+        probability = None if self.probabilities is None else float(self.probabilities[index])
+        return ClassScore(index, self.classes.label(index), float(self.scores[index]), probability)
+
+    def best(self, count: int) -> list[ClassScore]:
+        """The ``count`` classes with the highest scores, best first; the lower index first among equals."""
+        return [self.of(int(index)) for index in np.argsort(-self.scores, kind="stable")[:count]]
+
+
+def rank_classes(scores: NDArray[Any], probability: str | None, classes: Classes) -> Ranking:
+    """The ranking of one sample.
+
+    ``probability`` says how the scores [K] become probabilities: "softmax", "sigmoid", "identity" (they are
+    probabilities), None (no meaning).
+    """
+    exact = scores.astype(np.float64)
+    if probability == "softmax":
+        powers = np.exp(exact - exact.max())
+        return Ranking(exact, powers / powers.sum(), classes)
+    if probability == "sigmoid":
+        return Ranking(exact, np.exp(-np.logaddexp(0, -exact)), classes)
+    return Ranking(exact, exact if probability == "identity" else None, classes)

@@ -1,0 +1,72 @@
+"""Execution providers: which are asked for, which ONNX Runtime has, which ones run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from ..errors import ProviderError, RuntimeMissingError
+
+#: A provider as ONNX Runtime takes it: its name, or its name and its options.
+Provider = str | tuple[str, Mapping[str, Any]]
+
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
+
+
+class ProviderWarning(UserWarning):
+    """A requested execution provider was not given."""
+
+
+def import_runtime() -> ModuleType:
+    """The module ``onnxruntime``.
+
+    Raises:
+        RuntimeMissingError: neither onnxruntime nor onnxruntime-gpu is installed.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise RuntimeMissingError(
+            'ONNX Runtime is missing; install exactly one of pip install "onnxplain[cpu]" '
+            f'and pip install "onnxplain[gpu]" ({error}).'
+        ) from error
+    module: ModuleType = onnxruntime
+    return module
+
+
+def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:
+    """``providers`` as (name, options) pairs in order of preference; None is CUDA if present, then CPU.
+
+    Raises:
+        ProviderError: not a list of names or (name, options) pairs, or a name that ONNX Runtime does not know.
+    """
+    runtime = import_runtime()
+    available: list[str] = runtime.get_available_providers()
+    if providers is None:
+        return [(name, {}) for name in (CUDA, CPU) if name in available]
+    listed = [providers] if isinstance(providers, str) else list(providers)
+    if not listed:
+        raise ProviderError(f"providers is empty; name at least one of {', '.join(available)}, or pass None.")
+    pairs = [_pair(provider) for provider in listed]
+    known = {*runtime.get_all_providers(), *available}
+    for name, _ in pairs:
+        if name not in known:
+            raise ProviderError(
+                f"ONNX Runtime knows no execution provider {name!r}; available here: {', '.join(available)}."
+            )
+    return pairs
+
+
+def _pair(provider: Provider) -> tuple[str, dict[str, Any]]:
+    if isinstance(provider, str):
+        return provider, {}
+    if (
+        isinstance(provider, Sequence)
+        and len(provider) == 2
+        and isinstance(provider[0], str)
+        and isinstance(provider[1], Mapping)
+    ):
+        return provider[0], dict(provider[1])
+    raise ProviderError(f"a provider is a name or a (name, options) pair as in ONNX Runtime; found {provider!r}.")

@@ -1,0 +1,120 @@
+"""One loaded model in ONNX Runtime."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+
+from ..errors import ProviderError
+from .providers import CPU, Provider, ProviderWarning, import_runtime, requested
+
+Array = np.ndarray[Any, Any]
+
+#: 0 verbose ... 3 errors, 4 fatal. ONNX Runtime's errors arrive as exceptions, so its log stays silent.
+_FATAL_ONLY = 4
+
+
+class Session:
+    """A model loaded once and run often; safe to run from several threads.
+
+    ``provider`` is the execution provider that runs the model: the first of those asked for that ONNX
+    Runtime gave nodes to; ``node_counts`` says how many nodes each got (empty where ONNX Runtime is too
+    old to tell).
+    """
+
+    def __init__(
+        self,
+        model: onnx.ModelProto,
+        *,
+        providers: str | Sequence[Provider] | None = None,
+        threads: int = 0,
+    ) -> None:
+        """Load ``model``.
+
+        Args:
+            model: with its weights inside, smaller than 2 GB.
+            providers: as in ONNX Runtime, names or (name, options) pairs in order of preference; None is
+                CUDA if present, then CPU.
+            threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
+
+        Raises:
+            RuntimeMissingError: ONNX Runtime is not installed.
+            ProviderError: a provider is unknown, or ONNX Runtime cannot load the model with them.
+
+        Warns:
+            ProviderWarning: a requested provider is not available, failed to start, or got no node.
+        """
+        runtime = import_runtime()
+        wanted = requested(providers)
+        available = runtime.get_available_providers()
+        usable = [pair for pair in wanted if pair[0] in available] or [(CPU, {})]
+        try:
+            data = model.SerializeToString()
+        except Exception as error:  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
+            raise ProviderError(f"the model cannot be handed to ONNX Runtime: {error}") from error
+        try:
+            self._session = runtime.InferenceSession(
+                data, _options(runtime, threads), [name for name, _ in usable], [options for _, options in usable]
+            )
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            names = ", ".join(name for name, _ in usable)
+            raise ProviderError(f"ONNX Runtime cannot load the model with {names}: {_first_line(error)}") from error
+        started: list[str] = self._session.get_providers()
+        self.node_counts = _node_counts(self._session)
+        self.provider = next((n for n in started if not self.node_counts or self.node_counts.get(n)), started[0])
+        if providers is not None:
+            for name, _ in wanted:
+                self._warn_unless_given(name, available, started)
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """The named outputs, in order.
+
+        Raises:
+            ProviderError: ONNX Runtime failed; the message has its first line.
+        """
+        try:
+            results: list[Array] = self._session.run(list(outputs), dict(feeds))
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
+            raise ProviderError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
+        return results
+
+    def _warn_unless_given(self, name: str, available: Sequence[str], started: Sequence[str]) -> None:
+        if name not in available:
+            reason = f"this build of ONNX Runtime has only {', '.join(available)}"
+        elif name not in started:
+            reason = "it could not be started"
+        elif name != CPU and self.node_counts and not self.node_counts.get(name):
+            reason = "it takes none of the model's nodes"
+        else:
+            return
+        warnings.warn(f"{name} was requested but not given: {reason}. {self.provider} runs.", ProviderWarning, 4)
+
+
+def _options(runtime: Any, threads: int) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level = _FATAL_ONLY
+    options.intra_op_num_threads = threads
+    # Worker threads that keep spinning after a run slow down whatever runs next.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    # Weights stored as int8 behind DequantizeLinear are converted once at load instead of on every run.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return options
+
+
+def _node_counts(session: Any) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    if hasattr(session, "get_provider_graph_assignment_info"):
+        for part in session.get_provider_graph_assignment_info():
+            counts[part.ep_name] = counts.get(part.ep_name, 0) + len(part.get_nodes())
+    return counts
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
