@@ -33,7 +33,7 @@ def contrast(
 ) -> NDArray[np.float32]:
     """A map [H,W] of numbers >= 0, stretched for display, as float32 [H,W] in 0..1.
 
-    First smoothed by a Gaussian of ``smooth`` times the longer side (three box filters), then stretched so that
+    First smoothed by a Gaussian of ``smooth`` times the longer side, then stretched so that
     the first percentile becomes 0 and the second 1, both taken over the positive values: zeros outside a crop
     say nothing. ``percentiles=(0, 100), smooth=0`` only divides by the range of those. A flat map stays flat.
     Raises :class:`InputError` for another rank, NaN, infinity or negative values.
@@ -180,10 +180,9 @@ def _dimmed(photo: NDArray[np.uint8], saturation: float, brightness: float) -> N
 
 
 def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Approximate Gaussian: three box filters an axis, of odd widths whose variances add up to sigma squared.
+    """Gaussian filter, cut off at three sigma, the edge pixels repeated.
 
-    The edge pixels are repeated. Widths as in Kovesi, "Fast almost-Gaussian filtering" (2010). A wide filter works
-    on the map averaged over blocks of at most half a sigma.
+    From four pixels on it works on the map averaged over blocks of at most half a sigma.
     """
     if sigma < 0:
         raise InputError(f"smooth is negative ({sigma:g} pixels); it is 0 or more")
@@ -193,26 +192,19 @@ def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         coarse = Image.fromarray(_smoothed(np.asarray(Image.fromarray(values).reduce(block)), sigma / block))
         box = (0.0, 0.0, width / block, height / block)
         return np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR, box=box))
-    narrow = int(np.sqrt(4 * sigma**2 + 1))
-    narrow -= 1 - narrow % 2
-    few = round((12 * sigma**2 - 3 * narrow**2 - 12 * narrow - 9) / (-4 * narrow - 4))
-    for index in range(3):
-        width = narrow if index < few else narrow + 2
-        for axis in (0, 1) if width > 1 else ():
-            values = _box(values, width, axis)
+    radius = round(3 * sigma)
+    if radius == 0:
+        return values
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1, dtype=np.float32) / sigma) ** 2)
+    weights /= weights.sum()
+    for axis in (0, 1):
+        length = values.shape[axis]
+        padded = np.moveaxis(
+            np.pad(values, [(radius, radius) if n == axis else (0, 0) for n in (0, 1)], "edge"), axis, 0
+        )
+        total = sum(weight * padded[tap : tap + length] for tap, weight in enumerate(weights))
+        values = np.moveaxis(np.asarray(total), 0, axis)
     return values
-
-
-def _box(values: NDArray[np.float32], width: int, axis: int) -> NDArray[np.float32]:
-    """Mean over ``width`` (odd) neighbours along one axis, by running sums."""
-    half = width // 2
-    padding = [(0, 0), (0, 0)]
-    padding[axis] = (half + 1, half)
-    sums = np.cumsum(np.pad(values, padding, mode="edge"), axis=axis, dtype=np.float64)
-    length = values.shape[axis]
-    upper = np.take(sums, np.arange(width, width + length), axis=axis)
-    lower = np.take(sums, np.arange(length), axis=axis)
-    return np.maximum((upper - lower) / width, 0).astype(np.float32)
 
 
 def _font(size: int, text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
