@@ -24,6 +24,8 @@ _SMALL = 1024
 
 def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
     """The value's type and shape as ONNX's inference takes them; None if the type is unknown."""
+    if value.type is None and value.const_value is not None:
+        value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(value.const_value.shape.numpy())
     if value.type is None:
         return None
     proto = onnx.TypeProto()
@@ -80,8 +82,9 @@ class Inference:
             if value is None or value.name is None:
                 continue
             proto = tensor_type(value)
-            if proto is not None:
-                types[value.name] = proto
+            if proto is None:
+                return {}
+            types[value.name] = proto
             if value.const_value is not None and small_constant(value) is not None:
                 data[value.name] = ir.serde.serialize_tensor(value.const_value)
         try:
