@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import onnxplain
-from onnxplain import errors, native
+from onnxplain import _native, errors
 
 HEAVY = ("torch", "onnxruntime", "onnx", "onnx_ir", "onnxscript", "PIL", "matplotlib")
 
@@ -62,13 +62,13 @@ def test_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_python_and_cpp_versions_are_equal() -> None:
-    assert native._native.__version__ == onnxplain.__version__
+    assert _native.__version__ == onnxplain.__version__
 
 
 def test_stub_names_what_the_extension_has() -> None:
     stub = ast.parse((Path(onnxplain.__file__).parent / "_native.pyi").read_text(encoding="utf-8"))
     functions = {node.name: [a.arg for a in node.args.args] for node in stub.body if isinstance(node, ast.FunctionDef)}
-    module = native._native
+    module = _native
     assert set(functions) == {name for name in dir(module) if not name.startswith("_")}
     for name, arguments in functions.items():
         signature = (getattr(module, name).__doc__ or "").splitlines()[0]

@@ -32,20 +32,17 @@ def normalized(
     if normalize == "none" or maps.size == 0:
         return maps
     axes = tuple(range(1, maps.ndim))
-    low = np.zeros_like(maps.min(axis=axes, keepdims=True))
-    if normalize == "minmax":
-        low = maps.min(axis=axes, keepdims=True)
+    scaled = np.zeros_like(maps)
     if normalize == "percentile":
         # In double: NumPy's rank of a float32 percentile would be rounded to float32, which is off in large maps.
         span = np.percentile(maps.astype(np.float64), percentile, axis=axes, keepdims=True).astype(np.float32)
-    else:
-        span = maps.max(axis=axes, keepdims=True) - low
-    scaled = np.zeros_like(maps)
+        np.divide(np.minimum(maps, span), span, out=scaled, where=span > 0)
+        scaled[(span == 0) & (maps > 0)] = 1.0
+        return scaled
+    low = maps.min(axis=axes, keepdims=True) if normalize == "minmax" else np.float32(0)
+    span = maps.max(axis=axes, keepdims=True) - low
     np.divide(maps - low, span, out=scaled, where=span > 0)
-    if normalize == "percentile":
-        scaled = np.where(span > 0, scaled, (maps > 0).astype(np.float32))
-    clipped: npt.NDArray[np.float32] = np.minimum(scaled, np.float32(1.0))
-    return clipped
+    return scaled
 
 
 def saliency(
