@@ -30,7 +30,7 @@ class Emitter:
         self._inference = inference
         self._parent = parent
         self._scope: str = "" if parent is None else parent._scope
-        self._counts: dict[str, int] = {} if parent is None else parent._counts
+        self._counts: dict[str, int] = _names(graph) if parent is None else parent._counts
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[ir.Value, ir.Value] = {}
 
@@ -83,7 +83,7 @@ class Emitter:
         key = (str(tensor.dtype), array.shape, array.tobytes())
         if key not in self._constants:
             value = ir.Value(
-                name=f"grad/constant_{len(self._constants)}",
+                name=self.fresh("constant"),
                 shape=ir.Shape(array.shape),
                 type=ir.TensorType(tensor.dtype),
                 const_value=tensor,
@@ -152,11 +152,17 @@ class Emitter:
             self._inference.infer(producer)
         return output
 
+    def zeros(self, extents: Sequence[int | ir.Value], dtype: ir.DataType | None) -> ir.Value:
+        """Zeros of these extents (numbers, or int64 [1])."""
+        return self._filled_with_zeros(self.vector(extents), dtype)
+
     def zeros_like(self, value: ir.Value) -> ir.Value:
         """Zeros of the shape and type of ``value``."""
-        assert value.dtype is not None
-        zero = ir.tensor(np.zeros(1, dtype=value.dtype.numpy()))
-        return self.ConstantOfShape(self.shape(value), value=zero)
+        return self._filled_with_zeros(self.shape(value), value.dtype)
+
+    def _filled_with_zeros(self, shape: ir.Value, dtype: ir.DataType | None) -> ir.Value:
+        assert dtype is not None
+        return self.ConstantOfShape(shape, value=ir.tensor(np.zeros(1, dtype=dtype.numpy())))
 
     def gate(self, condition: ir.Value, dy: ir.Value) -> ir.Value:
         """``dy`` where ``condition`` (bool) holds, zero elsewhere, as a product with the cast mask.
@@ -180,7 +186,7 @@ class Emitter:
         self._inference.infer(node)
 
     def fresh(self, stem: str) -> str:
-        """A name in the current scope that nothing emitted has yet."""
+        """A name in the current scope that nothing in the graph has yet."""
         stem = f"grad/{self._scope}/{stem}" if self._scope else f"grad/{stem}"
         name = stem
         while name in self._counts:
@@ -188,6 +194,13 @@ class Emitter:
             name = f"{stem}_{self._counts[stem]}"
         self._counts[name] = 0
         return name
+
+
+def _names(graph: ir.Graph) -> dict[str, int]:
+    """Every name in the graph and its subgraphs, none of them counted up yet."""
+    nodes = list(graph.all_nodes())
+    values = [v for node in nodes for v in node.outputs] + [*graph.inputs, *graph.initializers.values()]
+    return dict.fromkeys((x.name for x in [*nodes, *values] if x.name is not None), 0)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

@@ -26,7 +26,7 @@ def add_saliency(
     if variable.shape is None or len(variable.shape) < 2:
         raise InputError(f"input {variable.name!r} has no batch axis and another: it has no saliency map.")
     rank = len(variable.shape)
-    if channel_axis is not None and not 0 < channel_axis % rank < rank:
+    if channel_axis is not None and (not -rank <= channel_axis < rank or channel_axis % rank == 0):
         raise InputError(f"channel_axis={channel_axis} is not an axis of {variable.name!r}, which has rank {rank}.")
     axis = find_channel_axis(variable) if channel_axis is None else channel_axis % rank
     magnitude = emit.Abs(gradient)

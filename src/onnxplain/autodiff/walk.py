@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import onnx_ir as ir
 
 from . import registry
 from .emitter import Emitter, unbroadcast
+from .functions import expand_function, function_body
 from .operator import Operator
 from .reach import captured, depends_on
 
@@ -33,19 +34,12 @@ def walk(
             continue
         operator = Operator(node, opsets, active.__contains__)
         registration = registry.lookup(node.domain, node.op_type, operator.opset)
-        if registration is None:
-            raise operator.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
         with emit.scope(node.name or node.op_type):
-            if registration.every_output:
-                found = registration.rule(emit, operator, dys)
-            elif any(dy is not None for dy in dys[1:]):
-                raise operator.refuse("gradient of a secondary output", node.op_type, "use its first output only")
-            else:
-                found = registration.rule(emit, operator, dys[0])
+            found = _gradients(emit, operator, registration, dys)
             for x, dx in zip(reads, [found] if found is None or isinstance(found, ir.Value) else found):
                 if x is None or dx is None or x not in active:
                     continue
-                if registration.broadcasts:
+                if registration is not None and registration.broadcasts:
                     dx = unbroadcast(emit, dx, x)
                 before = gradients.get(x)
                 total = dx if before is None else emit.Add(before, dx)
@@ -53,3 +47,45 @@ def walk(
                     total.shape = x.shape
                 gradients[x] = total
     return gradients
+
+
+def _gradients(
+    emit: Emitter,
+    node: Operator,
+    registration: registry.Registration | None,
+    dys: Sequence[ir.Value | None],
+) -> registry.Gradients:
+    if registration is None:
+        function = function_body(node)
+        if function is None:
+            raise node.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
+        return by_expansion(emit, node, dys, lambda emit, node: expand_function(emit, node, function))
+    if registration.every_output:
+        return registration.rule(emit, node, dys)
+    if any(dy is not None for dy in dys[1:]):
+        raise node.refuse("gradient of a secondary output", node.op_type, "use its first output only")
+    return registration.rule(emit, node, dys[0])
+
+
+Expansion = Callable[[Emitter, Operator], Sequence[ir.Value | None]]
+
+
+def by_expansion(
+    emit: Emitter, node: Operator, dys: Sequence[ir.Value | None], expand: Expansion
+) -> registry.Gradients:
+    """Gradients of a node by an expansion: the operator written out in operators with rules, and those walked.
+
+    ``expand(emit, node)`` emits it and returns one value per output (None for one without a derivative). The
+    forward node stays in the model, and only what the gradient needs of the expansion survives pruning.
+    Used where an operator is a small program rather than a function with a short derivative.
+    """
+    before = len(emit.graph)
+    outputs = expand(emit, node)
+    nodes = list(emit.graph)[before:]
+    seeds: dict[ir.Value, ir.Value] = {}
+    for output, dy in zip(outputs, dys):
+        if output is not None and dy is not None:
+            seeds[output] = emit.Add(seeds[output], dy) if output in seeds else dy
+    variables = [v for i, v in enumerate(node.inputs) if v is not None and node.wants(i)]
+    gradients = walk(emit, nodes, seeds, variables, node.opsets)
+    return [gradients.get(v) if v is not None else None for v in node.inputs]
