@@ -285,6 +285,13 @@ def test_a_newer_model_and_other_domains_stay() -> None:
     assert graph_model.graph.opset_imports == {"": 18, "ai.onnx.ml": 1}
 
 
+def test_the_default_domain_by_its_other_name() -> None:
+    old = Old("Squeeze", 9, [x(1, 3)], {"axes": [0]})
+    model = old.model("static")
+    model.opset_import[0].domain = "ai.onnx"
+    assert [(o.domain, o.version) for o in assert_same(model, old.feeds()).opset_import] == [("", 18)]
+
+
 def tensors_only(path: Path) -> bool:
     """A ZipMap's sequence of maps cannot be read into the graph representation."""
     graph = onnx.load(path, load_external_data=False).graph

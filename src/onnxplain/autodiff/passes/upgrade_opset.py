@@ -62,6 +62,8 @@ def upgrade_opset(model: ir.Model) -> None:
         UnsupportedOperatorError: a configuration that opset 18 cannot express.
     """
     imports = model.graph.opset_imports
+    if "ai.onnx" in imports:  # the default domain's other name, which nodes have already dropped
+        imports[""] = imports.pop("ai.onnx")
     opset = imports.get("")
     if opset is None or opset >= WORKING_OPSET:
         return
