@@ -70,6 +70,8 @@ CASES = [
     Case("Squeeze", (normal(1, 3, 1),), name="all", torch=lambda x: x.squeeze()),
     Case("Unsqueeze", (normal("N", 3), i64(0, -1)), name="axes", torch=lambda x: x[None, ..., None]),
     Case("Unsqueeze", (normal(), i64(0)), name="scalar", torch=lambda x: x[None]),
+    Case("Squeeze", (normal("N", 3, 1), i64(2)), name="run-time", runtime=(1,), torch=lambda x: x.squeeze(2)),
+    Case("Unsqueeze", (normal("N", "T3"), i64(1)), name="run-time", runtime=(1,), torch=lambda x: x[:, None]),
     Case("Transpose", (normal("N", 3, 4),), name="default", torch=lambda x: x.permute(2, 1, 0)),
     Case(
         "Transpose", (normal("N", 3, 4, 5),), {"perm": [0, 2, 3, 1]}, name="perm", torch=lambda x: x.permute(0, 2, 3, 1)

@@ -200,7 +200,7 @@ def _names(graph: ir.Graph) -> dict[str, int]:
     """Every name in the graph and its subgraphs, none of them counted up yet."""
     nodes = list(graph.all_nodes())
     values = [v for node in nodes for v in node.outputs] + [*graph.inputs, *graph.initializers.values()]
-    return dict.fromkeys((x.name for x in [*nodes, *values] if x.name is not None), 0)
+    return dict.fromkeys((name for name in [*(n.name for n in nodes), *(v.name for v in values)] if name), 0)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

@@ -19,6 +19,8 @@ _DATA_DEPENDENT = {
     "NonZero", "Unique", "Compress", "NonMaxSuppression", "Range", "Resize", "Upsample", "StringSplit",
     "SequenceAt", "SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceInsert", "MaxRoiPool",
 }  # fmt: skip
+#: Shaped like their first input; ONNX infers nothing for them, or not for every form.
+_LIKE_FIRST = {"GroupNormalization", "MeanVarianceNormalization"}
 _SMALL = 1024
 
 
@@ -53,6 +55,10 @@ class Inference:
     def infer(self, node: ir.Node) -> None:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
         inferred = self._onnx(node)
+        if node.op_type in _LIKE_FIRST and node.inputs[0] is not None:
+            x, y = node.inputs[0], node.outputs[0]
+            y.type = y.type or x.type
+            y.shape = x.shape if y.shape is None or any(unknown(d) for d in y.shape) else y.shape
         for index, output in enumerate(node.outputs):
             proto = inferred.get(output.name or "")
             if proto is not None:
@@ -63,6 +69,8 @@ class Inference:
                     output.shape = shape
                 elif shape is not None and len(shape) == len(output.shape):
                     output.shape = ir.Shape([new if unknown(old) else old for old, new in zip(output.shape, shape)])
+            if output.shape is None and (rank := _rank(node)) is not None:
+                output.shape = ir.Shape([None] * rank)
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
@@ -151,6 +159,22 @@ class Inference:
 
     def _floor(self, name: str, divisor: int) -> str:
         return name if divisor == 1 else f"({name})//{divisor}"
+
+
+def _rank(node: ir.Node) -> int | None:
+    """The rank of the output where ONNX leaves it open because axes are only known at run time."""
+    x = node.inputs[0] if node.inputs else None
+    if x is None or x.shape is None:
+        return None
+    rank = len(x.shape)
+    if node.op_type in ("Pad", "CenterCropPad"):
+        return rank
+    if node.op_type == "ArrayFeatureExtractor":
+        return max(rank, 2)
+    axes = node.inputs[1] if node.op_type in ("Squeeze", "Unsqueeze") and len(node.inputs) > 1 else None
+    if axes is None or axes.shape is None or not isinstance(count := axes.shape[0], int):
+        return None
+    return rank + count if node.op_type == "Unsqueeze" else rank - count
 
 
 def unknown(dim: int | ir.SymbolicDim) -> bool:
