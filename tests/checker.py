@@ -110,6 +110,8 @@ def torch_gradients(case: Case, feeds: Arrays, cotangent: np.ndarray) -> Arrays:
     y: Any = case.torch(*tensors.values())
     if tuple(y.shape) != cotangent.shape:
         raise ValueError(f"{case.id}: torch returns shape {tuple(y.shape)}, ONNX {cotangent.shape}")
+    if not np.allclose(y.detach().numpy(), forward(case, feeds), rtol=1e-4, atol=1e-4):
+        raise ValueError(f"{case.id}: the torch twin computes something else")
     found = torch.autograd.grad(y, [tensors[n] for n in case.wrt()], torch.tensor(cotangent), allow_unused=True)
     return {
         name: np.zeros_like(feeds[name]) if gradient is None else gradient.numpy()
