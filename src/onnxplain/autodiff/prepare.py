@@ -12,6 +12,7 @@ from onnx_ir.passes.common import (
 
 from ..errors import ModelError
 from .inference import Inference
+from .passes.checkable_normalization import make_normalization_checkable
 from .passes.fold_constants import fold_constants
 from .passes.infer_shapes import infer_shapes
 from .passes.inline_functions import inline_functions
@@ -33,6 +34,7 @@ def prepare(model: ir.Model) -> Inference:
     RemoveInitializersFromInputsPass()(model)
     inline_functions(model)
     upgrade_opset(model)
+    make_normalization_checkable(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if any(node.graph is not model.graph for node in model.graph.all_nodes()):
         LiftSubgraphInitializersToMainGraphPass()(model)
