@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ from PIL import Image
 
 from .errors import InputError, OutputError, RuntimeMissingError
 from .image import Geometry
-from .image.files import write_bytes
+from .image.files import make_folder, write_bytes
 from .image.render import overlay_image, save_image
 from .methods.ranking import ClassScore
 
@@ -66,8 +66,8 @@ class Explanation:
     def title(self) -> str:
         """The class and how sure the model is of it, for people."""
         name = f"class {self.target}" if self.label is None else self.label
-        sure = f"score {self.score:.3g}" if self.probability is None else f"{self.probability:.1%}"
-        return f"{name} ({sure})"
+        sure = "" if self.probability is None else f"{self.probability:.1%}, "
+        return f"{name} ({sure}score {self.score:.3g})"
 
     def overlay(self, **options: Any) -> NDArray[np.uint8]:
         """The saliency map laid over the photo, uint8 RGB [H,W,3].
@@ -87,7 +87,7 @@ class Explanation:
             "label": self.label,
             "score": self.score,
             "probability": self.probability,
-            "top": [one._asdict() for one in self.top],
+            "top": [asdict(one) for one in self.top],
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
         }
@@ -108,17 +108,27 @@ class Explanation:
             InputError: an unknown format.
             OutputError: a file cannot be written.
         """
-        place = Path(path)
-        wanted = parse_formats(formats)
-        is_file = place.suffix.lower() in (*_PICTURES, ".npy", ".json") and not place.is_dir()
-        if not is_file:
-            if place.suffix and not place.is_dir():
-                known = ", ".join((*_PICTURES, ".npy", ".json"))
-                raise OutputError(f"{place}: results are written as {known}, or into a folder.")
-            return self._write_all(place / f"{self.stem}_saliency", wanted or ["png"])
+        paths = self.paths(path, formats)
+        make_folder(paths[0].parent)
+        for place in paths:
+            self._write(place)
+        return paths
+
+    def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
+        """The files that :meth:`save` writes for the same arguments.
+
+        Raises:
+            InputError: an unknown format.
+            OutputError: ``path`` is neither a folder nor a file of a known format.
+        """
+        place, wanted = Path(path), parse_formats(formats)
+        if not is_result_file(place):
+            place = place / f"{self.stem}_saliency.png"
+            wanted = wanted or ["png"]
         if not wanted:
-            return [self._write(place)]
-        return self._write_all(place.with_suffix(""), wanted, place.suffix if place.suffix in _PICTURES else ".png")
+            return [place]
+        picture = place.suffix if place.suffix.lower() in _PICTURES else ".png"
+        return [place.with_suffix(picture if name == "png" else f".{name}") for name in wanted]
 
     @property
     def stem(self) -> str:
@@ -152,22 +162,15 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"<Explanation of {self.source or 'an image'} ({height}x{width}): {self.title}, target {self.target}>"
 
-    def _write_all(self, stem: Path, formats: Sequence[str], picture: str = ".png") -> list[Path]:
-        try:
-            stem.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"the folder {stem.parent} cannot be made: {error.strerror or error}.") from error
-        suffixes = [picture if name == "png" else f".{name}" for name in formats]
-        return [self._write(stem.with_name(stem.name + suffix)) for suffix in suffixes]
-
-    def _write(self, path: Path) -> Path:
+    def _write(self, path: Path) -> None:
         if path.suffix.lower() == ".npy":
             encoded = io.BytesIO()
             np.save(encoded, self.saliency, allow_pickle=False)
-            return write_bytes(path, encoded.getvalue())
-        if path.suffix.lower() == ".json":
-            return write_bytes(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
-        return save_image(path, self.overlay())
+            write_bytes(path, encoded.getvalue())
+        elif path.suffix.lower() == ".json":
+            write_bytes(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+        else:
+            save_image(path, self.overlay())
 
 
 def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
@@ -182,3 +185,17 @@ def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
         if name not in FORMATS:
             raise InputError(f"format {name!r} is unknown; there are {', '.join(FORMATS)}.")
     return list(dict.fromkeys(names))
+
+
+def is_result_file(path: Path) -> bool:
+    """Whether :meth:`Explanation.save` takes ``path`` for a file; False for a folder, new or old.
+
+    Raises:
+        OutputError: it has the suffix of a file that cannot be written.
+    """
+    known = (*_PICTURES, ".npy", ".json")
+    if path.is_dir() or not path.suffix:
+        return False
+    if path.suffix.lower() not in known:
+        raise OutputError(f"{path}: results are written as {', '.join(known)}, or into a folder.")
+    return True

@@ -87,12 +87,9 @@ def photo_batches(
                 raise error from None
             on_error(name, error)
             continue
-        if batch and tensor.shape != batch[0].tensor.shape:
+        if batch and (tensor.shape != batch[0].tensor.shape or len(batch) == size_of(tensor)):
             yield batch
             batch = []
         batch.append(Photo(index, name, path, image, tensor, geometry))
-        if len(batch) == size_of(tensor):
-            yield batch
-            batch = []
     if batch:
         yield batch

@@ -118,7 +118,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     graph, metadata = model.graph, dict(model.metadata_props)
     target_name, score_name = metadata[f"{_PREFIX}target"], metadata[f"{_PREFIX}score"]
     target = next(v for v in graph.inputs if v.name == target_name)
-    inputs = tuple(_input(v) for v in graph.inputs if v is not target)
+    inputs = tuple(describe_input(v) for v in graph.inputs if v is not target)
     values = {v.name: v for node in graph for v in node.outputs} | {v.name: v for v in graph.inputs}
     gradients = tuple(
         _gradient(values[key.removeprefix(_GRADIENT)], output)
@@ -149,7 +149,12 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
 _KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels")
 
 
-def _input(value: ir.Value) -> InputTensor:
+def describe_input(value: ir.Value) -> InputTensor:
+    """What is known of an input; refuses one without a rank.
+
+    Raises:
+        ModelError: its rank is unknown.
+    """
     if value.shape is None:
         raise ModelError(f"the rank of input {value.name!r} is unknown; give the model's inputs static ranks.")
     shape = tuple(d if isinstance(d, int) else str(d.value) for d in value.shape)

@@ -15,6 +15,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     An existing file is replaced. Raises :class:`OutputError` where that is impossible; nothing is left behind.
     """
     place = Path(path)
+    if place.is_dir():
+        raise OutputError(f"{place} is a folder; name a file in it")
     temporary = place.with_name(f".{secrets.token_hex(8)}.part")
     try:
         try:
@@ -25,4 +27,19 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror or error}") from error
+    return place
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Makes the folder ``path`` and those above it, where they do not exist.
+
+    Raises :class:`OutputError` where that is impossible, or where nothing can be written into it.
+    """
+    place = Path(path)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"the folder {place} cannot be made: {error.strerror or error}") from error
+    if not os.access(place, os.W_OK):
+        raise OutputError(f"the folder {place} cannot be written to")
     return place

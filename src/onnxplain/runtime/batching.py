@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 import onnx
 
-from ..errors import InputError
-from .memory import available_memory, bytes_per_sample
+from ..errors import InputError, ProviderError
+from .memory import available_memory, bytes_per_sample, without_weights
 from .providers import CPU, Provider
 from .session import Array, Session
 
@@ -59,7 +59,7 @@ class BatchedSession:
         self._batched = frozenset(batched)
         self._batch_size = batch_size
         self._memory_limit = memory_limit
-        self._shapes_only = _without_weights(model)
+        self._shapes_only = without_weights(model)
         self._per_sample: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
 
     def size(self, feeds: Mapping[str, Array]) -> int:
@@ -71,7 +71,7 @@ class BatchedSession:
         key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
         if key not in self._per_sample:
             shapes = {name: array.shape for name, array in feeds.items()}
-            self._per_sample[key] = max(bytes_per_sample(self._shapes_only, shapes), 1)
+            self._per_sample[key] = max(bytes_per_sample(self._shapes_only, shapes, self._batched), 1)
         limit = self._memory_limit or int(available_memory() * _SHARE)
         chunk = _CHUNK_ON_CPU if self.session.provider == CPU else _CHUNK_ELSEWHERE
         return max(1, min(chunk, limit // self._per_sample[key]))
@@ -79,7 +79,7 @@ class BatchedSession:
     def split(self, feeds: Mapping[str, Array]) -> Iterator[tuple[int, dict[str, Array]]]:
         """The micro-batches of ``feeds``, each with the number of its first sample."""
         count = next(len(array) for name, array in feeds.items() if name in self._batched)
-        size = self.size(feeds)
+        size = 1 if count == 1 else self.size(feeds)
         for start in range(0, count, size):
             yield start, {n: a[start : start + size] if n in self._batched else a for n, a in feeds.items()}
 
@@ -91,19 +91,19 @@ class BatchedSession:
         """
         count = next(len(array) for name, array in feeds.items() if name in self._batched)
         if self.fixed is None or count == self.fixed:
-            return self.session.run(feeds, outputs)
+            return self._run_whole(feeds, outputs, count)
         filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
         return [array[:count] for array in self.session.run(filled, outputs)]
+
+    def _run_whole(self, feeds: Mapping[str, Array], outputs: Sequence[str], count: int) -> list[Array]:
+        try:
+            return self.session.run(feeds, outputs)
+        except ProviderError as error:
+            if self.fixed is not None or count == 1:
+                raise
+            raise ProviderError(f"{error} If the model takes one sample at a time, pass batch_size=1.") from error
 
 
 def _filled(array: Array, size: int) -> Array:
     """``array`` with copies of its last sample up to ``size`` samples."""
     return np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)])
-
-
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    graph = onnx.GraphProto()
-    graph.node.extend(model.graph.node)
-    for part in ("input", "output", "value_info"):
-        getattr(graph, part).extend(getattr(model.graph, part))
-    return onnx.ModelProto(graph=graph)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from math import prod
 from pathlib import Path
 
@@ -12,11 +12,13 @@ import onnx
 
 #: Used where the operating system does not tell.
 _ASSUMED = 4 << 30
+#: Constants up to this many bytes can be sizes and axes, which shape inference needs to know.
+_SMALL = 1024
 
 
 def available_memory() -> int:
     """Bytes that can be used now: free memory and caches, within the limit of a container."""
-    free = _assumed()
+    free = _half_of_the_machine()
     for line in _lines("/proc/meminfo"):
         if line.startswith("MemAvailable:"):
             free = int(line.split()[1]) * 1024
@@ -26,8 +28,7 @@ def available_memory() -> int:
     return free
 
 
-def _assumed() -> int:
-    """Half of the machine's memory, where the number of pages is known."""
+def _half_of_the_machine() -> int:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     except (AttributeError, ValueError, OSError):
@@ -41,20 +42,46 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def bytes_per_sample(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]) -> int:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The graph alone: large constants become inputs, so that their shapes stay known."""
+    graph = onnx.GraphProto(name=model.graph.name)
+    graph.node.extend(model.graph.node)
+    for part in ("input", "output", "value_info"):
+        getattr(graph, part).extend(getattr(model.graph, part))
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) <= _SMALL and prod(tensor.dims) <= _SMALL:
+            graph.initializer.append(tensor)
+        else:
+            graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
+
+
+def bytes_per_sample(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], batched: frozenset[str]) -> int:
     """Peak bytes of the values of one sample: an estimate for a run that frees each value after its last use.
 
-    ``shapes`` are those of the inputs to be fed, with any batch. The first axis of every value counts as
-    the batch where it is named like an input's; extents that follow from no input are taken to be as large as
-    the largest that is known.
+    ``shapes`` are those of the inputs to be fed, with any batch on axis 0 of the ``batched`` ones. Extents that
+    cannot be inferred from them count as the largest extent of the inputs.
     """
-    graph = model.graph
-    extents: dict[str, int] = {}
-    for value in graph.input:
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.dim_param and axis < len(shapes.get(value.name, ())):
-                extents.setdefault(dim.dim_param, 1 if axis == 0 else shapes[value.name][axis])
-    largest = max(extents.values(), default=1)
+    sized = onnx.ModelProto()
+    sized.CopyFrom(model)
+    for value in sized.graph.input:
+        shape = list(shapes.get(value.name, ()))
+        if value.name in batched:
+            shape[0] = 1
+        for dim, extent in zip(_dims(value), shape):
+            dim.dim_value = extent
+    with suppress(Exception):  # the C++ inference raises several types; the shapes that are known will do
+        sized = onnx.shape_inference.infer_shapes(sized, data_prop=True)
+    graph = sized.graph
+    named = {v.name: v for v in [*model.graph.value_info, *model.graph.input]}
+    extents = {
+        old.dim_param: new.dim_value
+        for value in [*graph.value_info, *graph.input]
+        if value.name in named
+        for old, new in zip(_dims(named[value.name]), _dims(value))
+        if old.dim_param and new.HasField("dim_value")
+    }
+    largest = max((extent for shape in shapes.values() for extent in shape[1:]), default=1)
     made = {name for node in graph.node for name in node.output}
     sizes = {v.name: _size(v, extents, largest) for v in [*graph.value_info, *graph.output] if v.name in made}
     last_use = {name: index for index, node in enumerate(graph.node) for name in node.input}
@@ -68,39 +95,16 @@ def bytes_per_sample(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
     return peak
 
 
+def _dims(value: onnx.ValueInfoProto) -> Sequence[onnx.TensorShapeProto.Dimension]:
+    dims: Sequence[onnx.TensorShapeProto.Dimension] = value.type.tensor_type.shape.dim
+    return dims
+
+
 def _size(value: onnx.ValueInfoProto, extents: Mapping[str, int], largest: int) -> int:
-    tensor = value.type.tensor_type
     try:
-        width = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).itemsize
+        width = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).itemsize
     except (KeyError, TypeError):
         return 0
     return width * prod(
-        _extent(dim.dim_param, extents, largest) if dim.dim_param else max(dim.dim_value, 1) for dim in tensor.shape.dim
+        dim.dim_value if dim.HasField("dim_value") else extents.get(dim.dim_param, largest) for dim in _dims(value)
     )
-
-
-def _extent(name: str, extents: Mapping[str, int], largest: int) -> int:
-    """A dimension's value: of an input's name, or of whole-number arithmetic on such, as in ``(h-1)//2+1``."""
-    if name in extents:
-        return extents[name]
-    try:
-        return max(_evaluate(ast.parse(name, mode="eval").body, extents), 1)
-    except (KeyError, SyntaxError, ValueError, ZeroDivisionError):
-        return largest
-
-
-def _evaluate(node: ast.expr, extents: Mapping[str, int]) -> int:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return node.value
-    if isinstance(node, ast.BinOp):
-        left, right = _evaluate(node.left, extents), _evaluate(node.right, extents)
-        if isinstance(node.op, ast.Add):
-            return left + right
-        if isinstance(node.op, ast.Sub):
-            return left - right
-        if isinstance(node.op, ast.Mult):
-            return left * right
-        if isinstance(node.op, ast.FloorDiv):
-            return left // right
-        raise ValueError(f"no such arithmetic in a dimension's name: {ast.unparse(node)}")
-    return extents[ast.unparse(node)]

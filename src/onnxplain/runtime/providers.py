@@ -36,6 +36,12 @@ def import_runtime() -> ModuleType:
     return module
 
 
+def full_name(name: str) -> str:
+    """The provider that a short name means ("cuda" is CUDAExecutionProvider); any other name unchanged."""
+    known: list[str] = import_runtime().get_all_providers()
+    return next((full for full in known if full.lower() == f"{name.lower()}executionprovider"), name)
+
+
 def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:
     """``providers`` as (name, options) pairs in order of preference; None is CUDA if present, then CPU.
 

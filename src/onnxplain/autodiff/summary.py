@@ -1,0 +1,151 @@
+"""What a model is and whether it can be differentiated, without stopping at the first obstacle."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ..errors import ModelError, UnsupportedOperatorError
+from . import registry
+from .differentiate import differentiate
+from .differentiated import InputTensor, describe_input
+from .emitter import Emitter
+from .inference import Inference
+from .model_io import ModelSource, read_model
+from .prepare import prepare
+from .reach import depends_on, needed_for, reads, stand_ins
+from .score import find_output, find_score
+from .walk import walk
+
+
+@dataclass(frozen=True)
+class OperatorSupport:
+    """An operator on the path from the inputs to the score: how many nodes, and why some have no rule."""
+
+    domain: str
+    op_type: str
+    version: int | None
+    count: int
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """What :func:`summarize` finds.
+
+    ``outputs`` are (name, type, shape) in words; ``score_tensor``, ``class_axis`` and ``classes`` (None if not
+    fixed) say what is explained; ``problem`` is the reason why there is no path at all. ``nodes_after`` counts the
+    nodes of the differentiated model, None if there is none.
+    """
+
+    producer: str
+    opsets: dict[str, int]
+    inputs: tuple[InputTensor, ...]
+    outputs: tuple[tuple[str, str, str], ...]
+    score_tensor: str | None
+    class_axis: int | None
+    classes: int | None
+    operators: tuple[OperatorSupport, ...]
+    nodes_before: int
+    nodes_after: int | None
+    metadata: dict[str, str]
+    problem: str | None
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether :func:`~onnxplain.autodiff.differentiate` succeeds."""
+        return self.nodes_after is not None
+
+    @property
+    def refusals(self) -> list[str]:
+        """Why operators have no rule, one sentence each."""
+        return [sentence for operator in self.operators for sentence in operator.refusals]
+
+    @property
+    def batch(self) -> int | str | None:
+        """The first axis of the first input: a number if the model fixes it, else its name."""
+        return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
+
+
+def summarize(
+    model: ModelSource, *, output: str | None = None, score: str = "logit", class_axis: int | None = None
+) -> ModelSummary:
+    """Look at every operator on the path, whatever the others are.
+
+    The arguments are those of :func:`~onnxplain.autodiff.differentiate`.
+
+    Raises:
+        ModelError: the model cannot be read, or an input has no known rank.
+        InputError: ``output``, ``score`` or ``class_axis`` does not fit the model.
+    """
+    graph_model = read_model(model)
+    graph = graph_model.graph
+    producer = " ".join(filter(None, [graph_model.producer_name, graph_model.producer_version])) or "unknown"
+    opsets, nodes_before = dict(graph.opset_imports), len(graph)
+    inference = prepare(graph_model)
+    head, problem = None, None
+    operators: tuple[OperatorSupport, ...] = ()
+    try:
+        head = find_score(graph_model, find_output(graph_model, output), score, class_axis)
+        operators = _operators(graph, inference, head.value)
+    except ModelError as error:
+        problem = str(error)
+    extent = None
+    if head is not None and head.value.shape is not None:
+        extent = 1 if head.class_axis is None else head.value.shape[head.class_axis]
+    supported = problem is None and not any(operator.refusals for operator in operators)
+    after = None
+    if supported:
+        after = len(differentiate(model, output=output, score=score, class_axis=class_axis).graph.node)
+    return ModelSummary(
+        producer=producer,
+        opsets=opsets,
+        inputs=tuple(describe_input(value) for value in graph.inputs),
+        outputs=tuple((v.name or "", str(v.dtype or v.type), str(v.shape)) for v in graph.outputs),
+        score_tensor=None if head is None else head.value.name,
+        class_axis=None if head is None else head.class_axis,
+        classes=extent if isinstance(extent, int) else None,
+        operators=operators,
+        nodes_before=nodes_before,
+        nodes_after=after,
+        metadata=dict(graph_model.metadata_props),
+        problem=problem,
+    )
+
+
+def _operators(graph: ir.Graph, inference: Inference, score: ir.Value) -> tuple[OperatorSupport, ...]:
+    """Every operator on the path, with the refusals of its nodes, in order of first use."""
+    nodes = list(graph)
+    needed = needed_for(nodes, score)
+    sources = [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed]
+    active = depends_on(nodes, sources)
+    if score not in active:
+        raise ModelError(f"no float path leads from an input to the score tensor {score.name!r}: it has no gradient.")
+    emit = Emitter(graph, inference)
+    counts: dict[tuple[str, str], int] = {}
+    refusals: dict[tuple[str, str], dict[str, None]] = {}
+    for node in nodes:
+        ahead = [v for v in node.outputs if v in active and v in needed]
+        behind = [v for v in reads(node) if v in active]
+        if not ahead or not behind:
+            continue
+        key = (node.domain, node.op_type)
+        counts[key] = counts.get(key, 0) + 1
+        found = refusals.setdefault(key, {})
+        try:
+            walk(emit, [node], {v: _like(v) for v in ahead}, behind, graph.opset_imports)
+        except UnsupportedOperatorError as error:
+            found[str(error)] = None
+    return tuple(
+        OperatorSupport(domain, op_type, _version(domain, op_type, graph), count, tuple(refusals[domain, op_type]))
+        for (domain, op_type), count in counts.items()
+    )
+
+
+def _like(value: ir.Value) -> ir.Value:
+    return ir.Value(name=f"gradient of {value.name}", shape=value.shape, type=value.type)
+
+
+def _version(domain: str, op_type: str, graph: ir.Graph) -> int | None:
+    return registry.since_version(domain, op_type, graph.opset_imports.get(domain, 0))

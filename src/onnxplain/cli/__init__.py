@@ -1,0 +1,55 @@
+"""The command line: ``onnxplain explain | differentiate | check``.
+
+Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
+2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
+imported when a command runs, so that ``--help`` and ``--version`` answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .check import check
+from .common import INTERRUPTED, report
+from .differentiate import differentiate
+from .explain import explain
+
+app = typer.Typer(
+    name="onnxplain",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line, 130 interrupted.",
+)
+app.command()(explain)
+app.command()(differentiate)
+app.command()(check)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"onnxplain {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Saliency maps for any ONNX model: what in a photo made the model choose a class."""
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        report("interrupted")
+        sys.exit(INTERRUPTED)

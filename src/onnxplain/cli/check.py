@@ -1,0 +1,159 @@
+"""``onnxplain check``: what a model is, and whether it can be explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import FAILED, ClassAxis, Json, Output, Quiet, Score, guarded, print_json, report
+
+if TYPE_CHECKING:
+    from ..autodiff.summary import ModelSummary
+
+
+@guarded
+def check(
+    model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
+    output: Output = None,
+    score: Score = "logit",
+    class_axis: ClassAxis = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Tell whether MODEL can be explained, and list everything that stands in the way.
+
+    Exit code 1 if an operator on the path from the input to the score has no rule, or if there is no path.
+    """
+    from ..autodiff.summary import summarize
+
+    summary = summarize(model, output=output, score=score, class_axis=class_axis)
+    facts = _facts(summary, model, preprocessing, labels)
+    if as_json:
+        print_json(facts)
+    elif not quiet:
+        _print(facts)
+    if not as_json:
+        for reason in facts["problems"]:
+            report(reason)
+    if facts["problems"]:
+        raise typer.Exit(FAILED)
+
+
+def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels: Path | None) -> dict[str, Any]:
+    problems = [summary.problem] if summary.problem else summary.refusals
+    return {
+        "model": str(model),
+        "producer": summary.producer,
+        "opsets": {domain or "ai.onnx": version for domain, version in summary.opsets.items()},
+        "inputs": [
+            {"name": i.name, "type": i.dtype, "shape": list(i.shape), "layout": _layout(i.shape, i.channel_axis)}
+            for i in summary.inputs
+        ],
+        "outputs": [{"name": name, "type": kind, "shape": shape} for name, kind, shape in summary.outputs],
+        "batch": summary.batch,
+        "score_tensor": summary.score_tensor,
+        "class_axis": summary.class_axis,
+        "classes": summary.classes,
+        "labels": _labels(summary, model, labels),
+        "preprocessing": _preprocessing(summary, model, preprocessing),
+        "operators": [
+            {
+                "operator": f"{operator.domain or 'ai.onnx'}::{operator.op_type}",
+                "version": operator.version,
+                "nodes": operator.count,
+                "rule": not operator.refusals,
+            }
+            for operator in summary.operators
+        ],
+        "nodes_before": summary.nodes_before,
+        "nodes_after": summary.nodes_after,
+        "differentiable": summary.differentiable,
+        "problems": problems,
+    }
+
+
+def _layout(shape: tuple[int | str, ...], channel_axis: int | None) -> str | None:
+    """NCHW, NHWC, NCL and so on; None where there are no channels."""
+    names = {3: "L", 4: "HW", 5: "DHW"}.get(len(shape))
+    if names is None or channel_axis is None:
+        return None
+    return f"NC{names}" if channel_axis == 1 else f"N{names}C"
+
+
+def _labels(summary: ModelSummary, model: Path, labels: Path | None) -> dict[str, Any]:
+    from ..errors import OnnxplainError
+    from ..image import resolve_labels
+
+    try:
+        found = resolve_labels(labels, metadata=summary.metadata, model_path=model, classes=summary.classes)
+    except OnnxplainError as error:
+        return {"found": False, "problem": str(error)}
+    return {"found": found is not None, "count": None if found is None else len(found)}
+
+
+def _preprocessing(summary: ModelSummary, model: Path, preprocessing: str | None) -> dict[str, Any]:
+    from ..errors import OnnxplainError
+    from ..image import resolve_preprocessing
+
+    if len(summary.inputs) != 1:
+        return {"found": False, "problem": f"the model has {len(summary.inputs)} inputs, photos fill one"}
+    tensor = summary.inputs[0]
+    try:
+        found = resolve_preprocessing(
+            preprocessing,
+            metadata=summary.metadata,
+            model_path=model,
+            input_shape=tensor.shape,
+            input_dtype=tensor.dtype,
+            layout="NHWC" if tensor.channel_axis == 3 else "NCHW",
+        )
+    except OnnxplainError as error:
+        return {"found": False, "problem": str(error)}
+    return {"found": True, "source": found.source, **found.preprocessing.to_dict()}
+
+
+def _print(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    rows: list[tuple[str, str]] = [
+        ("producer", facts["producer"]),
+        ("opset", ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())),
+    ]
+    rows += [("input", f"{i['name']}: {i['type']} {_shape(i['shape'])} {i['layout'] or ''}") for i in facts["inputs"]]
+    rows += [("output", f"{o['name']}: {o['type']} {o['shape']}") for o in facts["outputs"]]
+    batch = facts["batch"]
+    rows.append(("batch", f"fixed at {batch}" if isinstance(batch, int) else f"open ({batch})"))
+    classes = "an open number of" if facts["classes"] is None else facts["classes"]
+    rows.append(("score", f"{facts['score_tensor']}, {classes} classes on axis {facts['class_axis']}"))
+    labels, preprocessing = facts["labels"], facts["preprocessing"]
+    rows.append(("labels", f"{labels['count']} found" if labels["found"] else labels.get("problem", "none found")))
+    rows.append(
+        ("preprocessing", f"from {preprocessing['source']}" if preprocessing["found"] else preprocessing["problem"])
+    )
+    after = "cannot be differentiated" if facts["nodes_after"] is None else f"{facts['nodes_after']} differentiated"
+    rows.append(("nodes", f"{facts['nodes_before']}, {after}"))
+    console = Console(highlight=False)
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(value))
+    console.print(table)
+    if facts["operators"]:
+        operators = Table("operator on the path", "version", "nodes", "rule", box=None, padding=(0, 2, 0, 0))
+        for row in facts["operators"]:
+            rule = Text("yes", style="green") if row["rule"] else Text("MISSING", style="bold red")
+            operators.add_row(row["operator"], str(row["version"] or "?"), str(row["nodes"]), rule)
+        console.print()
+        console.print(operators)
+
+
+def _shape(extents: list[int | str]) -> str:
+    return f"[{','.join(map(str, extents))}]"

@@ -1,0 +1,75 @@
+"""``onnxplain differentiate``: write the model with its gradients as outputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import ChannelAxis, ClassAxis, Json, Output, Quiet, Score, guarded, print_json, refuse_overwriting
+
+
+@guarded
+def differentiate(
+    model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
+    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.", metavar="OUT.onnx")],
+    saliency: Annotated[
+        bool, typer.Option("--saliency", help="Add an output saliency_<input> [N,H,W], normalised, for every input.")
+    ] = False,
+    output: Output = None,
+    wrt: Annotated[
+        list[str] | None,
+        typer.Option("--wrt", help="Input or inner tensor, repeatable. Default: every float input.", metavar="NAME"),
+    ] = None,
+    seed: Annotated[
+        str, typer.Option("--seed", help="target: an input with the class; cotangent: one shaped like the output.")
+    ] = "target",
+    score: Score = "logit",
+    class_axis: ClassAxis = None,
+    channel_axis: ChannelAxis = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write MODEL with the gradient of a class score as ordinary outputs.
+
+    The new file has the input [bold]target[/] [N] (class indices) and the outputs [bold]score[/] [N] and
+    [bold]grad_<input>[/], and runs wherever ONNX runs.
+    """
+    from ..autodiff import differentiate as differentiate_model
+    from ..errors import ModelError
+    from ..image.files import write_bytes
+
+    refuse_overwriting(out, [model])
+    found = differentiate_model(
+        model,
+        output=output,
+        wrt=wrt or None,
+        seed=seed,
+        score=score,
+        class_axis=class_axis,
+        saliency=saliency,
+        channel_axis=channel_axis,
+    )
+    try:
+        data = found.SerializeToString()
+    except Exception as error:  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
+        raise ModelError(f"the differentiated model cannot be stored in one file: {error}") from error
+    write_bytes(out, data)
+    added = {p.key.removeprefix("onnxplain."): p.value for p in found.metadata_props if p.key.startswith("onnxplain.")}
+    inputs, outputs = [v.name for v in found.graph.input], [v.name for v in found.graph.output]
+    if as_json:
+        print_json(
+            {
+                "file": str(out),
+                "bytes": len(data),
+                "nodes": len(found.graph.node),
+                "score_tensor": added["score_tensor"],
+                "inputs": inputs,
+                "outputs": outputs,
+            }
+        )
+    elif not quiet:
+        given = {name for key, name in added.items() if key != "score_tensor"}
+        new = ", ".join(name for name in [*inputs, *outputs] if name in given)
+        print(f"{out}: {len(found.graph.node)} nodes; new inputs and outputs: {new}")
