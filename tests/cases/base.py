@@ -75,7 +75,8 @@ class Case:
     output. ``reference`` False means that ONNX's reference evaluator cannot run or gets wrong this
     configuration, so finite differences go through ONNX Runtime in float32 with a larger step
     (say why in ``note``). ``tie_free`` False means the case is about a kink, where finite differences
-    do not exist, and only torch is compared.
+    do not exist, and only torch is compared. ``exposed`` makes the node's other outputs, of the same
+    type, graph outputs too, for operators that ONNX Runtime runs no other way.
     """
 
     op: str
@@ -87,6 +88,7 @@ class Case:
     domain: str = ""
     outputs: int = 1
     output: int = 0
+    exposed: bool = False
     runtime: tuple[int, ...] = ()
     reference: bool = True
     tie_free: bool = True
@@ -130,12 +132,14 @@ class Case:
         node = helper.make_node(
             self.op, self.names(), outputs, name="node", domain=self.domain, **dict(self.attributes)
         )
-        result = helper.make_value_info(outputs[self.output], onnx.TypeProto())
-        result.type.tensor_type.elem_type = element
+        order = [self.output, *(i for i in range(self.outputs) if i != self.output and self.exposed)]
+        results = [helper.make_value_info(outputs[index], onnx.TypeProto()) for index in order]
+        for result in results:
+            result.type.tensor_type.elem_type = element
         if self.result is not None:
             shape = [batch if d == "N" and batch is not None else d for d in self.result]
             result = helper.make_tensor_value_info(outputs[self.output], element, shape)
-        graph = helper.make_graph([node], self.id, inputs, [result], initializers)
+        graph = helper.make_graph([node], self.id, inputs, results, initializers)
         imports = [helper.make_opsetid("", self.opset)]
         if self.domain:
             imports.append(helper.make_opsetid(self.domain, 1))

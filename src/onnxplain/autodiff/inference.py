@@ -69,7 +69,7 @@ class Inference:
                     output.shape = shape
                 elif shape is not None and len(shape) == len(output.shape):
                     output.shape = ir.Shape([new if unknown(old) else old for old, new in zip(output.shape, shape)])
-            if output.shape is None and (rank := _rank(node)) is not None:
+            if output.shape is None and (rank := _rank(node, index)) is not None:
                 output.shape = ir.Shape([None] * rank)
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
@@ -161,14 +161,16 @@ class Inference:
         return name if divisor == 1 else f"({name})//{divisor}"
 
 
-def _rank(node: ir.Node) -> int | None:
-    """The rank of the output where ONNX leaves it open because axes are only known at run time."""
+def _rank(node: ir.Node, index: int) -> int | None:
+    """The rank of an output that ONNX leaves open, mostly because axes are only known at run time."""
     x = node.inputs[0] if node.inputs else None
     if x is None or x.shape is None:
         return None
     rank = len(x.shape)
     if node.op_type in ("Pad", "CenterCropPad"):
         return rank
+    if node.op_type == "Attention" and index > 0:
+        return 4
     if node.op_type == "ArrayFeatureExtractor":
         return max(rank, 2)
     axes = node.inputs[1] if node.op_type in ("Squeeze", "Unsqueeze") and len(node.inputs) > 1 else None

@@ -1,11 +1,14 @@
-"""Matrix products: Gemm and MatMul."""
+"""Matrix and tensor products: Gemm, MatMul, Einsum."""
 
 from __future__ import annotations
+
+from string import ascii_letters
 
 import onnx_ir as ir
 
 from ..emitter import Emitter
 from ..operator import Operator
+from ..placement import counting
 from ..registry import Gradients, vjp
 
 
@@ -57,3 +60,78 @@ def matmul(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 
 def _transposed(emit: Emitter, x: ir.Value, rank: int) -> ir.Value:
     return emit.Transpose(x, perm=[*range(rank - 2), rank - 1, rank - 2])
+
+
+Dim = int | ir.SymbolicDim | None
+
+
+@vjp("Einsum", broadcasts=True)
+def einsum(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
+    """y = einsum("a,b,...->y"); da = einsum("y,b,...->a"), laid out again where a's labels got lost.
+
+    A label of a alone that y lacks was summed: da repeats along it. A label that a repeats took a
+    diagonal: da is zero off it.
+    """
+    terms, result = _labels(node)
+    factors = [(result, dy), *((term, node.input(index)) for index, term in enumerate(terms))]
+    gradients = []
+    for index, term in enumerate(terms):
+        others = [factor for position, factor in enumerate(factors) if position != index + 1]
+        gradients.append(_factor(emit, term, node.input(index), others) if node.wants(index) else None)
+    return gradients
+
+
+def _factor(emit: Emitter, term: str, x: ir.Value, others: list[tuple[str, ir.Value]]) -> ir.Value:
+    assert x.shape is not None
+    found = _dimensions(others)
+    kept = "".join(label for label in dict.fromkeys(term) if label in found)
+    equation = ",".join(labels for labels, _ in others) + "->" + kept
+    dx = emit.Einsum(*(value for _, value in others), equation=equation)
+    dx.shape = ir.Shape([found[label] for label in kept])
+    first = [label in kept and term.index(label) == axis for axis, label in enumerate(term)]
+    if not all(first):
+        dx = emit.Unsqueeze(dx, [axis for axis, here in enumerate(first) if not here])
+    for axis, label in enumerate(term):
+        if axis != term.index(label):
+            dx = emit.Mul(dx, _diagonal(emit, x, term.index(label), axis))
+    if any(found.get(label) is None or found[label] != extent for label, extent in zip(term, x.shape)):
+        dx = emit.Expand(dx, emit.shape(x))
+    return dx
+
+
+def _dimensions(terms: list[tuple[str, ir.Value]]) -> dict[str, Dim]:
+    """The extent of every label; None where it depends on what broadcasts at run time."""
+    found: dict[str, Dim] = {}
+    for labels, value in terms:
+        shape: list[Dim] = [None] * len(labels) if value.shape is None else list(value.shape)
+        for label, extent in zip(labels, shape):
+            known = found.get(label, 1)
+            if known == 1 or (isinstance(extent, int) and extent != 1):
+                found[label] = extent
+            elif extent not in (1, known) and not isinstance(known, int):
+                found[label] = None
+    return found
+
+
+def _diagonal(emit: Emitter, x: ir.Value, row: int, column: int) -> ir.Value:
+    """One where the indices along two axes of ``x`` agree, zero elsewhere; broadcasts to ``x``."""
+    assert x.shape is not None
+    index = counting(emit, emit.extent(x, row))
+    at = [[-1 if axis == here else 1 for axis in range(len(x.shape))] for here in (row, column)]
+    return emit.Cast(emit.Equal(*(emit.Reshape(index, shape) for shape in at)), to=x.dtype)
+
+
+def _labels(node: Operator) -> tuple[list[str], str]:
+    """The labels of every operand and of the result, with letters in place of ellipses."""
+    equation = node.attribute("equation", "").replace(" ", "")
+    left, arrow, result = equation.partition("->")
+    terms = left.split(",")
+    if not arrow:
+        once = sorted(label for label in set(left) - set(".,") if left.count(label) == 1)
+        result = "..." * ("..." in left) + "".join(once)
+    covered = max(node.rank(index) - len(term.replace("...", "")) for index, term in enumerate(terms))
+    free = [label for label in ascii_letters if label not in equation]
+    if covered > len(free):
+        raise node.refuse("equation", equation, "use fewer axes: the letters do not suffice")
+    ellipsis = "".join(free[:covered])
+    return [term.replace("...", ellipsis) for term in terms], result.replace("...", ellipsis)
