@@ -17,6 +17,9 @@ _LARGE = 1024
 
 def infer_shapes(model: ir.Model, inference: Inference) -> None:
     """Infer in place; what cannot be inferred stays unknown."""
+    for node in model.graph:
+        if node.op_type == "STFT" and "onesided" not in node.attributes:
+            node.attributes["onesided"] = ir.AttrInt64("onesided", 1)  # the default, which ONNX's inference misses
     for _ in range(3):
         before = _open_dimensions(model)
         _infer_whole_graph(model)
