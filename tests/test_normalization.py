@@ -65,13 +65,6 @@ def test_mean_variance_normalization_of_a_constant() -> None:
     np.testing.assert_allclose(found, np.array([[-2, -1, 0, 3], [0, 0, 0, 0]]) * 1e9, rtol=1e-5)
 
 
-def test_batch_normalization_in_training_is_refused() -> None:
-    parameters = tuple(normal(3, wrt=False) for _ in range(4))
-    case = Case("BatchNormalization", (normal("N", 3, 4), *parameters), {"training_mode": 1}, outputs=3)
-    with pytest.raises(UnsupportedOperatorError, match=r"BatchNormalization.*'node'.*training_mode = 1.*evaluation"):
-        differentiate(case.model(np.dtype(np.float32), None), wrt="x0", seed="cotangent")
-
-
 def test_unknown_rank_is_refused() -> None:
     x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 4])
     shape = onnx.helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, ["rank"])

@@ -138,7 +138,7 @@ class Case:
             result.type.tensor_type.elem_type = element
         if self.result is not None:
             shape = [batch if d == "N" and batch is not None else d for d in self.result]
-            result = helper.make_tensor_value_info(outputs[self.output], element, shape)
+            results[0] = helper.make_tensor_value_info(outputs[self.output], element, shape)
         graph = helper.make_graph([node], self.id, inputs, results, initializers)
         imports = [helper.make_opsetid("", self.opset)]
         if self.domain:

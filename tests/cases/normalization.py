@@ -64,6 +64,28 @@ BATCH = [
 ]
 
 
+def _in_training(epsilon: float = 1e-5) -> Any:
+    return lambda x, s, b, m, v: (
+        functional.batch_norm(x, None, None, s, b, training=True, eps=epsilon) + 0 * (m + v).sum()
+    )
+
+
+TRAINING = [
+    Case(
+        "BatchNormalization",
+        (normal(*extents), normal(3), normal(3), normal(3), positive(3)),
+        {"training_mode": 1, **attributes},
+        f"training-{name}",
+        outputs=3,
+        torch=_in_training(attributes.get("epsilon", 1e-5)),
+    )
+    for name, extents, attributes in (
+        ("images", ("N", 3, "H2", 5), {}),
+        ("vectors", (4, 3), {"epsilon": 0.1, "momentum": 0.5}),
+    )
+]
+
+
 def _layer(axis: int, epsilon: float = 1e-5) -> Any:
     def run(x: torch.Tensor, s: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
         return functional.layer_norm(x, x.shape[axis:], eps=epsilon) * s + (0 if b is None else b)
@@ -311,4 +333,4 @@ MEAN_VARIANCE = [
     )
 ]
 
-CASES = [*BATCH, *LAYER, *RMS, *INSTANCE, *GROUP, *LRN, *LP, *MEAN_VARIANCE]
+CASES = [*BATCH, *TRAINING, *LAYER, *RMS, *INSTANCE, *GROUP, *LRN, *LP, *MEAN_VARIANCE]

@@ -21,9 +21,13 @@ from ..registry import Gradients, vjp
 @vjp("BatchNormalization")
 def batch_normalization(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y = (x - m) k + b with k = s / √(v + ε), per channel; dx = dy k, ds = Σ dy (x - m) / √(v + ε), db = Σ dy,
-    dm = -k db, dv = -s ds / 2(v + ε). Only with stored statistics."""
+    dm = -k db, dv = -s ds / 2(v + ε).
+
+    In training mode y = n s + b, normalised over all axes but the channels: the samples of a batch depend on each
+    other. dx as above with g = dy s, ds = Σ dy n, db = Σ dy, dm = dv = 0.
+    """
     if node.attribute("training_mode", 0):
-        raise node.refuse("training_mode", 1, "export the model in evaluation mode")
+        return _batch_normalization_in_training(emit, node, dy)
     x, scale, mean, rank = node.input(0), node.input(1), node.input(3), node.rank()
     variance = emit.Add(_cast(emit, node.input(4), scale.dtype), node.attribute("epsilon", 1e-5))
     deviation = emit.Sqrt(variance)
@@ -37,6 +41,19 @@ def batch_normalization(emit: Emitter, node: Operator, dy: ir.Value) -> Gradient
     dm = _cast(emit, emit.Neg(emit.Mul(k, db)), mean.dtype)
     dv = _cast(emit, emit.Mul(emit.Div(emit.Mul(ds, scale), variance), -0.5), mean.dtype)
     return [dx, ds, db, dm, dv]
+
+
+def _batch_normalization_in_training(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
+    x, scale, rank = _stash(emit, node.input(0)), node.input(1), node.rank()
+    axes = [axis for axis in range(rank) if axis != 1]
+    centred = emit.Sub(x, emit.ReduceMean(x, axes, keepdims=1))
+    variance = emit.ReduceMean(emit.Mul(centred, centred), axes, keepdims=1)
+    r = emit.Reciprocal(emit.Sqrt(emit.Add(variance, node.attribute("epsilon", 1e-5))))
+    n, dy = emit.Mul(centred, r), _cast(emit, dy, x.dtype)
+    g = emit.Mul(dy, _per_channel(emit, _cast(emit, scale, x.dtype), rank))
+    dx = _cast(emit, _through_statistics(emit, n, r, g, axes), node.input(0).dtype)
+    ds = _cast(emit, _channel_sum(emit, emit.Mul(dy, n), rank), scale.dtype)
+    return [dx, ds, _cast(emit, _channel_sum(emit, dy, rank), scale.dtype), None, None]
 
 
 @vjp("LayerNormalization", broadcasts=True, every_output=True)

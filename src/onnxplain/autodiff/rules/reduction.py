@@ -42,7 +42,8 @@ def reduce_extremum(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 def reduce_prod(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y = Π x; dx = dy times the product of the others, which is zero beside another zero.
 
-    With z = [x = 0] and p = Π (x + z), the product without zeros: dx = dy p / (x + z) [Σ z = z].
+    With z = [x = 0] and p = Π (x + z), the product without zeros: dx = dy p / (x + z) [Σ z = z]. The derivative
+    of dx in turn is right away from zeros only.
     """
     x = node.input(0)
     zero = emit.Cast(emit.Equal(x, 0.0), to=x.dtype)
@@ -97,7 +98,8 @@ def cum_prod(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y_i = Π x_j over j <= i (j < i if exclusive); dx_j = Σ_i>=j dy_i times the product of the others.
 
     With z = [x = 0], f = x + z, P = Π f and Z = Σ z cumulated like y, the product without x_j is P_i / f_j
-    where Z_i = z_j, else zero. So dx_j = Σ_i>=j dy_i P_i [Z_i = z_j] / f_j.
+    where Z_i = z_j, else zero. So dx_j = Σ_i>=j dy_i P_i [Z_i = z_j] / f_j. The derivative of dx in turn is right
+    away from zeros only.
     """
     x, axis = node.input(0), node.input(1)
     direction = {name: node.attribute(name, 0) for name in ("exclusive", "reverse")}
