@@ -39,6 +39,8 @@ class Architecture:
         torch.manual_seed(0)
         model = self.build()
         _initialise(model)
+        if isinstance(model, Adjusted):
+            model.adjust()
         _calibrate(model, [self.inputs(8, seed=1000 + k) for k in range(4)])
         return model.eval()
 
@@ -49,6 +51,13 @@ class Architecture:
         if self.vocabulary:
             return torch.randint(0, self.vocabulary, shape, generator=generator)
         return torch.randn(shape, generator=generator)
+
+
+class Adjusted(nn.Module):
+    """A network that corrects what random weights would make of it."""
+
+    def adjust(self) -> None:
+        raise NotImplementedError
 
 
 def _initialise(model: nn.Module) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .base import CLASSES, Architecture, PooledHead, conv_norm
+from .base import CLASSES, Adjusted, Architecture, PooledHead, conv_norm
 
 
 class VGG(nn.Module):
@@ -113,7 +113,7 @@ class Fire(nn.Module):
         return torch.cat([torch.relu(self.one(x)), torch.relu(self.three(x))], 1)
 
 
-class SqueezeNet(nn.Module):
+class SqueezeNet(Adjusted):
     """Fire modules between max pools with ceil_mode; the classifier is a convolution."""
 
     def __init__(self) -> None:
@@ -127,13 +127,15 @@ class SqueezeNet(nn.Module):
             nn.MaxPool2d(3, 2, ceil_mode=True),
             Fire(16, 6, 12),
             nn.AvgPool2d(3, 2, ceil_mode=True),
-            nn.Conv2d(24, CLASSES, 1),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
         )
+        self.classify = nn.Conv2d(24, CLASSES, 1)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def adjust(self) -> None:
+        nn.init.constant_(self.classify.bias, 0.5)  # a class whose score the last ReLU cuts off has no gradient
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.flatten(self.features(x), 1)
+        return torch.flatten(self.pool(torch.relu(self.classify(self.features(x)))), 1)
 
 
 class DenseLayer(nn.Module):

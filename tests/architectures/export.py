@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from .base import Architecture
 
 EXPORTERS = ("dynamo", "torchscript")
-#: What torch's exporters say about themselves.
+#: What torch's exporters say about themselves, and about sizes that a traced network computes with.
 _EXPORTER_WARNINGS = [
     (DeprecationWarning, "You are using the legacy TorchScript-based ONNX export"),
     (FutureWarning, r"`isinstance\(treespec, LeafSpec\)` is deprecated"),
+    (torch.jit.TracerWarning, "Converting a tensor to a Python boolean"),
 ]
 
 

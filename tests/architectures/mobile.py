@@ -135,7 +135,7 @@ def pad_same(x: Tensor, kernel: int, stride: int, value: float = 0.0) -> Tensor:
     """TensorFlow's SAME padding: the output has ceil(size / stride) positions, an odd pixel goes last."""
     pads: list[int] = []
     for size in (x.shape[3], x.shape[2]):
-        pad = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+        pad = max(((size + stride - 1) // stride - 1) * stride + kernel - size, 0)
         pads += [pad // 2, pad - pad // 2]
     return F.pad(x, pads, value=value)
 

@@ -47,7 +47,9 @@ def read_model(source: ModelSource) -> ir.Model:
 
 def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
     if isinstance(source, onnx.ModelProto):
-        return source, "the model", None
+        proto = onnx.ModelProto()
+        proto.CopyFrom(source)  # passes that name tensors write through to the proto they were read from
+        return proto, "the model", None
     if isinstance(source, (bytes, bytearray, memoryview)):
         where, folder, data = "the model", None, bytes(source)
     elif isinstance(source, (str, os.PathLike)):
