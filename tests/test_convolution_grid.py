@@ -76,7 +76,7 @@ def _same() -> Iterator[Case]:
     grid = product((6, 7, 8), (1, 2, 3, 4), (1, 2, 3), ("SAME_UPPER", "SAME_LOWER"), KINDS)
     for index, (extent, kernel, stride, auto_pad, kind) in enumerate(grid):
         if kernel + 1 < stride:
-            continue  # refused, see test_convolution_refusals.py
+            continue  # refused, see test_windows_refusals.py
         other = GROUPS[index % len(GROUPS)]
         group, before, after = other
         head, tail = _same_pads(extent, kernel, stride, auto_pad)

@@ -63,7 +63,7 @@ def _grid() -> Iterator[Case]:
     for index, (g, extents, kind) in enumerate(_geometries()):
         shape, text = ("N", 2, *named(kind, extents)), f"{kind}{list(extents)}{_text(g)}".replace(" ", "")
         attributes = g.attributes()
-        padded = bool(index % 2)
+        padded = bool(index // 2 % 2)
         # One operator a geometry, in turn, and every operator a geometry of several axes.
         turn = index % 3 if len(extents) == 1 else None
         if turn in (0, None):
