@@ -52,6 +52,7 @@ MOD = [
         "large-quotient",
         torch=torch.fmod,
     ),
+    Case("Mod", (normal("N", 3, 4), uniform(3, 1, low=0.3, high=0.6)), {}, "floor", opset=28, torch=torch.remainder),
 ]
 
 POW = [
