@@ -10,10 +10,14 @@ addition did not broadcast, and ONNX Runtime that a product may stay in its bloc
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+
+from .shape_values import ShapeValues
 
 _DATA_DEPENDENT = {
     "NonZero", "Unique", "Compress", "NonMaxSuppression", "Range", "Resize", "Upsample", "StringSplit",
@@ -22,6 +26,7 @@ _DATA_DEPENDENT = {
 #: Shaped like their first input; ONNX infers nothing for them, or not for every form.
 _LIKE_FIRST = {"GroupNormalization", "MeanVarianceNormalization"}
 _SMALL = 1024
+_PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
 
 def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
@@ -51,6 +56,7 @@ class Inference:
         self._opsets = dict(opset_imports)
         self._imports = [onnx.helper.make_opsetid(d, v) for d, v in opset_imports.items()]
         self._offsets: dict[str, tuple[str, int]] = {}
+        self._values = ShapeValues()
 
     def infer(self, node: ir.Node) -> None:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
@@ -62,19 +68,17 @@ class Inference:
         for index, output in enumerate(node.outputs):
             proto = inferred.get(output.name or "")
             if proto is not None:
-                if output.type is None:
-                    output.type = ir.serde.deserialize_type_proto_for_type(proto)
-                shape = ir.serde.deserialize_type_proto_for_shape(proto)
-                if output.shape is None:
-                    output.shape = shape
-                elif shape is not None and len(shape) == len(output.shape):
-                    output.shape = ir.Shape([new if unknown(old) else old for old, new in zip(output.shape, shape)])
-            if output.shape is None and (rank := _rank(node, index)) is not None:
-                output.shape = ir.Shape([None] * rank)
+                output.type = output.type or ir.serde.deserialize_type_proto_for_type(proto)
+                _fill(output, ir.serde.deserialize_type_proto_for_shape(proto))
+            if index == 0:
+                _fill(output, self._values.output_shape(node))
+            if (rank := _rank(node, index)) is not None:
+                _fill(output, [None] * rank)
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
                 )
+        self._values.visit(node)
 
     def _onnx(self, node: ir.Node) -> dict[str, onnx.TypeProto]:
         version = self._opsets.get(node.domain)
@@ -103,8 +107,8 @@ class Inference:
             return {}
 
     def _name(self, node: ir.Node, index: int, axis: int) -> ir.SymbolicDim | int:
-        name = self._window(node, axis) if index == 0 else None
-        return ir.SymbolicDim(name or self._key(node, index, axis))
+        name = (self._window(node, axis) if index == 0 else None) or self._key(node, index, axis)
+        return ir.SymbolicDim(name)
 
     def _key(self, node: ir.Node, index: int, axis: int) -> str:
         parts: list[object] = [node.domain, node.op_type, index, axis]
@@ -119,8 +123,9 @@ class Inference:
                 parts.append(str(value.shape))
             else:
                 parts.append((str(value.shape), value.name))
+        unranked = any(value is not None and value.shape is None for value in node.inputs)
         has_graph = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
-        if node.op_type in _DATA_DEPENDENT or has_graph or node.domain not in ("", "ai.onnx"):
+        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or node.domain not in ("", "ai.onnx"):
             parts.append(node.outputs[0].name)
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
         return f"{node.op_type}_{digest}_{axis}"
@@ -161,6 +166,14 @@ class Inference:
         return name if divisor == 1 else f"({name})//{divisor}"
 
 
+def _fill(value: ir.Value, found: Sequence[int | ir.SymbolicDim | None] | ir.Shape | None) -> None:
+    """Take over what is found of a shape where nothing is known yet."""
+    if found is None or (value.shape is not None and len(value.shape) != len(found)):
+        return
+    known = [ir.SymbolicDim(None)] * len(found) if value.shape is None else list(value.shape)
+    value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(known, found)])
+
+
 def _rank(node: ir.Node, index: int) -> int | None:
     """The rank of an output that ONNX leaves open, mostly because axes are only known at run time."""
     x = node.inputs[0] if node.inputs else None
@@ -174,9 +187,17 @@ def _rank(node: ir.Node, index: int) -> int | None:
     if node.op_type == "ArrayFeatureExtractor":
         return max(rank, 2)
     axes = node.inputs[1] if node.op_type in ("Squeeze", "Unsqueeze") and len(node.inputs) > 1 else None
-    if axes is None or axes.shape is None or not isinstance(count := axes.shape[0], int):
+    if axes is None or axes.shape is None:
+        return None
+    count = axes.shape[0] if len(axes.shape) else 1
+    if not isinstance(count, int):
         return None
     return rank + count if node.op_type == "Unsqueeze" else rank - count
+
+
+def is_provisional(dim: int | ir.SymbolicDim) -> bool:
+    """Whether a dimension has a name from here that stands for something not understood (yet)."""
+    return isinstance(dim, ir.SymbolicDim) and dim.value is not None and _PROVISIONAL.search(dim.value) is not None
 
 
 def unknown(dim: int | ir.SymbolicDim) -> bool:

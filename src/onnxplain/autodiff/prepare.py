@@ -15,6 +15,7 @@ from .inference import Inference
 from .passes.checkable_normalization import make_normalization_checkable
 from .passes.fold_constants import fold_constants
 from .passes.infer_shapes import infer_shapes
+from .passes.inline_constant_if import inline_constant_if
 from .passes.inline_functions import inline_functions
 from .passes.name_everything import name_everything
 from .passes.upgrade_opset import upgrade_opset
@@ -40,7 +41,7 @@ def prepare(model: ir.Model) -> Inference:
         LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports)
     infer_shapes(model, inference)
-    if fold_constants(model):
+    while fold_constants(model) or inline_constant_if(model):
         infer_shapes(model, inference)
     return inference
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
+from .copying import Copies, copy_nodes
 from .emitter import Emitter
 from .reach import depends_on
 from .walk import walk
@@ -31,9 +32,9 @@ class Body:
 
     def copy(self, source: ir.Graph, arguments: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
         """Copy the nodes of ``source`` with ``arguments`` for its inputs; returns old value -> new value."""
-        mapping = dict(zip(source.inputs, arguments))
+        mapping: Copies = dict(zip(source.inputs, arguments))
         copy_nodes(self.emit, source, self.graph, mapping)
-        return mapping
+        return {old: new for old, new in mapping.items() if new is not None}
 
     def output(self, value: ir.Value) -> None:
         """Append an output; a value that is an input, captured or an output already goes through Identity."""
@@ -47,43 +48,6 @@ class Body:
         """Walk ``nodes`` backwards; one gradient per variable, zeros where there is none."""
         found = walk(self.emit, list(nodes), seeds, variables, self._opsets)
         return [found[v] if v in found else self.emit.zeros_like(v) for v in variables]
-
-
-def copy_nodes(emit: Emitter, source: ir.Graph, into: ir.Graph, mapping: dict[ir.Value, ir.Value]) -> None:
-    """Append copies of ``source``'s nodes to ``into``, under fresh names; ``mapping`` grows by what they make."""
-    for value in source.initializers.values():
-        assert value.const_value is not None
-        mapping[value] = emit.constant(value.const_value.numpy())
-    for node in source:
-        copy = ir.Node(
-            node.domain,
-            node.op_type,
-            [None if v is None else mapping.get(v, v) for v in node.inputs],
-            [_copy_attribute(emit, a, mapping) for a in node.attributes.values()],
-            num_outputs=len(node.outputs),
-            name=emit.fresh(node.name or node.op_type),
-        )
-        for old, new in zip(node.outputs, copy.outputs):
-            new.name = "" if old.name == "" else emit.fresh(old.name or "value")
-            new.type = old.type
-            mapping[old] = new
-        into.append(copy)
-        emit.infer(copy)
-
-
-def _copy_attribute(emit: Emitter, attribute: ir.Attr, mapping: dict[ir.Value, ir.Value]) -> ir.Attr:
-    if attribute.type != ir.AttributeType.GRAPH:
-        return attribute
-    source = attribute.as_graph()
-    graph = ir.Graph([], [], nodes=[], opset_imports=source.opset_imports, name=emit.fresh(source.name or "graph"))
-    inner = dict(mapping)
-    for value in source.inputs:
-        copied = ir.Value(name=emit.fresh(value.name or "input"), type=value.type, shape=value.shape)
-        graph.inputs.append(copied)
-        inner[value] = copied
-    copy_nodes(emit.child(graph), source, graph, inner)
-    graph.outputs.extend(inner.get(v, v) for v in source.outputs)
-    return ir.Attr(attribute.name, ir.AttributeType.GRAPH, graph)
 
 
 def active_states(

@@ -1,0 +1,80 @@
+"""Copies of nodes under fresh names: bodies of subgraphs and of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from .emitter import Emitter
+
+Copies = dict[ir.Value, ir.Value | None]
+
+
+def copy_nodes(
+    emit: Emitter,
+    source: ir.Graph | ir.Function,
+    into: ir.Graph,
+    mapping: Copies,
+    attributes: Mapping[str, ir.Attr] | None = None,
+) -> None:
+    """Append copies of ``source``'s nodes to ``into``; ``mapping`` (old value -> new) grows by what they make.
+
+    Constants become initialisers. ``attributes`` are those of the call of a function: references to them are
+    resolved, and left out where the call does not give them.
+    """
+    if isinstance(source, ir.Graph):
+        for value in source.initializers.values():
+            assert value.const_value is not None
+            mapping[value] = emit.constant(value.const_value.numpy())
+    for node in source:
+        given = [_copy_attribute(emit, a, mapping, attributes or {}) for a in node.attributes.values()]
+        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+            mapping[node.outputs[0]] = emit.constant(_constant(given[0]))
+            continue
+        copy = ir.Node(
+            node.domain,
+            node.op_type,
+            [None if v is None else mapping.get(v, v) for v in node.inputs],
+            [a for a in given if a is not None],
+            num_outputs=len(node.outputs),
+            name=emit.fresh(node.name or node.op_type),
+        )
+        for old, new in zip(node.outputs, copy.outputs):
+            new.name = "" if old.name == "" else emit.fresh(old.name or "value")
+            new.type = old.type
+            mapping[old] = new
+        into.append(copy)
+        emit.infer(copy)
+
+
+def _copy_attribute(
+    emit: Emitter, attribute: ir.Attr, mapping: Copies, attributes: Mapping[str, ir.Attr]
+) -> ir.Attr | None:
+    if attribute.is_ref():
+        found = attributes.get(attribute.ref_attr_name or "")
+        return None if found is None else ir.Attr(attribute.name, found.type, found.value)
+    if attribute.type != ir.AttributeType.GRAPH:
+        return attribute
+    source = attribute.as_graph()
+    graph = ir.Graph([], [], nodes=[], opset_imports=source.opset_imports, name=emit.fresh(source.name or "graph"))
+    inner = dict(mapping)
+    for value in source.inputs:
+        copied = ir.Value(name=emit.fresh(value.name or "input"), type=value.type, shape=value.shape)
+        graph.inputs.append(copied)
+        inner[value] = copied
+    child = emit.child(graph)
+    copy_nodes(child, source, graph, inner, attributes)
+    for value in source.outputs:
+        made = inner.get(value) or value
+        graph.outputs.append(child.Identity(made) if made.graph is not graph or made in graph.outputs else made)
+    return ir.Attr(attribute.name, ir.AttributeType.GRAPH, graph)
+
+
+def _constant(attribute: ir.Attr | None) -> np.ndarray:
+    assert attribute is not None
+    if attribute.type == ir.AttributeType.TENSOR:
+        return attribute.as_tensor().numpy()
+    dtype = np.float32 if attribute.name.startswith("value_float") else np.int64
+    return np.asarray(attribute.value, dtype=dtype)
