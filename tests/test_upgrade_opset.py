@@ -118,6 +118,11 @@ def test_plain_forms_of_clip_and_dropout() -> None:
         assert operators(assert_same(old.model("static"), old.feeds())) == ["Constant", "Resize"]
 
 
+def test_upsample_at_run_time_stays_one_node() -> None:
+    old = Old("Upsample", 9, [x(1, 2, 5, 7), f32(1, 1, 2.5, 2)])
+    assert operators(assert_same(old.model("static"), old.feeds())) == ["Resize"]
+
+
 def test_resize_with_constant_scales_stays_one_node_unless_it_grows_and_shrinks() -> None:
     for scales, count in (((1, 1, 2, 3), 1), ((1, 1, 0.5, 0.3), 1), ((1, 1, 2, 0.5), 2)):
         old = Old("Resize", 10, [x(1, 2, 5, 7), f32(*scales)], constants=(1,))

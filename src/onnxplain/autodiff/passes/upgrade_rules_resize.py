@@ -22,8 +22,9 @@ def upsample_scales(node: ir.Node) -> None:
 
 @adapter(10, "Upsample")
 def upsample_is_resize(node: ir.Node) -> None:
-    """Upsample was renamed."""
+    """Upsample was renamed, and may shrink now; that it does not is kept as an attribute of version 11."""
     node.op_type = "Resize"
+    node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
 @adapter(11, "Resize")
@@ -34,12 +35,12 @@ def resize_asymmetric(node: ir.Node) -> None:
     """
     x, scales = source(node), node.inputs[1]
     assert scales is not None
-    mode = take(node, "mode") or "nearest"
+    mode, grows = take(node, "mode") or "nearest", take(node, "nearest_mode") is not None
     same: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": "asymmetric"}
     known = ir.convenience.get_const_tensor(scales)
     if mode != "nearest":
         become(node, "Resize", x, None, scales, **same)
-    elif known is not None and np.all(known.numpy() >= 1):
+    elif grows or (known is not None and np.all(known.numpy() >= 1)):
         become(node, "Resize", x, None, scales, nearest_mode="floor", **same)
     elif known is not None and np.all(known.numpy() <= 1):
         become(node, "Resize", x, None, scales, nearest_mode="ceil", **same)
