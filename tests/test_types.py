@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+import onnx
 import pytest
+import torch
+from onnx import helper
 
 from onnxplain.autodiff import differentiate
 
@@ -50,3 +55,43 @@ def test_gradient_in_the_type_of_the_model(case: Case, kind: str) -> None:
         expected = torch_gradients(case, exact, cotangent.astype(np.float64))[name]
         scale = float(np.max(np.abs(expected), initial=0.0)) or 1.0
         np.testing.assert_allclose(gradient, expected, rtol=0, atol=TOLERANCE[kind] * scale)
+
+
+def _mixed(op: str, kinds: list[str], shapes: list[list[int]]) -> onnx.ModelProto:
+    """One node whose inputs have these types; the output has the first of them."""
+    elements = [helper.np_dtype_to_tensor_dtype(np.dtype(kind)) for kind in kinds]
+    names = [f"x{i}" for i in range(len(kinds))]
+    inputs = [helper.make_tensor_value_info(*x) for x in zip(names, elements, shapes)]
+    node = helper.make_node(op, names, ["y"], name="node")
+    y = helper.make_tensor_value_info("y", elements[0], shapes[0])
+    graph = helper.make_graph([node], "mixed", inputs, [y])
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+def _batch_norm(x: torch.Tensor, *parameters: torch.Tensor) -> torch.Tensor:
+    s, b, m, v = (p.view(-1, 1) for p in parameters)
+    return (x - m) * torch.rsqrt(v + 1e-5) * s + b
+
+
+@pytest.mark.parametrize(
+    ("op", "kinds", "shapes", "function", "tolerance"),
+    [
+        ("Pow", ["float32", "float64"], [[4, 3], [3]], torch.pow, 1e-5),
+        ("Pow", ["float64", "float32"], [[4, 3], [4, 1]], torch.pow, 1e-6),
+        ("BatchNormalization", ["float16"] + ["float32"] * 4, [[4, 3, 2]] + [[3]] * 4, _batch_norm, 1e-2),
+    ],
+    ids=["Pow-float32-float64", "Pow-float64-float32", "BatchNormalization-float16-float32"],
+)
+def test_gradients_of_inputs_of_two_types(
+    op: str, kinds: list[str], shapes: list[list[int]], function: Callable[..., torch.Tensor], tolerance: float
+) -> None:
+    rng = np.random.default_rng(0)
+    feeds = {f"x{i}": rng.uniform(0.5, 2, shape).astype(kind) for i, (kind, shape) in enumerate(zip(kinds, shapes))}
+    cotangent = rng.standard_normal(shapes[0]).astype(kinds[0])
+    runner = session(differentiate(_mixed(op, kinds, shapes), seed="cotangent"))
+    found = runner.run([f"grad_{name}" for name in feeds], {**feeds, "cotangent": cotangent})
+    tensors = [torch.tensor(array.astype(np.float64), requires_grad=True) for array in feeds.values()]
+    expected = torch.autograd.grad(function(*tensors), tensors, torch.tensor(cotangent.astype(np.float64)))
+    for kind, gradient, exact in zip(kinds, found, expected):
+        assert gradient.dtype == np.dtype(kind)
+        np.testing.assert_allclose(gradient, exact, rtol=0, atol=tolerance * float(exact.abs().max()))
