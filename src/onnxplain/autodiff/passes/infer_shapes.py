@@ -2,7 +2,9 @@
 
 ONNX's whole-graph inference (which follows shapes computed in the graph) and the naming of dimensions
 it leaves open feed each other: a named height lets a Reshape by ``Shape -> Concat`` resolve. They
-alternate until nothing changes, at most three times.
+alternate until nothing changes, at most three times. Names that ONNX makes up for what it cannot find
+are dropped for ours, which are equal where the dimensions are, and ours that stand for something not
+understood are given anew in every turn, since more may be understood by then.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from ..inference import Inference, unknown
+from ..inference import Inference, is_provisional, unknown
 
 _LARGE = 1024
 
@@ -21,20 +23,24 @@ def infer_shapes(model: ir.Model, inference: Inference) -> None:
         if node.op_type == "STFT" and "onesided" not in node.attributes:
             node.attributes["onesided"] = ir.AttrInt64("onesided", 1)  # the default, which ONNX's inference misses
     for _ in range(3):
-        before = _open_dimensions(model)
+        before = _shapes(model)
+        _withdraw_provisional_names(model)
         _infer_whole_graph(model)
         for node in model.graph:
             inference.infer(node)
-        if before == _open_dimensions(model) or not _open_dimensions(model):
+        if before == _shapes(model):
             break
 
 
-def _open_dimensions(model: ir.Model) -> int:
-    count = 0
+def _shapes(model: ir.Model) -> list[ir.Shape | None]:
+    return [value.shape for node in model.graph for value in node.outputs]
+
+
+def _withdraw_provisional_names(model: ir.Model) -> None:
     for node in model.graph:
         for value in node.outputs:
-            count += 1 if value.shape is None else sum(unknown(d) for d in value.shape)
-    return count
+            if value.shape is not None and any(is_provisional(dim) for dim in value.shape):
+                value.shape = ir.Shape([None if is_provisional(dim) else dim for dim in value.shape])
 
 
 def _infer_whole_graph(model: ir.Model) -> None:
@@ -46,11 +52,20 @@ def _infer_whole_graph(model: ir.Model) -> None:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except Exception:  # the C++ inference raises several types; unknown shapes are then handled at run time
         return
-    found = {v.name: v.type for v in [*inferred.graph.value_info, *inferred.graph.output]}
+    known = {name for value in _typed(proto.graph) for name in _names(value.type)}
+    found = {value.name: value.type for value in _typed(inferred.graph)}
     for node in graph:
         for value in node.outputs:
             if value.name in found:
-                _merge(value, found[value.name])
+                _merge(value, found[value.name], known)
+
+
+def _typed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
+    return [*graph.input, *graph.value_info, *graph.output]
+
+
+def _names(proto: onnx.TypeProto) -> list[str]:
+    return [dim.dim_param for dim in proto.tensor_type.shape.dim]
 
 
 def _serialize_without(model: ir.Model, weights: list[ir.Value]) -> onnx.ModelProto:
@@ -71,13 +86,14 @@ def _serialize_without(model: ir.Model, weights: list[ir.Value]) -> onnx.ModelPr
             graph.register_initializer(value)
 
 
-def _merge(value: ir.Value, proto: onnx.TypeProto) -> None:
+def _merge(value: ir.Value, proto: onnx.TypeProto, known: set[str]) -> None:
+    """Take over what ONNX found, except names of dimensions that the model did not have."""
     if value.type is None:
         value.type = ir.serde.deserialize_type_proto_for_type(proto)
     shape = ir.serde.deserialize_type_proto_for_shape(proto)
     if shape is None:
         return
-    if value.shape is None or len(value.shape) != len(shape):
-        value.shape = shape
-    else:
-        value.shape = ir.Shape([new if not isinstance(old, int) else old for old, new in zip(value.shape, shape)])
+    found = [dim if isinstance(dim, int) or dim.value in known else ir.SymbolicDim(None) for dim in shape]
+    if value.shape is not None and len(value.shape) == len(found):
+        found = [old if isinstance(old, int) or unknown(new) else new for old, new in zip(value.shape, found)]
+    value.shape = ir.Shape(found)

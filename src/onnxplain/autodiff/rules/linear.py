@@ -21,10 +21,10 @@ def gemm(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     da = db = dc = None
     if node.wants(0):
         first, second, t1, t2 = (b, dy, tb, 1) if ta else (dy, b, 0, 1 - tb)
-        da = emit.Gemm(first, second, alpha=alpha, transA=t1, transB=t2)
+        da = _like(emit.Gemm(first, second, alpha=alpha, transA=t1, transB=t2), a)
     if node.wants(1):
         first, second, t1, t2 = (dy, a, 1, ta) if tb else (a, dy, 1 - ta, 0)
-        db = emit.Gemm(first, second, alpha=alpha, transA=t1, transB=t2)
+        db = _like(emit.Gemm(first, second, alpha=alpha, transA=t1, transB=t2), b)
     if node.wants(2):
         dc = dy if beta == 1.0 else emit.Mul(dy, beta)
     return [da, db, dc]
@@ -50,12 +50,19 @@ def matmul(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
         db = emit.Mul(emit.Unsqueeze(a, [-1]), row) if node.wants(1) else None
     else:
         if node.wants(0):
-            da = emit.MatMul(dy, _transposed(emit, b, rank_b))
+            da = _like(emit.MatMul(dy, _transposed(emit, b, rank_b)), a)
         if node.wants(1) and rank_b == 2 < rank_a:
             db = emit.Gemm(emit.Flatten(a, axis=-1), emit.Flatten(dy, axis=-1), transA=1)
         elif node.wants(1):
-            db = emit.MatMul(_transposed(emit, a, rank_a), dy)
+            db = _like(emit.MatMul(_transposed(emit, a, rank_a), dy), b)
     return [da, db]
+
+
+def _like(gradient: ir.Value, x: ir.Value) -> ir.Value:
+    """State that the matrices in ``gradient`` have the extents of those in ``x``; batches may differ."""
+    if gradient.shape is not None and x.shape is not None:
+        gradient.shape = ir.Shape([*gradient.shape[:-2], *x.shape[-2:]])
+    return gradient
 
 
 def _transposed(emit: Emitter, x: ir.Value, rank: int) -> ir.Value:
