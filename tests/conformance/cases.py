@@ -24,6 +24,8 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 STEPS = (1e-3, 1e-4, 1e-5)
 #: A derivative below this share of |cotangent| |direction| cannot be told from zero in float32.
 ZERO = 1e-6
+#: The step at which ONNX Runtime and the evaluator are compared once more.
+MOVE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -79,11 +81,12 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
-def _runtime_agrees(case: StandardCase) -> bool:
+def _runtime_agrees(case: StandardCase, feeds: dict[str, Any] | None = None) -> bool:
+    feeds = case.feeds if feeds is None else feeds
     try:
         with np.errstate(all="ignore"):
-            found = session(case.model).run([case.output], case.feeds)[0]
-            expected = ReferenceEvaluator(case.model).run([case.output], case.feeds)[0]
+            found = session(case.model).run([case.output], feeds)[0]
+            expected = ReferenceEvaluator(case.model).run([case.output], feeds)[0]
     except Exception:  # whatever either of them cannot run is no case
         return False
     if not isinstance(found, np.ndarray) or found.shape != np.shape(expected):
@@ -129,4 +132,30 @@ def derivative(case: StandardCase, wrt: Sequence[str], seed: int = 0) -> Derivat
         return None
     stable = abs(central[1] - value) <= 1e-3 * abs(value) and abs(central[0] - value) <= 1e-1 * abs(value)
     two_sided = abs(ahead - behind) <= 1e-2 * abs(value)
-    return Derivative(value, cotangent, directions) if stable and two_sided else None
+    if not (stable and two_sided and all(_runtime_agrees(case, _moved(case, directions, h)) for h in (MOVE, -MOVE))):
+        return None
+    return Derivative(value, cotangent, directions)
+
+
+def _moved(case: StandardCase, directions: dict[str, np.ndarray], step: float) -> dict[str, Any]:
+    """The inputs a step along the directions, in their own types: the evaluator must be right around them too."""
+    return {
+        name: (value + step * directions[name]).astype(value.dtype) if name in directions else value
+        for name, value in case.feeds.items()
+    }
+
+
+def reaching(case: StandardCase) -> tuple[str, ...]:
+    """The float inputs that change the output at all."""
+    evaluator, rng = ReferenceEvaluator(case.model), np.random.default_rng(0)
+    found = []
+    for name in case.float_inputs:
+        moved = _moved(case, {name: rng.standard_normal(case.feeds[name].shape)}, MOVE)
+        try:
+            with np.errstate(all="ignore"):
+                before, after = (np.asarray(evaluator.run([case.output], f)[0]) for f in (case.feeds, moved))
+        except Exception:  # an input that the operator refuses to see changed (scales, regions)
+            continue
+        if before.shape == after.shape and not np.array_equal(before, after, equal_nan=True):
+            found.append(name)
+    return tuple(found)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from conformance.cases import StandardCase, derivative, session, standard_cases
+from conformance.cases import StandardCase, derivative, reaching, session, standard_cases
 from onnxplain import OnnxplainError
 from onnxplain.autodiff import differentiate
 
@@ -63,7 +63,8 @@ def verdicts(every_input: bool) -> list[Verdict]:
     """Verdicts on all differentiable cases, for the first float input or for all of them at once."""
     found = []
     for case in standard_cases()[0]:
-        verdict = judge(case, case.float_inputs if every_input else case.float_inputs[:1])
+        wrt = reaching(case) if every_input else case.float_inputs[:1]
+        verdict = judge(case, wrt) if wrt else None
         if verdict is not None:
             found.append(verdict)
     return found
