@@ -12,15 +12,16 @@ from onnx import helper
 
 from onnxplain.autodiff import differentiate
 
-from cases import activation, arithmetic, normalization, reduction
+from cases import activation, arithmetic, convolution, normalization, pooling, reduction
 from cases.base import Case
 from checker import session, torch_gradients
 
 #: What ONNX Runtime's CPU provider cannot run forward.
 WITHOUT_KERNEL = {
     "float64": {
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Celu", "Cosh", "Erf", "Gelu", "InstanceNormalization",
-        "LRN", "Mean", "MeanVarianceNormalization", "Sinh", "Tan",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh", "Erf",
+        "Gelu", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "Mean",
+        "MeanVarianceNormalization", "Sinh", "Tan",
     },
     "float16": {"Celu", "LRN", "MeanVarianceNormalization"},
 }  # fmt: skip
@@ -32,7 +33,8 @@ LEFT_OUT = {"ReduceProd-all", "ReduceProd-all-dropped", "ReduceProd-empty-axes"}
 
 
 def _first_cases() -> list[Case]:
-    cases = [*activation.CASES, *arithmetic.CASES, *normalization.CASES, *reduction.CASES]
+    families = (activation, arithmetic, convolution, normalization, pooling, reduction)
+    cases = [case for family in families for case in family.CASES]
     usable = [case for case in cases if case.torch is not None and not case.runtime and case.id not in LEFT_OUT]
     first = {case.op: case for case in reversed(usable)}
     return sorted(first.values(), key=lambda case: case.id)

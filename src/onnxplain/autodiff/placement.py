@@ -102,8 +102,8 @@ def scatter_rows(
     return scatter(emit, emit.zeros_like(x), emit.Expand(column, emit.shape(rows)), rows, axis, reduction)
 
 
-def scatter_flat(emit: Emitter, dy: ir.Value, where: ir.Value, x: ir.Value) -> ir.Value:
+def scatter_flat(emit: Emitter, dy: ir.Value, where: ir.Value, x: ir.Value, reduction: str = "add") -> ir.Value:
     """Zeros like ``x`` to which every element of ``dy`` is added at the position ``where`` says."""
     flat = emit.zeros([emit.Reshape(emit.Size(x), [1])], dy.dtype)
-    summed = scatter(emit, flat, emit.Reshape(where, [-1]), emit.Reshape(dy, [-1]), 0)
+    summed = scatter(emit, flat, emit.Reshape(where, [-1]), emit.Reshape(dy, [-1]), 0, reduction)
     return emit.reshape_like(summed, x)

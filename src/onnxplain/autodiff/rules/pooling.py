@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from ..emitter import Emitter
 from ..operator import Operator
+from ..placement import scatter_flat
 from ..registry import Gradients, vjp
 from ..windows import Windows, kernel_of, scatter, spatial, spatial_shape, windows_of
 
@@ -35,11 +36,7 @@ def max_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
         given = {a.name: a.value for a in node.node.attributes.values() if a.name != "storage_order"}
         indices = emit.op("MaxPool", x, outputs=2, **given)[1]
     overlap = any(m * d % s == 0 for k, s, d in zip(kernel, strides, dilations) for m in range(1, k))
-    zeros = emit.ConstantOfShape(emit.Reshape(emit.Size(x), [1]), value=_number(dy, 0))
-    flat = emit.ScatterElements(
-        zeros, emit.Reshape(indices, [-1]), emit.Reshape(dy, [-1]), axis=0, reduction="add" if overlap else None
-    )
-    return emit.reshape_like(flat, x)
+    return scatter_flat(emit, dy, indices, x, "add" if overlap else "none")
 
 
 @vjp("AveragePool")
@@ -100,12 +97,6 @@ def global_max_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     return emit.reshape_like(picked, x)
 
 
-def _number(like: ir.Value, number: float) -> ir.TensorProtocol:
-    """One element, of the type of ``like``, for ConstantOfShape."""
-    assert like.dtype is not None
-    return ir.tensor(np.array([number], dtype=like.dtype.numpy()))
-
-
 def _refuse_windows_of_padding(emit: Emitter, node: Operator, kernel: tuple[int, ...]) -> None:
     """A window that sees only padding has no maximum to credit."""
     if node.attribute("auto_pad", "NOTSET") != "NOTSET":
@@ -143,8 +134,7 @@ def _spread(emit: Emitter, windows: Windows, grid: ir.Value, x: ir.Value, weight
 
 def _weight_at_run_time(emit: Emitter, node: Operator, x: ir.Value, padded: bool) -> ir.Value:
     """1/n [1, 1, positions]: of ones, the average (1 unless padding counts) over the sum."""
-    assert x.dtype is not None
-    ones = emit.ConstantOfShape(emit.vector([1, 1, spatial_shape(emit, x)]), value=_number(x, 1))
+    ones = emit.Expand(emit.constant(1.0, x.dtype), emit.vector([1, 1, spatial_shape(emit, x)]))
     given = {a.name: a.value for a in node.node.attributes.values()}
     included = given.pop("count_include_pad", 0)
     sums = emit.LpPool(ones, p=1, **given)
