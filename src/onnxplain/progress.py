@@ -25,7 +25,9 @@ def track(items: Iterable[T], total: int | None, *, show: bool | None = None) ->
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    # Lines printed meanwhile go above the bar, unless they go to a file.
+    to_terminal = sys.stdout.isatty()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=to_terminal)
     task = bar.add_task("explaining", total=total)
     start, shown = time.monotonic(), False
     try:

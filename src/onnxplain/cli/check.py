@@ -133,7 +133,12 @@ def _print(facts: dict[str, Any]) -> None:
     batch = facts["batch"]
     rows.append(("batch", f"fixed at {batch}" if isinstance(batch, int) else f"open ({batch})"))
     classes = "an open number of" if facts["classes"] is None else facts["classes"]
-    rows.append(("score", f"{facts['score_tensor']}, {classes} classes on axis {facts['class_axis']}"))
+    if facts["score_tensor"] is None:
+        rows.append(("score", "none"))
+    elif facts["class_axis"] is None:
+        rows.append(("score", f"{facts['score_tensor']}, one for each sample"))
+    else:
+        rows.append(("score", f"{facts['score_tensor']}, {classes} classes on axis {facts['class_axis']}"))
     labels, preprocessing = facts["labels"], facts["preprocessing"]
     rows.append(("labels", f"{labels['count']} found" if labels["found"] else labels.get("problem", "none found")))
     rows.append(

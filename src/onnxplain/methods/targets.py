@@ -80,7 +80,7 @@ class Classes:
             return find_label(self.labels, target)
         value = target.item() if isinstance(target, (np.generic, np.ndarray)) and target.size == 1 else target
         if isinstance(value, bool) or not isinstance(value, int):
-            raise TargetError(f"a target is a class index or a label; found {target!r} ({type(target).__name__}).")
+            raise TargetError(f"a target is a class index or a label; found {value!r} ({type(value).__name__}).")
         if value < 0 or (self.count is not None and value >= self.count):
             known = "0 or more" if self.count is None else f"0..{self.count - 1}"
             raise TargetError(f"target {value} is out of range: the class indices are {known}.")

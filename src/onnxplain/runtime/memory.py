@@ -66,7 +66,7 @@ def bytes_per_sample(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]]
     sized.CopyFrom(model)
     for value in sized.graph.input:
         shape = list(shapes.get(value.name, ()))
-        if value.name in batched:
+        if shape and value.name in batched:
             shape[0] = 1
         for dim, extent in zip(_dims(value), shape):
             dim.dim_value = extent

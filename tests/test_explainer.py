@@ -1,0 +1,426 @@
+"""The Explainer on arrays and photos, and what an Explanation can do."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import onnxplain
+from onnxplain import Explainer, Explanation, GradientError, InputError, OutputError, RuntimeMissingError
+from onnxplain.bundled import bundled_model, bundled_photo
+
+import small_models as small
+
+LABELS = ["red", "green", "blue", "cat", "dog"]
+
+
+@pytest.fixture(scope="module")
+def photos() -> Explainer:
+    return Explainer(small.quadratic(ending="Softmax", metadata=small.image_metadata()), batch_size=2)
+
+
+@pytest.fixture(scope="module")
+def bundled() -> Explainer:
+    return Explainer()
+
+
+@pytest.fixture(scope="module")
+def cat(bundled: Explainer) -> Explanation:
+    found = bundled.explain(bundled_photo())
+    assert isinstance(found, Explanation)
+    return found
+
+
+def maps_of(gradient: np.ndarray, axis: int) -> np.ndarray:
+    magnitude = np.abs(gradient).max(axis=axis)
+    return magnitude / magnitude.max(axis=tuple(range(1, magnitude.ndim)), keepdims=True)
+
+
+# Arrays
+
+
+def test_attribution_is_the_raw_gradient() -> None:
+    x, targets = small.inputs(11), np.arange(11) % 5
+    found = Explainer(small.quadratic()).attribute(x, targets)
+    assert isinstance(found, np.ndarray) and found.dtype == np.float32
+    np.testing.assert_allclose(found, small.quadratic_gradient(x, targets), rtol=1e-6)
+
+
+def test_saliency_is_the_channel_maximum_of_magnitudes() -> None:
+    x = small.inputs(11)
+    found = np.asarray(Explainer(small.quadratic()).saliency(x, 3))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, maps_of(small.quadratic_gradient(x, [3] * 11), axis=1), rtol=1e-5)
+
+
+def test_normalisation_is_passed_on() -> None:
+    explainer, x = Explainer(small.quadratic()), small.inputs(2)
+    raw = np.abs(small.quadratic_gradient(x, [0, 0])).max(axis=1)
+    np.testing.assert_allclose(explainer.saliency(x, 0, normalize="none"), raw, rtol=1e-6)
+    half = np.asarray(explainer.saliency(x, 0, normalize="percentile", percentile=50))
+    assert (half == 1).mean() >= 0.5
+    with pytest.raises(InputError, match="normalize"):
+        explainer.saliency(x, 0, normalize="nonsense")  # type: ignore[arg-type]
+
+
+def test_channels_last_models_work_like_channels_first_ones() -> None:
+    x = small.inputs(3)
+    first, last = Explainer(small.quadratic()), Explainer(small.quadratic_nhwc())
+    moved = np.moveaxis(x, 1, -1).copy()
+    np.testing.assert_allclose(
+        last.attribute(moved, 1), np.moveaxis(np.asarray(first.attribute(x, 1)), 1, -1), rtol=1e-6
+    )
+    np.testing.assert_allclose(last.saliency(moved, 1), first.saliency(x, 1), rtol=1e-6)
+    assert last.inputs[0].channel_axis == 3
+
+
+def test_the_channel_axis_can_be_stated() -> None:
+    x = small.inputs(2)
+    found = np.asarray(Explainer(small.quadratic(), channel_axis=-1).saliency(x, 0))
+    np.testing.assert_allclose(found, maps_of(small.quadratic_gradient(x, [0, 0]), axis=3), rtol=1e-5)
+    for axis in (0, 4, -4):
+        with pytest.raises(InputError, match=f"channel_axis={axis}.*rank 4"):
+            Explainer(small.quadratic(), channel_axis=axis)
+
+
+def test_integer_inputs_give_the_gradient_of_the_first_float_tensor() -> None:
+    x = np.random.default_rng(0).integers(0, 256, (3, 3, 4, 4), dtype=np.uint8)
+    explainer = Explainer(small.quadratic_uint8())
+    expected = small.quadratic_gradient(x.astype(np.float32) / 255, [1, 1, 1]) / 255
+    np.testing.assert_allclose(explainer.attribute(x, 1), expected, rtol=1e-5)
+    assert np.asarray(explainer.saliency(x, 1)).shape == (3, 4, 4)
+
+
+def test_a_dict_of_inputs_gives_a_dict() -> None:
+    explainer = Explainer(small.product())
+    feeds = {"a": np.full((2, 4), 3, np.float32), "b": np.full((2, 4), 5, np.float32)}
+    found = explainer.attribute(feeds, [0, 2])
+    assert isinstance(found, dict) and set(found) == {"a", "b"}
+    assert found["a"].tolist() == [[5, 0, 0, 0], [0, 0, 5, 0]]
+    assert found["b"].tolist() == [[3, 0, 0, 0], [0, 0, 3, 0]]
+    maps = explainer.saliency(feeds, 1)
+    assert isinstance(maps, dict) and maps["a"].tolist() == [[0, 1, 0, 0]] * 2
+    one = Explainer(small.product(), input="b").attribute(feeds, 1)
+    assert isinstance(one, dict) and list(one) == ["b"]
+    single = Explainer(small.quadratic()).attribute({"x": small.inputs(1)})
+    assert isinstance(single, dict) and list(single) == ["x"]
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_signals_have_maps_over_time(channels_last: bool) -> None:
+    explainer = Explainer(small.signal(channels_last))
+    shape = (3, 6, 2) if channels_last else (3, 2, 6)
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    gradient = np.asarray(explainer.attribute(x, 2))
+    found = np.asarray(explainer.saliency(x, 2))
+    assert gradient.shape == shape and found.shape == (3, 6)
+    np.testing.assert_allclose(found, maps_of(gradient, axis=2 if channels_last else 1), rtol=1e-6)
+
+
+def test_tables_have_one_number_per_feature() -> None:
+    explainer = Explainer(small.product(), input="a")
+    feeds = {"a": np.ones((2, 4), np.float32), "b": np.array([[1, 2, 3, 4]] * 2, np.float32)}
+    assert explainer.saliency(feeds, 3)["a"].tolist() == [[0, 0, 0, 1]] * 2  # type: ignore[call-overload]
+
+
+def test_scores_are_those_before_the_softmax() -> None:
+    x = small.inputs(9)
+    found = Explainer(small.quadratic(ending="Softmax")).scores(x)
+    np.testing.assert_allclose(found, small.quadratic_scores(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_differentiated_model_is_taken_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "differentiated.onnx"
+    path.write_bytes(onnxplain.differentiate(small.quadratic(metadata=small.image_metadata())).SerializeToString())
+    explainer, x = Explainer(path), small.inputs(3)
+    np.testing.assert_allclose(explainer.attribute(x, 2), small.quadratic_gradient(x, [2] * 3), rtol=1e-6)
+    assert explainer.labels == LABELS
+    assert explainer.explain(small.picture()).saliency.shape == (12, 16)
+    with pytest.raises(InputError, match="already differentiated"):
+        Explainer(path, output="logits")
+
+
+def test_gradients_that_are_not_finite_name_the_sample() -> None:
+    explainer = Explainer(small.square_root(), batch_size=2)
+    x = np.ones((5, 3, 4, 4), np.float32)
+    x[3, 0, 1, 1] = 0
+    for call in (explainer.attribute, explainer.saliency):
+        with pytest.raises(GradientError, match="image 3 "):
+            call(x, 0)
+
+
+# Photos
+
+
+def test_the_bundled_model_calls_the_bundled_photo_a_cat(cat: Explanation) -> None:
+    assert cat.label is not None and "cat" in cat.label
+    assert cat.image.shape == (300, 451, 3) and cat.image.dtype == np.uint8
+    assert cat.attribution.shape == (3, 224, 224)
+    assert cat.saliency_input.shape == (224, 224) and cat.saliency_input.max() == 1
+    assert cat.saliency.shape == (300, 451) and cat.saliency.dtype == np.float32
+    assert cat.top[0].index == cat.target and cat.top[0].label == cat.label
+    assert [one.score for one in cat.top] == sorted((one.score for one in cat.top), reverse=True)
+    assert cat.probability is not None and 0 < cat.probability < 1
+    assert cat.source == str(bundled_photo())
+    assert cat.provider.endswith("ExecutionProvider")
+    assert "cat" in repr(cat) and len(repr(cat)) < 300
+
+
+def test_the_map_is_zero_where_the_model_did_not_look(cat: Explanation) -> None:
+    top, left, bottom, right = (round(edge) for edge in cat.geometry.crop_box)
+    assert left > 0 and right < 451
+    assert not cat.saliency[:, : left - 2].any() and not cat.saliency[:, right + 2 :].any()
+    assert cat.saliency[top:bottom, left:right].any()
+
+
+def test_explaining_equals_preprocessing_by_hand(photos: Explainer) -> None:
+    image = small.picture()
+    found = photos.explain(image, "blue")
+    tensor, _ = photos.preprocessing.preprocessing.apply(image)
+    np.testing.assert_array_equal(found.attribution, np.asarray(photos.attribute(tensor[None], 2))[0])
+    np.testing.assert_array_equal(found.saliency_input, np.asarray(photos.saliency(tensor[None], 2))[0])
+    scores = small.quadratic_scores(tensor[None])[0]
+    chances = np.exp(scores) / np.exp(scores).sum()
+    assert found.score == pytest.approx(scores[2], rel=1e-5)
+    assert found.probability == pytest.approx(chances[2], rel=1e-5)
+    assert [one.index for one in found.top] == np.argsort(-scores).tolist()
+    assert [one.probability for one in found.top] == pytest.approx(np.sort(chances)[::-1].tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("ending", ["Softmax", "LogSoftmax", "Sigmoid", None])
+@pytest.mark.parametrize("score", ["logit", "probability"])
+def test_probabilities_follow_the_end_of_the_model(ending: str | None, score: str) -> None:
+    model = small.quadratic(ending=ending, metadata=small.image_metadata())
+    explainer = Explainer(model, score=score)
+    found = explainer.explain(small.picture(), 0)
+    tensor, _ = explainer.preprocessing.preprocessing.apply(small.picture())
+    logits = small.quadratic_scores(tensor[None])[0]
+    softmax = np.exp(logits) / np.exp(logits).sum()
+    expected = 1 / (1 + np.exp(-logits[0])) if ending == "Sigmoid" else softmax[0]
+    assert found.probability == pytest.approx(expected, rel=1e-4)
+
+
+def test_positions_have_no_probability() -> None:
+    explainer = Explainer(small.square_root(), preprocessing={"resize": "exact", "size": 4, "mean": -1.0})
+    found = explainer.explain(small.picture())
+    assert found.probability is None and all(one.probability is None for one in found.top)
+    assert found.label is None and found.title.startswith(f"class {found.target} (score")
+
+
+def test_one_photo_in_every_form_is_one_explanation(photos: Explainer, tmp_path: Path) -> None:
+    image, path = small.picture(), tmp_path / "photo.png"
+    Image.fromarray(image).save(path)
+    with path.open("rb") as file, Image.open(path) as opened:
+        forms = [path, str(path), path.read_bytes(), opened, image, image / 255, file]
+        found = [photos.explain(form) for form in forms]
+    for one in found:
+        assert isinstance(one, Explanation)
+        np.testing.assert_array_equal(one.saliency, found[0].saliency)
+    assert [one.source for one in found] == [str(path), str(path), None, None, None, None, None]
+
+
+def test_several_photos_in_every_form_are_a_list_in_order(photos: Explainer, tmp_path: Path) -> None:
+    images = [small.picture(seed=seed) for seed in range(5)]
+    for index, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / f"{index}.png")
+    expected = [photos.explain(image, 1).saliency for image in images]
+    forms: list[Any] = [images, tuple(images), iter(images), np.stack(images), str(tmp_path), tmp_path]
+    for form in forms:
+        found = photos.explain(form, 1)
+        assert isinstance(found, list)
+        np.testing.assert_array_equal(np.stack([one.saliency for one in found]), np.stack(expected))
+    assert photos.explain([]) == []
+
+
+def test_photos_of_different_sizes_go_together() -> None:
+    explainer = Explainer(small.any_size(), preprocessing="none", batch_size=4)
+    sizes = [(4, 6), (4, 6), (5, 5), (4, 6)]
+    found = explainer.explain([small.picture(*size) for size in sizes])
+    assert [one.saliency.shape for one in found] == sizes
+
+
+def test_each_photo_has_its_own_target(photos: Explainer) -> None:
+    images = [small.picture(seed=seed) for seed in range(3)]
+    found = photos.explain(images, ["dog", 0, "green"])
+    assert [one.target for one in found] == [4, 0, 1]
+    for one, image, target in zip(found, images, [4, 0, 1]):
+        np.testing.assert_array_equal(one.saliency, photos.explain(image, target).saliency)
+    with pytest.raises(onnxplain.TargetError, match=r"shape \[2\].*3 samples"):
+        photos.explain(images, [1, 2])
+    with pytest.raises(onnxplain.TargetError, match="whose number is known"):
+        photos.explain(iter(images), [1, 2, 3])
+
+
+def test_top_k_of_photos(photos: Explainer) -> None:
+    one = photos.explain(small.picture(), "top3")
+    assert [e.target for e in one] == [t.index for t in one[0].top[:3]]
+    several = photos.explain([small.picture(seed=s) for s in range(3)], "top2")
+    assert [len(ranked) for ranked in several] == [2, 2, 2]
+    for ranked in several:
+        assert ranked[0].score >= ranked[1].score
+        np.testing.assert_array_equal(ranked[1].saliency, photos.explain(ranked[1].image, ranked[1].target).saliency)
+
+
+def test_streaming_holds_one_micro_batch(photos: Explainer) -> None:
+    loaded = []
+
+    def sources() -> Iterator[np.ndarray]:
+        for seed in range(50):
+            loaded.append(seed)
+            yield small.picture(seed=seed)
+
+    stream = photos.stream(sources())
+    next(stream)
+    assert len(loaded) <= 3
+
+
+def test_streaming_can_go_on_after_errors(photos: Explainer, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    errors: list[tuple[str, str]] = []
+    images: list[Any] = [small.picture(seed=0), broken, small.picture(seed=1), b""]
+    found = list(photos.stream(images, [0, 1, 2, 3], on_error=lambda name, error: errors.append((name, str(error)))))
+    assert [one.target for one in found] == [0, 2]
+    assert [name for name, _ in errors] == [str(broken), "image 3"]
+    with pytest.raises(onnxplain.ImageError, match=r"broken\.png"):
+        photos.explain(images)
+    with pytest.raises(onnxplain.ImageError, match="image 1: "):
+        photos.explain([small.picture(), b""])
+
+
+def test_a_gradient_that_is_not_finite_names_the_photo(tmp_path: Path) -> None:
+    explainer = Explainer(small.square_root(), preprocessing={"resize": "exact", "size": 4})
+    black, grey = tmp_path / "black.png", tmp_path / "grey.png"
+    Image.new("RGB", (4, 4)).save(black)
+    Image.new("RGB", (4, 4), (90, 90, 90)).save(grey)
+    with pytest.raises(GradientError, match=r"black\.png"):
+        explainer.explain([grey, black])
+    names: list[str] = []
+    found = list(explainer.stream([black, grey], on_error=lambda name, _: names.append(name)))
+    assert names == [str(black)] and [one.source for one in found] == [str(grey)]
+
+
+def test_photos_need_a_known_preprocessing_and_one_image_input() -> None:
+    with pytest.raises(onnxplain.PreprocessingError, match="none is guessed"):
+        Explainer(small.quadratic()).explain(small.picture())
+    with pytest.raises(InputError, match=r"'a', 'b'.*pass a dict"):
+        Explainer(small.product()).explain(small.picture())
+    with pytest.raises(InputError, match=r"method 'nonsense'.*saliency"):
+        Explainer(small.quadratic(), preprocessing="imagenet").explain(small.picture(), method="nonsense")
+    with pytest.raises(InputError, match="found int"):
+        Explainer(small.quadratic(metadata=small.image_metadata())).explain(3)
+
+
+def test_channels_last_photos_equal_channels_first_ones() -> None:
+    recipe = {"resize": "exact", "size": 4}
+    first = Explainer(small.quadratic(), preprocessing=recipe).explain(small.picture(), 1)
+    last = Explainer(small.quadratic_nhwc(), preprocessing=recipe).explain(small.picture(), 1)
+    np.testing.assert_allclose(last.saliency, first.saliency, rtol=1e-5, atol=1e-6)
+    assert last.attribution.shape == (4, 4, 3)
+
+
+def test_labels_come_from_the_caller_the_metadata_or_nowhere(tmp_path: Path) -> None:
+    assert Explainer(small.quadratic()).labels is None
+    assert Explainer(small.quadratic(metadata=small.image_metadata())).labels == LABELS
+    file = tmp_path / "labels.txt"
+    file.write_text("a\nb\nc\nd\ne\n")
+    assert Explainer(small.quadratic(metadata=small.image_metadata()), labels=file).labels == list("abcde")
+    with pytest.raises(InputError, match=r"4 labels.*5 classes"):
+        Explainer(small.quadratic(), labels=list("abcd"))
+    with pytest.raises(InputError, match=r"4 labels.*5 classes"):
+        Explainer(small.quadratic(metadata=small.image_metadata(labels=list("abcd"))))
+
+
+def test_labels_of_the_model_are_not_those_of_an_inner_tensor() -> None:
+    explainer = Explainer(small.quadratic(metadata=small.image_metadata()), output="flat")
+    assert explainer.labels is None and explainer.scores(small.inputs(1)).shape == (1, 48)
+
+
+# What an Explanation can do
+
+
+def test_overlay_is_a_picture_of_the_photos_size(cat: Explanation) -> None:
+    overlay = cat.overlay()
+    assert overlay.shape == cat.image.shape and overlay.dtype == np.uint8
+    assert (overlay != cat.overlay(colormap="viridis")).any()
+
+
+def test_saving_a_file_of_each_kind(cat: Explanation, tmp_path: Path) -> None:
+    assert cat.save(tmp_path / "a.png") == [tmp_path / "a.png"]
+    with Image.open(tmp_path / "a.png") as overlay:
+        np.testing.assert_array_equal(np.asarray(overlay), cat.overlay())
+    assert cat.save(tmp_path / "a.jpg") == [tmp_path / "a.jpg"]
+    cat.save(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), cat.saliency)
+    cat.save(tmp_path / "a.json")
+    facts = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert facts["label"] == cat.label and facts["target"] == cat.target and facts["size"] == [300, 451]
+    assert len(facts["top"]) == 5 and facts["provider"] == cat.provider
+
+
+def test_saving_several_formats_and_into_folders(cat: Explanation, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    names = ["chelsea_saliency.png", "chelsea_saliency.npy", "chelsea_saliency.json"]
+    assert cat.save(folder, "png,npy,json") == [folder / name for name in names]
+    assert cat.save(folder) == [folder / names[0]]
+    assert cat.save(tmp_path / "b.jpg", ["json", "png"]) == [tmp_path / "b.json", tmp_path / "b.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_saving_where_it_is_impossible_leaves_nothing_behind(cat: Explanation, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be made"):
+        cat.save(file / "below" / "a.png")
+    with pytest.raises(OutputError, match=r"out\.gif"):
+        cat.save(tmp_path / "out.gif")
+    with pytest.raises(InputError, match=r"'gif'.*png, npy, json"):
+        cat.save(tmp_path, "gif")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_notebooks_show_the_overlay(cat: Explanation) -> None:
+    assert cat._repr_png_().startswith(b"\x89PNG")
+
+
+def test_plot_needs_matplotlib(cat: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(RuntimeMissingError, match=r'pip install "onnxplain\[plot\]"'):
+        cat.plot()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
+def test_plot_shows_photo_and_overlay(cat: Explanation, tmp_path: Path) -> None:
+    figure = cat.plot()
+    assert len(figure.axes) == 2
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_the_bundled_files_are_found() -> None:
+    assert bundled_model().is_file() and bundled_photo().is_file()
+
+
+ZOO = os.environ.get("ONNXPLAIN_ZOO")
+
+
+@pytest.mark.skipif(ZOO is None, reason="ONNXPLAIN_ZOO is not set")
+@pytest.mark.slow
+def test_every_photo_of_the_zoo_has_a_map_of_its_size(bundled: Explainer) -> None:
+    folder = Path(ZOO or "") / "photos"
+    count = 0
+    for found in bundled.stream(folder, progress=False):
+        assert found.saliency.shape == found.image.shape[:2]
+        assert found.saliency.max() > 0
+        count += 1
+    assert count >= 40

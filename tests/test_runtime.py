@@ -1,0 +1,267 @@
+"""Sessions, providers and micro-batches over ONNX Runtime."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import helper
+
+from onnxplain import Explainer, InputError, ProviderError, RuntimeMissingError
+from onnxplain.runtime import BatchedSession, ProviderWarning, Session
+from onnxplain.runtime.memory import available_memory, bytes_per_sample, without_weights
+from onnxplain.runtime.providers import full_name, requested
+
+import small_models as small
+
+CPU = "CPUExecutionProvider"
+AVAILABLE = onnxruntime.get_available_providers()
+ABSENT = next(name for name in onnxruntime.get_all_providers() if name not in AVAILABLE)
+
+
+def batched(model: onnx.ModelProto, **options: Any) -> BatchedSession:
+    return BatchedSession(model, batched={"x"}, **{"fixed": None, "providers": [CPU], **options})
+
+
+def run_all(session: BatchedSession, x: np.ndarray) -> np.ndarray:
+    return np.concatenate([session.run(part, ["logits"])[0] for _, part in session.split({"x": x})])
+
+
+class Counter:
+    """Counts the samples of every run of a session."""
+
+    def __init__(self, session: BatchedSession, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.sizes: list[int] = []
+        run = session.session.run
+
+        def counted(feeds: Any, outputs: Any) -> Any:
+            self.sizes.append(len(feeds["x"]))
+            return run(feeds, outputs)
+
+        monkeypatch.setattr(session.session, "run", counted)
+
+
+def test_outputs_equal_those_of_a_plain_session() -> None:
+    model, x = small.quadratic(), small.inputs(3)
+    plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=[CPU]).run(["logits"], {"x": x})[0]
+    np.testing.assert_array_equal(Session(model, providers=[CPU], threads=1).run({"x": x}, ["logits"])[0], plain)
+
+
+def test_no_providers_means_cuda_if_present_else_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["AzureExecutionProvider", CPU])
+    assert requested(None) == [(CPU, {})]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", CPU])
+    assert requested(None) == [("CUDAExecutionProvider", {}), (CPU, {})]
+
+
+def test_providers_are_as_in_onnx_runtime() -> None:
+    options = {"arena_extend_strategy": "kSameAsRequested"}
+    assert requested([("CUDAExecutionProvider", options), CPU]) == [("CUDAExecutionProvider", options), (CPU, {})]
+    assert requested(CPU) == [(CPU, {})]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        session = Session(small.quadratic(), providers=[(CPU, {})])
+    assert session.provider == CPU
+    assert session.node_counts in ({}, {CPU: sum(session.node_counts.values())})
+
+
+def test_short_names_of_providers() -> None:
+    assert full_name("cuda") == "CUDAExecutionProvider"
+    assert full_name("CPU") == CPU
+    assert full_name("nonsense") == "nonsense"
+
+
+def test_a_requested_provider_that_is_not_given_warns_and_the_next_one_runs() -> None:
+    with pytest.warns(ProviderWarning, match=rf"{ABSENT} was requested but not given.*{CPU} runs"):
+        session = Session(small.quadratic(), providers=[ABSENT, CPU])
+    assert session.provider == CPU
+    with pytest.warns(ProviderWarning, match=ABSENT):
+        assert Explainer(small.quadratic(), providers=[ABSENT]).provider == CPU
+
+
+@pytest.mark.skipif("AzureExecutionProvider" not in AVAILABLE, reason="needs a provider that takes no nodes")
+def test_a_provider_that_runs_nothing_did_not_run() -> None:
+    with pytest.warns(ProviderWarning, match="takes none of the model's nodes"):
+        session = Session(small.quadratic(), providers=["AzureExecutionProvider", CPU])
+    assert session.provider == CPU
+
+
+@pytest.mark.parametrize(
+    ("providers", "message"),
+    [
+        (["FooExecutionProvider"], f"'FooExecutionProvider'; available here: .*{CPU}"),
+        ([], "empty"),
+        ([3], "found 3"),
+        ([(CPU, {}, 1)], "pair"),
+        ([(CPU, "x")], "pair"),
+    ],
+)
+def test_wrong_providers_are_refused(providers: Any, message: str) -> None:
+    with pytest.raises(ProviderError, match=message):
+        Session(small.quadratic(), providers=providers)
+
+
+def test_missing_runtime_names_the_pip_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(RuntimeMissingError, match=r'pip install "onnxplain\[cpu\]"') as caught:
+        Session(small.quadratic())
+    assert 'pip install "onnxplain[gpu]"' in str(caught.value)
+    assert isinstance(caught.value, ImportError)
+
+
+def test_a_model_that_onnx_runtime_cannot_load_is_one_line() -> None:
+    with pytest.raises(ProviderError, match="cannot load the model") as caught:
+        Session(small.unsupported(), providers=[CPU])
+    assert "\n" not in str(caught.value)
+
+
+def reshapes_wrongly() -> onnx.ModelProto:
+    """Runs with one sample only."""
+    return small.build(
+        [helper.make_node("Reshape", ["x", "shape"], ["logits"])],
+        [("x", small.FLOAT, ["N", 3, 4, 4])],
+        [("logits", small.FLOAT, ["N", 48])],
+        {"shape": np.array([1, 48])},
+    )
+
+
+def test_a_failing_run_says_so_in_one_line_and_what_to_try() -> None:
+    session = batched(reshapes_wrongly())
+    with pytest.raises(ProviderError, match=r"failed on x \[2, 3, 4, 4\].*pass batch_size=1") as caught:
+        run_all(session, small.inputs(2))
+    assert "\n" not in str(caught.value)
+    assert run_all(batched(reshapes_wrongly(), batch_size=1), small.inputs(3)).shape == (3, 48)
+
+
+def quantized() -> onnx.ModelProto:
+    """A matrix product whose int8 weights pass through DequantizeLinear."""
+    rng = np.random.default_rng(5)
+    nodes = [
+        helper.make_node("DequantizeLinear", ["q", "scale"], ["W"], axis=1),
+        helper.make_node("Flatten", ["x"], ["flat"], axis=1),
+        helper.make_node("MatMul", ["flat", "W"], ["logits"]),
+    ]
+    constants = {
+        "q": rng.integers(-127, 128, (48, 5)).astype(np.int8),
+        "scale": rng.uniform(0.01, 0.1, 5).astype(np.float32),
+    }
+    return small.build(nodes, [("x", small.FLOAT, ["N", 3, 4, 4])], [("logits", small.FLOAT, ["N", 5])], constants)
+
+
+def test_dequantized_weights_are_folded_at_load_and_change_nothing() -> None:
+    model, x = quantized(), small.inputs(4)
+    session = Session(model, providers=[CPU])
+    exact = x.reshape(4, -1).astype(np.float64) @ (
+        onnx.numpy_helper.to_array(model.graph.initializer[0]).astype(np.float64)
+        * onnx.numpy_helper.to_array(model.graph.initializer[1])
+    )
+    np.testing.assert_allclose(session.run({"x": x}, ["logits"])[0], exact, rtol=1e-5, atol=1e-5)
+    options = session._session.get_session_options()
+    assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+    assert options.get_session_config_entry("session.force_spinning_stop") == "1"
+
+
+def test_dequantize_is_gone_from_the_optimized_graph(tmp_path: Any) -> None:
+    """The option does what it is set for; without it the conversion stays in the graph."""
+    left = {}
+    for value in ("0", "1"):
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.disable_quant_qdq", value)
+        options.optimized_model_filepath = str(tmp_path / f"{value}.onnx")
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(quantized().SerializeToString(), options, [CPU])
+        left[value] = {node.op_type for node in onnx.load(options.optimized_model_filepath).graph.node}
+    assert "DequantizeLinear" not in left["1"]
+    assert left["0"] & {"DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"}
+
+
+@pytest.mark.parametrize(("size", "expected"), [(None, [8, 8, 1]), (3, [3, 3, 3, 3, 3, 2]), (100, [17])])
+def test_micro_batches(size: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    session, x = batched(small.quadratic(), batch_size=size), small.inputs(17)
+    counter = Counter(session, monkeypatch)
+    np.testing.assert_allclose(run_all(session, x), small.quadratic_scores(x), rtol=1e-5, atol=1e-5)
+    assert counter.sizes == expected
+
+
+def test_a_fixed_batch_is_filled_up_and_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    session, x = batched(small.quadratic(batch=4), fixed=4), small.inputs(6)
+    counter = Counter(session, monkeypatch)
+    np.testing.assert_allclose(run_all(session, x), small.quadratic_scores(x), rtol=1e-5, atol=1e-5)
+    assert counter.sizes == [4, 4]
+
+
+def test_memory_limits_the_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = small.inputs(5)
+    need = 4 * (48 + 48 + 48)  # x, its squares, and the flattened squares, while Flatten runs
+    session = batched(small.quadratic(), memory_limit=2 * need)
+    counter = Counter(session, monkeypatch)
+    run_all(session, x)
+    assert counter.sizes == [2, 2, 1]
+    assert batched(small.quadratic(), memory_limit=1).size({"x": x}) == 1
+
+
+@pytest.mark.parametrize("option", ["batch_size", "memory_limit"])
+@pytest.mark.parametrize("value", [0, -1, 1.5, True])
+def test_wrong_sizes_are_refused(option: str, value: Any) -> None:
+    with pytest.raises(InputError, match=option):
+        batched(small.quadratic(), **{option: value})
+
+
+def test_a_batch_size_beside_a_fixed_batch_is_refused() -> None:
+    with pytest.raises(InputError, match="fixes the batch at 3, so batch_size=2"):
+        Explainer(small.quadratic(batch=3), batch_size=2)
+
+
+def test_bytes_per_sample_follow_the_input_size() -> None:
+    """x, a 1x1 convolution to 4 channels, squares; the convolution's result is dead when the pool runs."""
+    model = without_weights(small.any_size())
+    for height, width in ((5, 7), (50, 70)):
+        pixels = height * width
+        assert bytes_per_sample(model, {"x": (9, 3, height, width)}, frozenset({"x"})) == 4 * (3 + 4 + 4) * pixels
+
+
+def test_available_memory_is_a_plausible_number_of_bytes() -> None:
+    assert 1 << 24 < available_memory() < 1 << 50
+
+
+def test_an_explainer_never_makes_a_session_per_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    original = onnxruntime.InferenceSession
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        made.append(args)
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", counted)
+    explainer = Explainer(small.quadratic(metadata=small.image_metadata()))
+    for _ in range(3):
+        explainer.attribute(small.inputs(2))
+        explainer.saliency(small.inputs(2), "top2")
+        explainer.explain(small.picture())
+    assert len(made) == 1
+    for _ in range(3):
+        explainer.scores(small.inputs(2))
+    assert len(made) == 2
+
+
+def test_threads_share_a_session() -> None:
+    explainer, x = Explainer(small.quadratic()), small.inputs(16)
+    expected = explainer.attribute(x)
+    found: list[Any] = [None] * 4
+
+    def work(index: int) -> None:
+        found[index] = explainer.attribute(x)
+
+    workers = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for one in found:
+        np.testing.assert_array_equal(one, expected)
