@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
@@ -297,6 +298,15 @@ def test_the_default_domain_by_its_other_name() -> None:
     assert [(o.domain, o.version) for o in assert_same(model, old.feeds()).opset_import] == [("", 18)]
 
 
+def outputs(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Without the fusions and layouts that ONNX Runtime chooses by what it can infer: they change the rounding."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    runner = onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    names = [value.name for value in runner.get_outputs()]
+    return dict(zip(names, runner.run(names, feeds)))
+
+
 def tensors_only(path: Path) -> bool:
     """A ZipMap's sequence of maps cannot be read into the graph representation."""
     graph = onnx.load(path, load_external_data=False).graph
@@ -321,6 +331,6 @@ def test_zoo(path: Path) -> None:
         feeds[value.name] = RNG.uniform(0, 1 if dtype is not np.uint8 else 255, shape).astype(dtype)
     half = any(array.dtype == np.float16 for array in feeds.values())
     expected = onnx.version_converter.convert_version(model, 18) if half else model
-    names = [v.name for v in model.graph.output]
-    for a, b in zip(session(expected).run(names, feeds), session(upgraded(model)).run(names, feeds)):
-        np.testing.assert_array_equal(a, b, strict=True)
+    after = outputs(upgraded(model), feeds)
+    for name, before in outputs(expected, feeds).items():
+        np.testing.assert_array_equal(before, after[name], strict=True)
