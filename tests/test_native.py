@@ -326,8 +326,52 @@ child = os.fork()
 found = native.saliency(gradient, threads=3)
 same = np.array_equal(found, expected)
 if child == 0:
-    os._exit(0 if same else 1)
+    tasks = "/proc/self/task"
+    started = not os.path.isdir(tasks) or len(os.listdir(tasks)) == 3
+    os._exit(0 if same and started else 1)
 print(same, os.waitpid(child, 0)[1])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.split() == ["True", "0"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mmap with a page that cannot be read")
+def test_nothing_beyond_the_arrays_is_touched() -> None:
+    program = """
+import ctypes, mmap, os
+import numpy as np
+from onnxplain import native
+
+PAGE = mmap.PAGESIZE
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+def fenced(shape, dtype, at_end):
+    # An array that begins right after, or ends right before, a page without any permission.
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    pages = -(-size // PAGE)
+    memory = mmap.mmap(-1, (pages + 2) * PAGE)
+    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for fence in (address, address + (pages + 1) * PAGE):
+        assert libc.mprotect(fence, PAGE, 0) == 0
+    start = PAGE + (pages * PAGE - size if at_end else 0)
+    array = np.frombuffer(memory, np.uint8)[start : start + size].view(dtype).reshape(shape)
+    array[...] = 1
+    return array
+
+for name in native.available_instruction_sets():
+    os.environ["ONNXPLAIN_ISA"] = name
+    for at_end in (False, True):
+        for width in (1, 15, 16, 17, 48, 51):
+            for channels in (1, 2, 3, 4, 5, 17):
+                for dtype in (np.float16, np.float32, np.float64):
+                    for axis, shape in ((1, (1, channels, 2, width)), (3, (1, 2, width, channels))):
+                        gradient = fenced(shape, dtype, at_end)
+                        out = fenced((1, 2, width), np.float32, at_end)
+                        assert (native.saliency(gradient, channel_axis=axis, out=out) == 1).all()
+            maps, photo = fenced((2, width), np.float32, at_end), fenced((2, width, 3), np.uint8, at_end)
+            colormap = fenced((256, 3), np.uint8, at_end)
+            native.overlay(maps, photo, colormap, out=fenced((2, width, 3), np.uint8, at_end))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr

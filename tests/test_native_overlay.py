@@ -60,6 +60,16 @@ def test_any_layout_equals_the_twin_on_every_instruction_set(
         assert np.array_equal(found, expected)
 
 
+def test_blue_green_red_view_and_other_orders_of_the_photo(isa: str) -> None:
+    saliency = maps((2, 11, 37))
+    photo = np.random.default_rng(2).integers(0, 256, (2, 11, 37, 3), np.uint8)
+    planar = np.ascontiguousarray(photo.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    with_alpha = np.dstack([photo[0], photo[0, ..., :1]])[None].repeat(2, axis=0)[..., :3]
+    for view in (photo[..., ::-1], photo[:, :, ::-1], photo[:, ::-1], planar, with_alpha):
+        expected = numpy_twins.overlay(saliency, view, COLORMAP)
+        assert np.array_equal(native.overlay(saliency, view, COLORMAP), expected)
+
+
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_threads_and_long_rows_change_nothing(threads: int, weighted: bool, isa: str) -> None:
