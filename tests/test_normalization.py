@@ -65,6 +65,25 @@ def test_mean_variance_normalization_of_a_constant() -> None:
     np.testing.assert_allclose(found, np.array([[-2, -1, 0, 3], [0, 0, 0, 0]]) * 1e9, rtol=1e-5)
 
 
+def test_layer_normalization_with_all_outputs_in_use() -> None:
+    nodes = [
+        onnx.helper.make_node("LayerNormalization", ["x", "s"], ["n", "mean", "inverse"], epsilon=0.1),
+        onnx.helper.make_node("Mul", ["n", "inverse"], ["p"]),
+        onnx.helper.make_node("Add", ["p", "mean"], ["y"]),
+    ]
+    x, y = (onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 5]) for name in "xy")
+    scale = np.array([1, -2, 0.5, 3, 0], dtype=np.float32)
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y], [onnx.numpy_helper.from_array(scale, "s")])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
+    value, cotangent = np.random.default_rng(0).standard_normal((2, 3, 5)).astype(np.float32)
+    found = session(differentiate(model, seed="cotangent")).run(["grad_x"], {"x": value, "cotangent": cotangent})[0]
+    z = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+    variance, mean = torch.var_mean(z, -1, correction=0, keepdim=True)
+    result = (z - mean) / (variance + 0.1) * torch.tensor(scale) + mean
+    result.backward(torch.tensor(cotangent, dtype=torch.float64))
+    np.testing.assert_allclose(found, z.grad, rtol=1e-5, atol=1e-5)
+
+
 def test_unknown_rank_is_refused() -> None:
     x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 3, 4])
     shape = onnx.helper.make_tensor_value_info("shape", onnx.TensorProto.INT64, ["rank"])

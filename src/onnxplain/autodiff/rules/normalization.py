@@ -66,6 +66,9 @@ def layer_normalization(emit: Emitter, node: Operator, dys: list[ir.Value | None
     x, scale, rank = node.input(0), node.input(1), node.rank()
     axis = node.attribute("axis", -1) % rank
     n, r = _normalized(emit, x, axis, node.attribute("epsilon", 1e-5))
+    ds = emit.Mul(dy, _cast(emit, n, x.dtype)) if dy is not None and node.wants(1) else None
+    if not node.wants(0):
+        return [None, ds, dy]
     parts = []
     if dy is not None:
         parts.append(_through_statistics(emit, n, r, emit.Mul(dy, scale), range(axis, rank)))
@@ -75,9 +78,7 @@ def layer_normalization(emit: Emitter, node: Operator, dys: list[ir.Value | None
     if dr is not None:
         slope = emit.Mul(emit.Mul(r, r), _inverse_size(emit, n, r))
         parts.append(emit.Neg(emit.Mul(n, emit.Mul(_cast(emit, dr, n.dtype), slope))))
-    dx = _cast(emit, emit.Sum(*parts) if len(parts) > 1 else parts[0], x.dtype)
-    ds = emit.Mul(dy, _cast(emit, n, x.dtype)) if dy is not None and node.wants(1) else None
-    return [dx, ds, dy]
+    return [_cast(emit, emit.Sum(*parts) if len(parts) > 1 else parts[0], x.dtype), ds, dy]
 
 
 @vjp("RMSNormalization", broadcasts=True)
