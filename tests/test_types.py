@@ -19,9 +19,9 @@ from checker import session, torch_gradients
 #: What ONNX Runtime's CPU provider cannot run forward.
 WITHOUT_KERNEL = {
     "float64": {
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh", "Erf",
-        "Gelu", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool", "Mean",
-        "MeanVarianceNormalization", "Sinh", "Tan",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh",
+        "Erf", "Gelu", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool",
+        "Mean", "MeanVarianceNormalization", "Sinh", "Tan",
     },
     "float16": {"Celu", "LRN", "MeanVarianceNormalization"},
 }  # fmt: skip
