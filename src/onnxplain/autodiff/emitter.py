@@ -33,7 +33,6 @@ class Emitter:
         self._counts: dict[str, int] = _names(graph) if parent is None else parent._counts
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[ir.Value, ir.Value] = {}
-        self._dimensions: dict[ir.Value, int | ir.SymbolicDim] = {}
 
     def child(self, graph: ir.Graph) -> Emitter:
         """An emitter for a subgraph: names stay unique, constants live in the outermost graph."""
@@ -110,10 +109,7 @@ class Emitter:
             if isinstance(extent, int):
                 return self.constant([extent], ir.DataType.INT64)
         end = None if axis == -1 else axis + 1
-        result = self.Shape(value, start=axis, end=end)
-        if value.shape is not None:
-            self._dimensions[result] = value.shape[axis]
-        return result
+        return self.Shape(value, start=axis, end=end)
 
     def extent(self, value: ir.Value, axis: int) -> int | ir.Value:
         """The extent of one axis: a number where static, else int64 [1]."""
@@ -136,14 +132,8 @@ class Emitter:
         """``value`` reshaped to these extents (numbers, or int64 [1]); a single computed one is inferred."""
         computed = [extent for extent in extents if isinstance(extent, ir.Value)]
         if len(computed) == 1 and 0 not in extents:
-            target = self.vector([extent if isinstance(extent, int) else -1 for extent in extents])
-        else:
-            target = self.vector(extents)
-        result = self.Reshape(value, target, allowzero=1)
-        found = result.shape if result.shape is not None else [None] * len(extents)
-        known = [extent if isinstance(extent, int) else self._dimensions.get(extent) for extent in extents]
-        result.shape = ir.Shape([b if a is None else a for a, b in zip(known, found)])
-        return result
+            extents = [extent if isinstance(extent, int) else -1 for extent in extents]
+        return self.Reshape(value, self.vector(extents), allowzero=1)
 
     def reshape_like(self, value: ir.Value, like: ir.Value) -> ir.Value:
         """``value`` in the shape of ``like``, which has as many elements."""

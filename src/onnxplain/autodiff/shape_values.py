@@ -142,6 +142,20 @@ class ShapeValues:
         plain = "axes" not in node.attributes and "keep_aspect_ratio_policy" not in node.attributes
         return self._input(node, 3) if len(node.inputs) > 3 and plain else None
 
+    def _shape_of_slice(self, node: ir.Node) -> list[Element] | None:
+        """Axes that are not sliced keep their extent, and those sliced from 0 to it."""
+        shape, starts, ends = self._shape(node.inputs[0]), self._input(node, 1), self._input(node, 2)
+        axes = self._input(node, 3)
+        if shape is None or axes is None or any(axis is None for axis in axes):
+            return None
+        result = list(shape)
+        for index, axis in enumerate(axes):
+            position = 0 if axis is None else axis[0]
+            whole = starts is not None and starts[index] == _number(0) and len(node.inputs) < 5
+            if not (whole and ends is not None and ends[index] == shape[position]):
+                result[position] = None
+        return result
+
     def _evaluate(self, node: ir.Node) -> list[Element] | None:
         op = node.op_type
         if op == "Shape":
