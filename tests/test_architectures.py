@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,7 +71,7 @@ def test_gradient_and_score(subject: Subject, level: str) -> None:
         feeds = {"x": expected.x, "target": expected.target}
         gradient, score = runner.run([subject.gradient_name, "score"], feeds)
         check_gradient(gradient, expected)
-        np.testing.assert_allclose(score, expected.score, rtol=1e-5, atol=1e-5 * np.abs(expected.score).max())
+        np.testing.assert_allclose(score, expected.score, rtol=0, atol=1e-5 * expected.largest)
 
 
 def check_gradient(found: np.ndarray, expected: Reference) -> None:
@@ -84,6 +85,23 @@ def check_gradient(found: np.ndarray, expected: Reference) -> None:
         own = np.abs(expected.gradient32[index] - exact).max() / scale
         assert np.quantile(error, 0.999) <= 1e-4
         assert error.max() <= max(3 * own, FLOOR)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param(lambda g: g * 1.001, id="a tenth of a percent"),
+        pytest.param(lambda g: np.roll(g, 1, axis=-1), id="shifted by a pixel"),
+        pytest.param(lambda g: g + 1e-5 * (np.abs(g) == np.abs(g).max()), id="one pixel"),
+    ],
+)
+def test_the_criterion_rejects(wrong: Callable[[np.ndarray], np.ndarray]) -> None:
+    exact = np.random.default_rng(0).standard_normal((1, 3, 32, 32))
+    rounded = exact.astype(np.float32)
+    expected = Reference(exact, np.zeros(1), np.zeros(1), 0.0, exact, rounded)
+    check_gradient(rounded, expected)
+    with pytest.raises(AssertionError):
+        check_gradient(wrong(rounded), expected)
 
 
 def test_outputs_are_unchanged(subject: Subject) -> None:
