@@ -47,8 +47,13 @@ def _is_modern(node: onnx.NodeProto) -> bool:
 
 def expand_function(emit: Emitter, node: Operator, proto: onnx.FunctionProto) -> Sequence[ir.Value | None]:
     """Emit the definition's nodes for this node's inputs and attributes; returns its outputs."""
+    named = list(proto.output)
+    made = {name for n in proto.node for name in n.output}
+    del proto.output[:]
+    proto.output.extend(name for name in named if name in made)  # a definition may leave out what nobody asks for
     function = ir.serde.deserialize_function(proto)
     attributes = {**function.attributes, **node.node.attributes}
     mapping: Copies = dict(zip(function.inputs, [*node.inputs, *[None] * len(function.inputs)]))
     copy_nodes(emit, function, emit.graph, mapping, attributes)
-    return [mapping.get(value) for value in function.outputs][: len(node.outputs)]
+    results = {value.name: mapping.get(value) for value in function.outputs}
+    return [results.get(name) for name in named][: len(node.outputs)]
