@@ -85,7 +85,9 @@ def _gathered(emit: Emitter, node: Operator, dy: ir.Value, axis: int) -> ir.Valu
     constant = node.constant(1)
     count: Extent = emit.Reshape(emit.Size(indices), [1]) if constant is None else int(constant.size)
     extents = emit.extents(x)
-    rows = emit.reshape(dy, [*extents[:axis], count, *extents[axis + 1 :]])
+    rows = dy
+    if dy.shape is None or len(dy.shape) != len(extents):
+        rows = emit.reshape(dy, [*extents[:axis], count, *extents[axis + 1 :]])
     if constant is not None:
         found = _from_constant(emit, rows, constant.ravel().astype(np.int64), extents[axis], axis)
         if found is not None:
