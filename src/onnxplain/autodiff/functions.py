@@ -52,7 +52,8 @@ def expand_function(emit: Emitter, node: Operator, proto: onnx.FunctionProto) ->
     del proto.output[:]
     proto.output.extend(name for name in named if name in made)  # a definition may leave out what nobody asks for
     function = ir.serde.deserialize_function(proto)
-    attributes = {**function.attributes, **node.node.attributes}
+    defaults = {name: a for name, a in function.attributes.items() if a.value is not None}
+    attributes = {**defaults, **node.node.attributes}
     mapping: Copies = dict(zip(function.inputs, [*node.inputs, *[None] * len(function.inputs)]))
     copy_nodes(emit, function, emit.graph, mapping, attributes)
     results = {value.name: mapping.get(value) for value in function.outputs}
