@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .autodiff import differentiate
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
+    from .runtime import ProviderWarning
 
 __all__ = [
     "Explainer",
@@ -41,6 +42,7 @@ __all__ = [
     "Preprocessing",
     "PreprocessingError",
     "ProviderError",
+    "ProviderWarning",
     "RuntimeMissingError",
     "TargetError",
     "UnsupportedOperatorError",
@@ -53,6 +55,7 @@ _LAZY = {
     "Explainer": ".explainer",
     "Explanation": ".explainer",
     "Preprocessing": ".image",
+    "ProviderWarning": ".runtime",
 }
 
 

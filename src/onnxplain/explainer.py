@@ -243,6 +243,7 @@ class Explainer:
             raise InputError(f"the model has gradients of {_listed(self._axes)}; choose one with Explainer(input=...).")
         for batch in photo_batches(sources, preprocessing, self._batch_size, on_error):
             feeds = {name: np.stack([photo.tensor for photo in batch])}
+            # One target for each photo, or one for all of a number that is not known.
             chosen = np.array([targets[photo.index % len(targets)] for photo in batch], dtype=np.int64)
             ranked = self._attributor.ranked(feeds, chosen, top)
             for row, photo in enumerate(batch):
@@ -259,7 +260,7 @@ class Explainer:
         return self._attributor.session.size({self._model.inputs[0].name: tensor[None]})
 
     def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
-        gradient, axis = part.gradients[0][row], next(iter(self._axes.values()))
+        gradient, axis = part.gradients[0][row].copy(), next(iter(self._axes.values()))
         reduced = saliency(gradient[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
         if reduced.ndim != 2:
             raise InputError(f"a gradient of shape {list(gradient.shape)} makes no map [h,w]; use saliency().")

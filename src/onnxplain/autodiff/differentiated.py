@@ -224,8 +224,8 @@ def _pick_in_graph(graph: ir.Graph, target: ir.Value, score: ir.Value) -> ir.Val
 
 
 def _probability(score_tensor: ir.Value, classes: int | ir.SymbolicDim) -> str | None:
-    if score_tensor.shape is None or len(score_tensor.shape) > 2:
-        return None
+    if score_tensor.shape is None or [d for d in score_tensor.shape[1:] if d != 1] not in ([classes], []):
+        return None  # summed over positions
     before = look_through(score_tensor)[0]
     if before is not score_tensor:
         log = any(use.node.op_type == "LogSoftmax" for use in before.uses())

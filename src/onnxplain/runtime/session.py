@@ -92,7 +92,8 @@ class Session:
             reason = "it takes none of the model's nodes"
         else:
             return
-        warnings.warn(f"{name} was requested but not given: {reason}. {self.provider} runs.", ProviderWarning, 4)
+        # The level of whoever makes an Explainer.
+        warnings.warn(f"{name} was requested but not given: {reason}. {self.provider} runs.", ProviderWarning, 6)
 
 
 def _options(runtime: Any, threads: int) -> Any:

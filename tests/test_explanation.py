@@ -1,0 +1,106 @@
+"""What an Explanation of the bundled photo holds, shows and writes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from onnxplain import Explainer, Explanation, InputError, OutputError, RuntimeMissingError
+from onnxplain.bundled import bundled_model, bundled_photo
+
+
+@pytest.fixture(scope="module")
+def cat() -> Explanation:
+    found = Explainer().explain(bundled_photo())
+    assert isinstance(found, Explanation)
+    return found
+
+
+def test_the_bundled_model_calls_the_bundled_photo_a_cat(cat: Explanation) -> None:
+    assert cat.label is not None and "cat" in cat.label
+    assert cat.image.shape == (300, 451, 3) and cat.image.dtype == np.uint8
+    assert cat.attribution.shape == (3, 224, 224)
+    assert cat.saliency_input.shape == (224, 224) and cat.saliency_input.max() == 1
+    assert cat.saliency.shape == (300, 451) and cat.saliency.dtype == np.float32
+    assert cat.top[0].index == cat.target and cat.top[0].label == cat.label
+    assert [one.score for one in cat.top] == sorted((one.score for one in cat.top), reverse=True)
+    assert cat.probability is not None and 0 < cat.probability < 1
+    assert cat.source == str(bundled_photo())
+    assert cat.provider.endswith("ExecutionProvider")
+    assert "cat" in repr(cat) and len(repr(cat)) < 300
+
+
+def test_the_map_is_zero_where_the_model_did_not_look(cat: Explanation) -> None:
+    top, left, bottom, right = (round(edge) for edge in cat.geometry.crop_box)
+    assert left > 0 and right < 451
+    assert not cat.saliency[:, : left - 2].any() and not cat.saliency[:, right + 2 :].any()
+    assert cat.saliency[top:bottom, left:right].any()
+
+
+def test_overlay_is_a_picture_of_the_photos_size(cat: Explanation) -> None:
+    overlay = cat.overlay()
+    assert overlay.shape == cat.image.shape and overlay.dtype == np.uint8
+    assert (overlay != cat.overlay(colormap="viridis")).any()
+
+
+def test_saving_a_file_of_each_kind(cat: Explanation, tmp_path: Path) -> None:
+    assert cat.save(tmp_path / "a.png") == [tmp_path / "a.png"]
+    with Image.open(tmp_path / "a.png") as overlay:
+        np.testing.assert_array_equal(np.asarray(overlay), cat.overlay())
+    assert cat.save(tmp_path / "a.jpg") == [tmp_path / "a.jpg"]
+    cat.save(tmp_path / "a.npy")
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), cat.saliency)
+    cat.save(tmp_path / "a.json")
+    facts = json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))
+    assert facts["label"] == cat.label and facts["target"] == cat.target and facts["size"] == [300, 451]
+    assert len(facts["top"]) == 5 and facts["provider"] == cat.provider
+
+
+def test_saving_several_formats_and_into_folders(cat: Explanation, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "folder"
+    names = ["chelsea_saliency.png", "chelsea_saliency.npy", "chelsea_saliency.json"]
+    assert cat.save(folder, "png,npy,json") == [folder / name for name in names]
+    assert cat.save(folder) == [folder / names[0]]
+    assert cat.save(tmp_path / "b.jpg", ["json", "png"]) == [tmp_path / "b.json", tmp_path / "b.jpg"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(names)
+
+
+def test_saving_where_it_is_impossible_leaves_nothing_behind(cat: Explanation, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("in the way")
+    with pytest.raises(OutputError, match="cannot be made"):
+        cat.save(file / "below" / "a.png")
+    with pytest.raises(OutputError, match=r"out\.gif"):
+        cat.save(tmp_path / "out.gif")
+    with pytest.raises(InputError, match=r"'gif'.*png, npy, json"):
+        cat.save(tmp_path, "gif")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_notebooks_show_the_overlay(cat: Explanation) -> None:
+    assert cat._repr_png_().startswith(b"\x89PNG")
+
+
+def test_plot_needs_matplotlib(cat: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(RuntimeMissingError, match=r'pip install "onnxplain\[plot\]"'):
+        cat.plot()
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
+def test_plot_shows_photo_and_overlay(cat: Explanation, tmp_path: Path) -> None:
+    figure = cat.plot()
+    assert len(figure.axes) == 2
+    figure.savefig(tmp_path / "figure.png", dpi=50)
+    assert (tmp_path / "figure.png").stat().st_size > 1000
+
+
+def test_the_bundled_files_are_found() -> None:
+    assert bundled_model().is_file() and bundled_photo().is_file()
