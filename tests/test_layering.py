@@ -21,7 +21,7 @@ _BASIS = {"errors", "_version"}
 _TOOLS = _BASIS | {"native", "progress"}
 _PARTS = _TOOLS | {"autodiff", "runtime", "image"}
 _METHODS = _PARTS | {"methods", "metrics"}
-_EXPLAINER = _METHODS | {"explainer", "explanation", "inputs", "targets", "bundled", "torch_export"}
+_EXPLAINER = _METHODS | {"explainer", "explanation", "inputs", "photos", "bundled", "torch_export"}
 _FRONTS = {"cli", "serve", "ray"}
 
 # Component of the package (module, or folder) -> components it may import, besides itself.
@@ -38,9 +38,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "metrics": _PARTS,
     "bundled": _TOOLS,
     "inputs": _METHODS,
-    "targets": _METHODS,
+    "photos": _PARTS,
     "torch_export": _PARTS,
-    "explanation": _METHODS | {"targets"},
+    "explanation": _METHODS,
     "explainer": _EXPLAINER,
     "__init__": _EXPLAINER,
     "__main__": _FRONTS,
