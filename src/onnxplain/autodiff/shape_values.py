@@ -139,8 +139,34 @@ class ShapeValues:
         return limit if start == [_number(0)] and step == [_number(1)] else None
 
     def _shape_of_resize(self, node: ir.Node) -> list[Element] | None:
-        plain = "axes" not in node.attributes and "keep_aspect_ratio_policy" not in node.attributes
-        return self._input(node, 3) if len(node.inputs) > 3 and plain else None
+        shape = self._shape(node.inputs[0])
+        if shape is None or "keep_aspect_ratio_policy" in node.attributes:
+            return None
+        axes = node.attributes["axes"].as_ints() if "axes" in node.attributes else range(len(shape))
+        sizes, scales = self._input(node, 3), node.inputs[2] if len(node.inputs) > 2 else None
+        if sizes:
+            wanted = sizes
+        elif scales is not None and scales.const_value is not None and not scales.is_graph_input():
+            factors = [float(factor) for factor in scales.const_value.numpy()]
+            wanted = [_times(shape[a], _number(int(f))) if f % 1 == 0 else None for a, f in zip(axes, factors)]
+        else:
+            return None
+        for axis, element in zip(axes, wanted):
+            shape[axis] = element
+        return shape
+
+    def _shape_of_pad(self, node: ir.Node) -> list[Element] | None:
+        shape, pads = self._shape(node.inputs[0]), self._input(node, 1)
+        axes = self._input(node, 3) if len(node.inputs) > 3 else None
+        if shape is None or (axes is None and pads is None) or (axes is not None and None in axes):
+            return None
+        at = range(len(shape)) if axes is None else [axis[0] for axis in axes if axis is not None]
+        result = list(shape)
+        for index, axis in enumerate(at):
+            both = (None, None) if pads is None else (pads[index], pads[index + len(at)])
+            for pad in both:
+                result[axis] = _plus(result[axis], pad, 1)
+        return result
 
     def _shape_of_slice(self, node: ir.Node) -> list[Element] | None:
         """Axes that are not sliced keep their extent, and those sliced from 0 to it."""
@@ -162,6 +188,9 @@ class ShapeValues:
             shape = self._shape(node.inputs[0])
             start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
             return None if shape is None else shape[slice(start, end)]
+        if op == "Size":
+            shape = self._shape(node.inputs[0])
+            return None if shape is None else [self._product(shape)]
         values = [self._input(node, index) for index in range(len(node.inputs))]
         if not values or (values[0] is None and op != "Concat"):
             return None

@@ -6,10 +6,12 @@ that are known at run time, or repeat often, need a scatter.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..emitter import Emitter, static_shape
 from ..operator import Operator
 from ..placement import (
     Extent,
@@ -83,7 +85,8 @@ def array_feature_extractor(emit: Emitter, node: Operator, dy: ir.Value) -> Grad
 def _gathered(emit: Emitter, node: Operator, dy: ir.Value, axis: int) -> ir.Value:
     x, indices = node.input(0), node.input(1)
     constant = node.constant(1)
-    count: Extent = emit.Reshape(emit.Size(indices), [1]) if constant is None else int(constant.size)
+    shape = static_shape(indices)
+    count: Extent = emit.Reshape(emit.Size(indices), [1]) if shape is None else math.prod(shape)
     extents = emit.extents(x)
     rows = dy
     if dy.shape is None or len(dy.shape) != len(extents):
