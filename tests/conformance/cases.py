@@ -39,11 +39,10 @@ class StandardCase:
     output: str
 
     @property
-    def operator(self) -> str:
-        """The operator that the case is about: the node's own, or the one the case is named after."""
-        domains = [n for n in self.model.graph.node if n.op_type != "Constant"]
-        node = domains[-1]
-        return f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+    def operator(self) -> tuple[str, str]:
+        """Domain and type of the operator that the case is about; of an expanded case, that of its last node."""
+        node = [n for n in self.model.graph.node if n.op_type != "Constant"][-1]
+        return ("" if node.domain == "ai.onnx" else node.domain), node.op_type
 
 
 @cache

@@ -1,7 +1,4 @@
-"""Run onnxplain over every differentiable case of the standard and sort them: right, refused, wrong.
-
-``python -m conformance.runner`` in tests/ prints docs/operators.md.
-"""
+"""Run onnxplain over every differentiable case of the standard and sort them: right, refused, wrong."""
 
 from __future__ import annotations
 
@@ -43,9 +40,7 @@ def judge(case: StandardCase, wrt: Sequence[str]) -> Verdict | None:
         gradients = runner.run(outputs, {**case.feeds, names["onnxplain.cotangent"]: cotangent})
     except Exception as error:  # a model that does not run is wrong, whatever the runtime raises
         return Verdict(case, "wrong", f"does not run: {error}")
-    found = sum(
-        float(np.sum(np.asarray(g, dtype=np.float64) * expected.directions[n])) for n, g in zip(wrt, gradients)
-    )
+    found = sum(float(np.sum(np.asarray(g, dtype=np.float64) * expected.directions[n])) for n, g in zip(wrt, gradients))
     size = float(np.sqrt(sum(np.sum(np.square(np.asarray(g, dtype=np.float64))) for g in gradients)))
     tolerance = max(TOLERANCE[str(case.feeds[name].dtype)] for name in wrt)
     if abs(found - expected.value) <= tolerance * max(abs(expected.value), size):
@@ -68,17 +63,3 @@ def verdicts(every_input: bool) -> list[Verdict]:
         if verdict is not None:
             found.append(verdict)
     return found
-
-
-def main() -> None:
-    for every_input in (False, True):
-        found = verdicts(every_input)
-        counts = {outcome: sum(v.outcome == outcome for v in found) for outcome in ("right", "refused", "wrong")}
-        print("all float inputs" if every_input else "first float input", len(found), counts)
-        for verdict in found:
-            if verdict.outcome != "right":
-                print(f"  {verdict.outcome} {verdict.case.name}: {verdict.reason[:200]}")
-
-
-if __name__ == "__main__":
-    main()
