@@ -66,7 +66,7 @@ std::pair<std::size_t, std::size_t> reduce(const py::array& array, std::optional
     // Nothing below touches Python objects, and the arrays are kept alive by the caller's references, so other
     // Python threads (loading the next images, say) may run meanwhile.
     const py::gil_scoped_release released;
-    const NotFinite bad = saliency(gradient, target, options);
+    const BadImages bad = saliency(gradient, target, options);
     return {bad.count, bad.first};
 }
 
@@ -90,7 +90,7 @@ std::pair<std::size_t, std::size_t> colorize(const py::array_t<float>& maps,
     unsigned char* target = out.mutable_data();
     // As above: no Python object is touched from here on.
     const py::gil_scoped_release released;
-    const NotANumber bad = overlay(saliency, photo, colors, target, extent(0), extent(1), extent(2), options);
+    const BadImages bad = overlay(saliency, photo, colors, target, extent(0), extent(1), extent(2), options);
     return {bad.count, bad.first};
 }
 

@@ -1,6 +1,7 @@
 #include "cpu.hpp"
 
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 
 #if defined(ONNXPLAIN_X86)

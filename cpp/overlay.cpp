@@ -1,10 +1,10 @@
 #include "overlay.hpp"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <vector>
 
-#include "row_kernels.hpp"
 #include "thread_pool.hpp"
 
 namespace onnxplain {
@@ -44,7 +44,7 @@ const unsigned char* pixels(const unsigned char* p, std::ptrdiff_t stride, std::
 
 }  // namespace
 
-NotANumber overlay(const SaliencyView& saliency, const PhotoView& photo, const unsigned char* colormap,
+BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const unsigned char* colormap,
                    unsigned char* out, std::size_t images, std::size_t height, std::size_t width,
                    const OverlayOptions& options) {
     const Blend blend = kernels_for(options.isa).blend;
@@ -74,7 +74,7 @@ NotANumber overlay(const SaliencyView& saliency, const PhotoView& photo, const u
             nan[index] |= blend(row) ? 1 : 0;
         }
     });
-    NotANumber bad;
+    BadImages bad;
     for (std::size_t image = images; image-- > 0;) {
         const unsigned char* lines = nan.data() + image * height;
         if (std::find(lines, lines + height, 1) != lines + height) {

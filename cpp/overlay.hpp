@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "cpu.hpp"
+#include "row_kernels.hpp"
 
 namespace onnxplain {
 
@@ -25,14 +25,9 @@ struct OverlayOptions {
     Isa isa;
 };
 
-// Writes images x height x width x 3 contiguous bytes; `colormap` holds 256 x 3. Returns the number of images
-// whose saliency holds NaN, and the first of them.
-struct NotANumber {
-    std::size_t count = 0;
-    std::size_t first = 0;
-};
-
-NotANumber overlay(const SaliencyView& saliency, const PhotoView& photo, const unsigned char* colormap,
+// Writes images x height x width x 3 contiguous bytes, not overlapping the rest; `colormap` holds 256 x 3. Returns
+// the images whose saliency holds NaN.
+BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const unsigned char* colormap,
                    unsigned char* out, std::size_t images, std::size_t height, std::size_t width,
                    const OverlayOptions& options);
 

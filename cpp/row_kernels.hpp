@@ -26,6 +26,12 @@ struct Extremes {
     std::int32_t high = 0;
 };
 
+// Images that a kernel refuses: how many, and the first of them.
+struct BadImages {
+    std::size_t count = 0;
+    std::size_t first = 0;
+};
+
 // map[i] = max over channels of |gradient[i, channel]| as float32, and the extremes of the row folded in.
 using MaxAbs = void (*)(const Row& row, float* map, Extremes& extremes);
 

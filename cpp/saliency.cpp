@@ -51,15 +51,14 @@ public:
           images_(gradient.images.extent),
           positions_(product(gradient.positions)),
           extremes_(images_) {
-        if (axes_.empty()) {
+        if (axes_.empty()) {  // one position
             axes_.push_back({1, 0});
         }
-        // Neighbours along a row of one position do not matter, but kernels are chosen by their distance.
         const std::size_t work = images_ * positions_ * std::max<std::size_t>(gradient.channels.extent, 1);
         threads_ = std::min(options.threads, 1 + work / kElementsPerThread);
     }
 
-    NotFinite run() {
+    BadImages run() {
         if (positions_ > 0 && images_ > 0) {
             if (images_ >= threads_ && positions_ <= kCachedMap) {
                 whole_images();
@@ -67,7 +66,7 @@ public:
                 blocks();
             }
         }
-        NotFinite bad;
+        BadImages bad;
         for (std::size_t image = images_; image-- > 0;) {
             if (extremes_[image].high >= kInfinity) {
                 ++bad.count;
@@ -203,7 +202,7 @@ private:
 
 }  // namespace
 
-NotFinite saliency(const Gradient& gradient, float* out, const SaliencyOptions& options) {
+BadImages saliency(const Gradient& gradient, float* out, const SaliencyOptions& options) {
     return Reduction(gradient, out, options).run();
 }
 

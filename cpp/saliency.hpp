@@ -31,13 +31,8 @@ struct SaliencyOptions {
     Isa isa;
 };
 
-// The images whose gradient holds NaN or infinity; their maps are left unspecified.
-struct NotFinite {
-    std::size_t count = 0;
-    std::size_t first = 0;
-};
-
-// Writes the maps to `out`: contiguous, images x positions, not overlapping the gradient.
-NotFinite saliency(const Gradient& gradient, float* out, const SaliencyOptions& options);
+// Writes the maps to `out`: contiguous, images x positions, not overlapping the gradient. Returns the images whose
+// gradient holds NaN or infinity; their maps are left unspecified.
+BadImages saliency(const Gradient& gradient, float* out, const SaliencyOptions& options);
 
 }  // namespace onnxplain
