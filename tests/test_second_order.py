@@ -23,9 +23,9 @@ from checker import Arrays, forward, session
 
 PER_OPERATOR = 4
 BATCH = 2
+#: Beginnings of names of cases, and why they are left out.
 EXCEPT = {
     "HardSigmoid-torch": "torch has no second derivative",
-    "HardSigmoid-torch-wide": "torch has no second derivative",
     "CumProd-zeros": "the rule's product without zeros does not see that a zero could move",
 }
 
@@ -35,7 +35,7 @@ def chosen() -> list[Case]:
     usable = [
         case
         for case in all_cases()
-        if case.torch is not None and case.tie_free and case.wrt() and case.id not in EXCEPT
+        if case.torch is not None and case.tie_free and case.wrt() and not case.id.startswith(tuple(EXCEPT))
     ]
     by_operator: dict[str, list[Case]] = {}
     for case in usable:

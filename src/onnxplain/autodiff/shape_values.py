@@ -92,6 +92,14 @@ class ShapeValues:
         if elements is not None and len(elements) <= _LONGEST and list(output.shape) in ([], [len(elements)]):
             self._known[output] = elements
 
+    def numbers(self, value: ir.Value) -> np.ndarray | None:
+        """What ``value`` holds, if every element is known to be a number."""
+        elements = self._known.get(value)
+        if elements is None or value.dtype is None or any(e is None or e[1] for e in elements):
+            return None
+        array = np.array([e[0] for e in elements if e is not None], dtype=value.dtype.numpy())
+        return array if value.shape else array.reshape(())
+
     def output_shape(self, node: ir.Node) -> list[Dim | None] | None:
         """The shape of the first output where an input's value says it; None where this does not help."""
         find = getattr(self, f"_shape_of_{node.op_type.lower()}", None)
@@ -157,10 +165,11 @@ class ShapeValues:
 
     def _shape_of_pad(self, node: ir.Node) -> list[Element] | None:
         shape, pads = self._shape(node.inputs[0]), self._input(node, 1)
-        axes = self._input(node, 3) if len(node.inputs) > 3 else None
-        if shape is None or (axes is None and pads is None) or (axes is not None and None in axes):
+        given = len(node.inputs) > 3 and node.inputs[3] is not None
+        axes = self._input(node, 3) if given else [_number(axis) for axis in range(len(shape or []))]
+        if shape is None or axes is None or None in axes or (pads is None and not given):
             return None
-        at = range(len(shape)) if axes is None else [axis[0] for axis in axes if axis is not None]
+        at = [axis[0] for axis in axes if axis is not None]
         result = list(shape)
         for index, axis in enumerate(at):
             both = (None, None) if pads is None else (pads[index], pads[index + len(at)])
