@@ -283,3 +283,25 @@ def test_float16(attributes: dict[str, Any]) -> None:
     found = half.run(["grad_x"], {"x": x, "cotangent": cotangent})[0]
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, expected, atol=1e-2)
+
+
+def test_the_batch_keeps_its_name() -> None:
+    """A feature pyramid adds what was resized to what was not: nothing is left to be decided at run time."""
+    scales = numpy_helper.from_array(np.array([1, 1, 2, 2], dtype=np.float32), "scales")
+    nodes = [
+        helper.make_node("Resize", ["x", "", "scales"], ["up"], name="node", **NEAREST),
+        helper.make_node("Add", ["up", "lateral"], ["y"]),
+    ]
+    for small, large in (((4, 5), (8, 10)), (("H", "W"), ("2*H", "2*W"))):
+        graph = helper.make_graph(
+            nodes,
+            "pyramid",
+            [
+                helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, *small]),
+                helper.make_tensor_value_info("lateral", TensorProto.FLOAT, ["N", 3, *large]),
+            ],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, [None] * 4)],
+            [scales],
+        )
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+        assert operators(differentiate(model, seed="cotangent")) - {"Identity"} == {"AveragePool", "Mul"}
