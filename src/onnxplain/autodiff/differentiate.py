@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx
 import onnx_ir as ir
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, UnsupportedOperatorError
 from . import rules
 from .emitter import Emitter
-from .model_io import ModelSource, read_model
+from .model_io import ModelSource, read_model, write_model
+from .operator import Operator
+from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .prepare import check, prepare
-from .reach import depends_on, is_float, needed_for, stand_ins
+from .quantized import is_whole
+from .reach import depends_on, is_float, needed_for, rounding, stand_ins
 from .saliency_output import add_saliency
 from .score import find_output, find_score, target_seed
 from .walk import walk
@@ -31,6 +34,7 @@ def differentiate(
     class_axis: int | None = None,
     saliency: bool = False,
     channel_axis: int | None = None,
+    straight_through: bool = True,
 ) -> onnx.ModelProto:
     """The model with the gradient of a class score as ordinary outputs.
 
@@ -54,6 +58,9 @@ def differentiate(
         saliency: also add an output ``saliency_<input>`` [N,H,W] for every image input: the maximum
             over channels of the absolute gradient, divided by its maximum per image.
         channel_axis: the channel axis of the images for ``saliency``; default found from the graph.
+        straight_through: let the gradient through the rounding of quantised models as if it were the
+            identity, and stop it where a value was saturated. The metadata ``onnxplain.straight_through``
+            then count the nodes that round. False refuses such models: their derivative is zero.
 
     Returns:
         The differentiated model: all original inputs and outputs, unchanged in value, and one output
@@ -73,11 +80,13 @@ def differentiate(
     inference = prepare(graph_model)
     graph = graph_model.graph
     result = find_output(graph_model, output)
+    head = find_score(graph_model, result, score, class_axis) if seed == "target" else None
     nodes = list(graph)
     emit = Emitter(graph, inference)
     public = _PublicNames(graph_model)
-    if seed == "target":
-        head = find_score(graph_model, result, score, class_axis)
+    if head is not None:
+        if head.probability is not None:
+            public.record("probability", head.probability)
         target = ir.Value(
             name=public.fresh("target"),
             shape=ir.Shape([_batch(graph, head.value)]),
@@ -93,18 +102,23 @@ def differentiate(
         start = ir.Value(name=public.fresh("cotangent"), shape=result.shape, type=result.type)
         graph.inputs.append(start)
     variables = _variables(graph, nodes, wrt, differentiated)
+    if crossed := rounding(nodes, variables, differentiated):
+        if not straight_through:
+            raise _refusal(crossed[0], graph.opset_imports)
+        public.record("straight_through", str(len(crossed)))
     gradients = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
     for variable in variables:
         gradient = gradients.get(variable)
         with emit.scope(f"{variable.name}"):
-            gradient = emit.zeros_like(variable) if gradient is None else gradient
+            gradient = _zeros(emit, variable) if gradient is None else gradient
             if saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, channel_axis)
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
     public.record("score_tensor", differentiated.name or "")
+    keep_integer_kernels(emit, nodes)
     prune(graph_model)
     check(graph_model, "the differentiated model")
-    return ir.serde.serialize_model(graph_model)
+    return write_model(graph_model)
 
 
 def _variables(
@@ -138,6 +152,17 @@ def _variables(
             raise ModelError(f"no float path leads from {name!r} to the score tensor {score.name!r}.")
         found += usable
     return list(dict.fromkeys(found))
+
+
+def _zeros(emit: Emitter, variable: ir.Value) -> ir.Value:
+    zeros = emit.zeros_like(variable)
+    return emit.Cast(zeros, to=ir.DataType.FLOAT) if is_whole(variable) else zeros
+
+
+def _refusal(node: ir.Node, opsets: Mapping[str, int]) -> UnsupportedOperatorError:
+    operator = Operator(node, opsets, lambda value: False)
+    advice = "rounding has the derivative zero; differentiate the model before it was quantised"
+    return operator.refuse("straight_through", False, advice)
 
 
 def _batch(graph: ir.Graph, score: ir.Value) -> int | ir.SymbolicDim:

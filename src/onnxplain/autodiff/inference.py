@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -48,12 +48,17 @@ def small_constant(value: ir.Value | None) -> np.ndarray | None:
         return None
     return value.const_value.numpy() if value.const_value.size <= _SMALL else None
 
+#: Values like the outputs of a node of another domain, given the node and the model's opset.
+Foreign = Callable[[ir.Node, int], Sequence[ir.Value | None]]
+
 
 class Inference:
     """Infers outputs node by node for one opset import table; names what ONNX leaves unnamed."""
 
-    def __init__(self, opset_imports: dict[str, int]) -> None:
+    def __init__(self, opset_imports: dict[str, int], foreign: Foreign | None = None) -> None:
+        """``foreign(node, opset)`` says what the outputs of a node of another domain are like."""
         self._opsets = dict(opset_imports)
+        self._foreign = foreign
         self._imports = [onnx.helper.make_opsetid(d, v) for d, v in opset_imports.items()]
         self._offsets: dict[str, tuple[str, int]] = {}
         self._values = ShapeValues()
@@ -61,6 +66,9 @@ class Inference:
     def infer(self, node: ir.Node) -> None:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
         inferred = self._onnx(node)
+        foreign: Sequence[ir.Value | None] = []
+        if self._foreign is not None and node.domain not in ("", "ai.onnx"):
+            foreign = self._foreign(node, self._opsets.get("", 0))
         if node.op_type in _LIKE_FIRST and node.inputs[0] is not None:
             x, y = node.inputs[0], node.outputs[0]
             y.type = y.type or x.type
@@ -70,6 +78,9 @@ class Inference:
             if proto is not None:
                 output.type = output.type or ir.serde.deserialize_type_proto_for_type(proto)
                 _fill(output, ir.serde.deserialize_type_proto_for_shape(proto))
+            elif index < len(foreign) and (like := foreign[index]) is not None:
+                output.type = output.type or like.type
+                _fill(output, like.shape)
             if index == 0:
                 _fill(output, self._values.output_shape(node))
             if (rank := _rank(node, index)) is not None:

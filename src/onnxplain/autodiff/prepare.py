@@ -11,6 +11,7 @@ from onnx_ir.passes.common import (
 )
 
 from ..errors import ModelError
+from .foreign import outputs_of
 from .inference import Inference
 from .passes.checkable_normalization import make_normalization_checkable
 from .passes.fold_constants import fold_constants
@@ -39,7 +40,7 @@ def prepare(model: ir.Model) -> Inference:
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     if any(node.graph is not model.graph for node in model.graph.all_nodes()):
         LiftSubgraphInitializersToMainGraphPass()(model)
-    inference = Inference(model.graph.opset_imports)
+    inference = Inference(model.graph.opset_imports, outputs_of)
     infer_shapes(model, inference)
     while fold_constants(model) or inline_constant_if(model):
         infer_shapes(model, inference)

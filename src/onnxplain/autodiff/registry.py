@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 Gradients = ir.Value | None | Sequence[ir.Value | None]
 #: ``dy`` is a Value, or a list with one Value or None per output for ``every_output`` rules.
 Rule = Callable[["Emitter", "Operator", Any], Gradients]
+#: Emits the operator in operators with rules; one value per output (None for one without a derivative).
+Expansion = Callable[["Emitter", "Operator"], Sequence[ir.Value | None]]
 R = TypeVar("R", bound=Rule)
+E = TypeVar("E", bound=Expansion)
 
 #: The newest opset of the default domain whose operator semantics the rules were written against.
 NEWEST_OPSET = 28
@@ -34,21 +37,31 @@ NEWEST_OPSET = 28
 
 @dataclass(frozen=True)
 class Registration:
-    """A rule and how the walk is to call it."""
+    """A rule (or, if it ``expands``, an expansion that the walk goes through) and how it is to be called."""
 
-    rule: Rule
+    rule: Callable[..., Any]
     domain: str
     op_type: str
     since_version: int
-    broadcasts: bool
-    every_output: bool
+    broadcasts: bool = False
+    every_output: bool = False
+    expands: bool = False
+    quantized: bool = False
+    rounds: bool = False
 
 
 _REGISTRY: dict[tuple[str, str], dict[int, Registration]] = {}
+_REFUSED: dict[tuple[str, str], str] = {}
 
 
 def vjp(
-    *op_types: str, domain: str = "", since: int = 1, broadcasts: bool = False, every_output: bool = False
+    *op_types: str,
+    domain: str = "",
+    since: int = 1,
+    broadcasts: bool = False,
+    every_output: bool = False,
+    quantized: bool = False,
+    rounds: bool = False,
 ) -> Callable[[R], R]:
     """Register the decorated function as the rule of each of ``op_types``.
 
@@ -58,17 +71,44 @@ def vjp(
     (``None`` where an output does not reach the score) instead of the first output's alone. The rule of an
     operator with subgraphs returns, after its inputs' gradients, those of the values the subgraphs
     capture, in the order of :func:`~.reach.captured`.
+
+    ``quantized`` says that the operator works on quantised numbers: its rule takes and returns gradients of
+    integer tensors (see :mod:`~.quantized`). ``rounds`` says that it rounds, so that its derivative is the
+    straight-through one.
     """
 
     def register(rule: R) -> R:
         for op_type in op_types:
-            versions = _REGISTRY.setdefault((domain, op_type), {})
-            if since in versions:
-                raise ValueError(f"two rules for {domain or 'ai.onnx'}::{op_type} since version {since}")
-            versions[since] = Registration(rule, domain, op_type, since, broadcasts, every_output)
+            _add(Registration(rule, domain, op_type, since, broadcasts, every_output, False, quantized, rounds))
         return rule
 
     return register
+
+
+def expands(
+    *op_types: str, domain: str = "", since: int = 1, quantized: bool = False, rounds: bool = False
+) -> Callable[[E], E]:
+    """Register the decorated function as the expansion of each of ``op_types``.
+
+    An expansion writes the operator out in others, and the walk goes through those; the forward node stays,
+    and what the gradient does not need of the expansion is never computed. Where ONNX does not know the
+    operator, the expansion is also what says the types and shapes of its outputs.
+    """
+
+    def register(expansion: E) -> E:
+        for op_type in op_types:
+            _add(Registration(expansion, domain, op_type, since, False, True, True, quantized, rounds))
+        return expansion
+
+    return register
+
+
+def _add(registration: Registration) -> None:
+    domain, op_type, since = registration.domain, registration.op_type, registration.since_version
+    versions = _REGISTRY.setdefault((domain, op_type), {})
+    if since in versions:
+        raise ValueError(f"two rules for {domain or 'ai.onnx'}::{op_type} since version {since}")
+    versions[since] = registration
 
 
 def zero(*op_types: str, domain: str = "") -> None:
@@ -78,6 +118,16 @@ def zero(*op_types: str, domain: str = "") -> None:
         return [None] * len(node.inputs)
 
     vjp(*op_types, domain=domain, every_output=True)(rule)
+
+
+def refuses(*op_types: str, domain: str = "", advice: str) -> None:
+    """Say why operators have no rule and never will, and what to do; read by :func:`advice`."""
+    _REFUSED.update({(domain, op_type): advice for op_type in op_types})
+
+
+def advice(domain: str, op_type: str) -> str:
+    """What to do about an operator without a rule."""
+    return _REFUSED.get((domain, op_type), "register a rule for it, or name a tensor before it")
 
 
 def since_version(domain: str, op_type: str, opset: int) -> int | None:
@@ -96,6 +146,12 @@ def lookup(domain: str, op_type: str, opset: int) -> Registration | None:
     version = since_version(domain, op_type, opset)
     fitting = [v for v in versions if v <= (opset if version is None else version)]
     return versions[max(fitting)] if fitting else None
+
+
+def newest(domain: str, op_type: str) -> Registration | None:
+    """The registration for the newest version of an operator, or None."""
+    versions = _REGISTRY.get((domain, op_type))
+    return versions[max(versions)] if versions else None
 
 
 def registrations() -> list[Registration]:

@@ -8,8 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError
+from .classifier_scores import classifier_scores
 from .emitter import Emitter
 from .layout import channel_axis
+from .quantized import MICROSOFT, is_whole, output_parameters
 from .reach import depends_on, is_float, stand_ins
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.
@@ -17,7 +19,8 @@ _TAIL = {
     "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Dropout",
     "DequantizeLinear", "QuantizeLinear",
 }  # fmt: skip
-_PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"}
+_KERNELS = {"QLinearSoftmax", "QLinearSigmoid"}
+_PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"} | _KERNELS
 
 
 def find_output(model: ir.Model, name: str | None) -> ir.Value:
@@ -33,15 +36,18 @@ def find_output(model: ir.Model, name: str | None) -> ir.Value:
         if name not in values:
             outputs = ", ".join(repr(v.name) for v in graph.outputs)
             raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
-        if not is_float(values[name]):
+        if is_float(values[name]):
+            return values[name]
+        if values[name] not in _reached(graph):
             raise InputError(f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor.")
-        return values[name]
-    nodes = list(graph)
-    sources = [value for source in graph.inputs for value in stand_ins(nodes, source)]
-    reached = depends_on(nodes, sources)
+        return _dequantized(graph, values[name])
+    reached = _reached(graph)
     for value in graph.outputs:
         if value in reached and is_float(value):
             return value
+    for value in graph.outputs:
+        if value in reached:
+            return _dequantized(graph, value)
     found = ", ".join(f"{v.name!r} ({v.dtype or v.type})" for v in graph.outputs)
     path = ", ".join(sorted({n.op_type for n in graph}))
     raise ModelError(
@@ -50,26 +56,58 @@ def find_output(model: ir.Model, name: str | None) -> ir.Value:
     )
 
 
+def _reached(graph: ir.Graph) -> set[ir.Value]:
+    nodes = list(graph)
+    return depends_on(nodes, [value for source in graph.inputs for value in stand_ins(nodes, source)])
+
+
+def _dequantized(graph: ir.Graph, value: ir.Value) -> ir.Value:
+    """The float tensor that quantised ``value`` was made from, or, of an integer kernel, what it stands for."""
+    before = value
+    while (node := before.producer()) is not None and node.op_type in _TAIL and node.inputs[0] is not None:
+        before = node.inputs[0]
+        if node.op_type == "QuantizeLinear":
+            return before
+    node = before.producer()
+    parameters = None if node is None else output_parameters(node)
+    if parameters is None:
+        raise InputError(f"tensor {value.name!r} holds {value.dtype} of an unknown scale; name a float tensor.")
+    return _dequantize(graph, value, *parameters)
+
+
+def _dequantize(graph: ir.Graph, value: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
+    node = ir.node("DequantizeLinear", [value, scale, zero], name=f"{value.name}/dequantized")
+    result = node.outputs[0]
+    result.name, result.type, result.shape = node.name, ir.TensorType(scale.dtype or ir.DataType.FLOAT), value.shape
+    graph.append(node)
+    return result
+
+
 @dataclass(frozen=True)
 class Score:
-    """The tensor whose classes are scores, and its class axis (None for one score per sample)."""
+    """The tensor whose classes are scores, and its class axis (None for one score per sample).
+
+    ``probability`` says what made probabilities of them (softmax, sigmoid), where no operator of its own did.
+    """
 
     value: ir.Value
     class_axis: int | None
+    probability: str | None = None
 
 
 def look_through(output: ir.Value) -> tuple[ir.Value, int | None]:
-    """The tensor before a final softmax or sigmoid, and the softmax axis; ``output`` if there is none."""
+    """The tensor before a final softmax or sigmoid, and the softmax axis; ``output`` if there is none.
+
+    Before the integer kernel of one it is a tensor of integers.
+    """
     value: ir.Value = output
     while (node := value.producer()) is not None and node.inputs and node.inputs[0] is not None:
-        if node.domain not in ("", "ai.onnx"):
-            break
-        if node.op_type in _PROBABILITY:
+        if node.op_type in _PROBABILITY and (node.domain != MICROSOFT) == (node.op_type not in _KERNELS):
             before = node.inputs[0]
-            if node.op_type == "Sigmoid" or before.shape is None:
+            if "Sigmoid" in node.op_type or before.shape is None:
                 return before, None
             return before, node.attributes.get_int("axis", -1) % len(before.shape)
-        if node.op_type not in _TAIL:
+        if node.op_type not in _TAIL or node.domain not in ("", "ai.onnx", MICROSOFT):
             break
         value = node.inputs[0]
     return output, None
@@ -88,7 +126,13 @@ def find_score(model: ir.Model, output: ir.Value, score: str, class_axis: int | 
     """
     if score not in ("logit", "probability"):
         raise InputError(f"score must be 'logit' or 'probability'; found {score!r}.")
+    if score == "logit" and (found := classifier_scores(model.graph, output)) is not None:
+        return Score(found[0], 1, found[1])
     value, softmax_axis = look_through(output) if score == "logit" else (output, None)
+    if is_whole(value):
+        kernel = next(use.node for use in value.uses() if use.node.op_type in _KERNELS)
+        assert kernel.inputs[1] is not None
+        value = _dequantize(model.graph, value, kernel.inputs[1], kernel.inputs[2])
     if value.shape is None:
         raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with output=.")
     rank = len(value.shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
@@ -10,6 +10,7 @@ from . import registry
 from .emitter import Emitter, unbroadcast
 from .functions import expand_function, function_body
 from .operator import Operator
+from .quantized import in_floats, is_whole
 from .reach import captured, depends_on
 
 
@@ -55,29 +56,30 @@ def _gradients(
     registration: registry.Registration | None,
     dys: Sequence[ir.Value | None],
 ) -> registry.Gradients:
+    quantized = registration is not None and registration.quantized
+    if not quantized and any(is_whole(v) and node.wants(i) for i, v in enumerate(node.inputs)):
+        return by_expansion(emit, node, dys, in_floats)
     if registration is None:
         function = function_body(node)
         if function is None:
-            raise node.refuse("operator", node.op_type, "register a rule for it, or name a tensor before it")
+            raise node.refuse("operator", node.op_type, registry.advice(node.node.domain, node.op_type))
         return by_expansion(emit, node, dys, lambda emit, node: expand_function(emit, node, function))
-    if registration.every_output:
-        return registration.rule(emit, node, dys)
-    if any(dy is not None for dy in dys[1:]):
+    if registration.expands:
+        return by_expansion(emit, node, dys, registration.rule)
+    if not registration.every_output and any(dy is not None for dy in dys[1:]):
         raise node.refuse("gradient of a secondary output", node.op_type, "use its first output only")
-    return registration.rule(emit, node, dys[0])
-
-
-Expansion = Callable[[Emitter, Operator], Sequence[ir.Value | None]]
+    found: registry.Gradients = registration.rule(emit, node, dys if registration.every_output else dys[0])
+    return found
 
 
 def by_expansion(
-    emit: Emitter, node: Operator, dys: Sequence[ir.Value | None], expand: Expansion
+    emit: Emitter, node: Operator, dys: Sequence[ir.Value | None], expand: registry.Expansion
 ) -> registry.Gradients:
     """Gradients of a node by an expansion: the operator written out in operators with rules, and those walked.
 
-    ``expand(emit, node)`` emits it and returns one value per output (None for one without a derivative). The
-    forward node stays in the model, and only what the gradient needs of the expansion survives pruning.
-    Used where an operator is a small program rather than a function with a short derivative.
+    The forward node stays in the model, its outputs are read in place of the expansion's, and only what
+    the gradient needs of the expansion survives pruning. Used where an operator is a small program rather
+    than a function with a short derivative.
     """
     before = len(emit.graph)
     outputs = expand(emit, node)
@@ -88,4 +90,7 @@ def by_expansion(
             seeds[output] = emit.Add(seeds[output], dy) if output in seeds else dy
     variables = [v for i, v in enumerate(node.inputs) if v is not None and node.wants(i)]
     gradients = walk(emit, nodes, seeds, variables, node.opsets)
+    for output, forward in zip(outputs, node.outputs):
+        if output is not None and output.producer() in nodes and forward.name and output.dtype == forward.dtype:
+            output.replace_all_uses_with(forward)
     return [gradients.get(v) if v is not None else None for v in node.inputs]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ...errors import ModelError
+from ..foreign import outputs_of
 from ..inference import Inference
 from ..registry import since_version
 from . import upgrade_rules_resize, upgrade_rules_scan
@@ -74,7 +75,7 @@ def upgrade_opset(model: ir.Model) -> None:
             f"opset is {OLDEST_OPSET}. Export it again with a newer opset, or convert it first with "
             "onnx.version_converter.convert_version."
         )
-    inference = Inference(imports)
+    inference = Inference(imports, outputs_of)
     infer_shapes(model, inference)
     for node in nodes:
         if node.graph is not model.graph:

@@ -9,9 +9,8 @@ import onnx_ir as ir
 
 from ..emitter import Emitter
 from ..operator import Operator
+from ..quantized import is_float, is_whole
 from ..registry import Gradients, vjp
-
-_WIDE = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16, ir.DataType.FLOAT, ir.DataType.DOUBLE)
 
 
 @vjp("Identity")
@@ -34,18 +33,20 @@ def transpose(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     return emit.Transpose(dy, perm=inverse or None)
 
 
-@vjp("Cast", "CastLike")
+@vjp("Cast", "CastLike", quantized=True)
 def cast(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
-    """y = x in another float type; dx = dy in the type of x. Casts to integers never get here.
+    """y = x in another type; dx = dy in the type of x, float32 for quantised integers.
 
-    Float types of 8 bits or less are quantisation, which has no derivative, and are refused.
+    Casts of floats to integers never get here. Casts to floats of 8 bits or less are refused: quantisation
+    is QuantizeLinear's.
     """
     x, y = node.input(0), node.outputs[0]
     if not node.wants(0):
         return None
-    for dtype in (x.dtype, y.dtype):
-        if dtype is not None and dtype not in _WIDE:
-            raise node.refuse("type", dtype.name, "casts between float16, bfloat16, float and double have one")
+    if not is_float(y) and not is_whole(x):
+        raise node.refuse("type", y.dtype, "casts between float16, bfloat16, float and double have one")
+    if is_whole(x):
+        return [dy if dy.dtype == ir.DataType.FLOAT else emit.Cast(dy, to=ir.DataType.FLOAT), None]
     return [emit.CastLike(dy, x) if x.dtype is None else emit.Cast(dy, to=x.dtype), None]
 
 

@@ -1,0 +1,51 @@
+"""Types and shapes of operators that ONNX does not know but the registry does: from what they stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx
+import onnx_ir as ir
+
+from ..errors import UnsupportedOperatorError
+from . import registry
+from .emitter import Emitter
+from .inference import Inference
+from .operator import Operator
+
+#: The first opset that has every operator that expansions are written in.
+_OPSET = 18
+
+
+def outputs_of(node: ir.Node, opset: int) -> Sequence[ir.Value | None]:
+    """One value per output with the type and shape it has, as far as the node's inputs tell.
+
+    An operator with an expansion is expanded into a graph of its own; one that the default domain has too,
+    under the same name, is inferred as that; any other is like its first input.
+    """
+    registration = registry.newest(node.domain, node.op_type)
+    if registration is None or onnx.defs.has(node.op_type, node.domain):
+        return []
+    opset = max(opset, _OPSET)
+    inference = Inference({"": opset})
+    inputs = [None if v is None else _copy(v) for v in node.inputs]
+    if registration.expands:
+        probe = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+        emit = Emitter(ir.Graph([], [], nodes=[], opset_imports={"": opset}), inference)
+        try:
+            found: Sequence[ir.Value | None] = registration.rule(emit, Operator(probe, {"": opset}, lambda _: False))
+        except UnsupportedOperatorError:  # said when the walk gets there
+            return []
+        return found
+    probe = ir.Node("", node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+    for index, output in enumerate(probe.outputs):
+        output.name = f"output{index}"
+    if registry.since_version("", node.op_type, registry.NEWEST_OPSET) is None:
+        return inputs[:1]
+    Inference({"": registry.NEWEST_OPSET}).infer(probe)
+    return probe.outputs
+
+
+def _copy(value: ir.Value) -> ir.Value:
+    """A value of the same name, type, shape and content that no graph knows."""
+    return ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
