@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError
 from .differentiate import differentiate
 from .layout import channel_axis
-from .model_io import ModelSource, read_model
+from .model_io import ModelSource, read_model, tensors_only
 from .passes.prune import prune
 from .score import look_through
 
@@ -93,7 +93,7 @@ class DifferentiatedModel:
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
             proto = differentiate(model, output=output, wrt=wrt, score=score, class_axis=class_axis)
-            graph_model = ir.serde.deserialize_model(proto)
+            graph_model = tensors_only(proto)
         elif output is not None or wrt is not None or score != "logit" or class_axis is not None:
             raise InputError(
                 "the model is already differentiated: output, wrt, score and class_axis were chosen then. "
@@ -138,7 +138,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
         class_scores=class_scores.name or "",
         score_tensor=score_tensor.name or "",
         classes=classes if isinstance(classes, int) else None,
-        probability=_probability(score_tensor, classes),
+        probability=metadata.get(f"{_PREFIX}probability") or _probability(score_tensor, classes),
         batch=batch if isinstance(batch, int) else None,
         batched=frozenset(i.name for i in inputs if i.shape and (isinstance(i.shape[0], str) or i.shape[0] == batch)),
         metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},

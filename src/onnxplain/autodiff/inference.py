@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from .machine_learning_shapes import ML_LIKE_FIRST, machine_learning_shape
 from .shape_values import ShapeValues
 
 _DATA_DEPENDENT = {
@@ -24,7 +25,7 @@ _DATA_DEPENDENT = {
     "SequenceAt", "SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceInsert", "MaxRoiPool",
 }  # fmt: skip
 #: Shaped like their first input; ONNX infers nothing for them, or not for every form.
-_LIKE_FIRST = {"GroupNormalization", "MeanVarianceNormalization"}
+_LIKE_FIRST = {"GroupNormalization", "MeanVarianceNormalization", *ML_LIKE_FIRST}
 _SMALL = 1024
 _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
@@ -83,6 +84,8 @@ class Inference:
                 _fill(output, like.shape)
             if index == 0:
                 _fill(output, self._values.output_shape(node))
+            if node.domain == "ai.onnx.ml":
+                _fill(output, machine_learning_shape(node, index))
             if (rank := _rank(node, index)) is not None:
                 _fill(output, [None] * rank)
             if output.shape is not None and any(unknown(d) for d in output.shape):
@@ -90,6 +93,10 @@ class Inference:
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
                 )
         self._values.visit(node)
+
+    def numbers(self, value: ir.Value) -> np.ndarray | None:
+        """What a small integer tensor holds where shapes say so; None if it takes running the model."""
+        return self._values.numbers(value)
 
     def _onnx(self, node: ir.Node) -> dict[str, onnx.TypeProto]:
         version = self._opsets.get(node.domain)

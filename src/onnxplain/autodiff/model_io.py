@@ -11,7 +11,9 @@ import onnx_ir as ir
 
 from ..errors import ModelError
 from .registry import NEWEST_OPSET
+from .zip_maps import put_back, take_off
 
+_ZIP_MAPS = "onnxplain.zip_maps"
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
@@ -35,6 +37,7 @@ def read_model(source: ModelSource) -> ir.Model:
         )
     _check_external_data(proto, where, folder)
     _check_names(proto.graph, where, set())
+    taken = take_off(proto)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
@@ -42,7 +45,21 @@ def read_model(source: ModelSource) -> ir.Model:
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
         model = ir.external_data.load_to_model(model)
+    model.meta[_ZIP_MAPS] = taken
     return model
+
+
+def write_model(model: ir.Model) -> onnx.ModelProto:
+    """The proto of a model that was read by :func:`read_model` and added to, with its ZipMaps."""
+    proto = ir.serde.serialize_model(model)
+    put_back(proto, model.meta.get(_ZIP_MAPS, []))
+    return proto
+
+
+def tensors_only(proto: onnx.ModelProto) -> ir.Model:
+    """The graph of a model that is known to be whole, without its ZipMaps; ``proto`` loses them too."""
+    take_off(proto)
+    return ir.serde.deserialize_model(proto)
 
 
 def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:

@@ -1,0 +1,44 @@
+"""The scores that a classifier of ai.onnx.ml makes its probabilities of, where it is one node that does both."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from .emitter import Emitter
+from .inference import Inference
+from .operator import Operator
+from .rules.machine_learning import ML, linear_scores, svm_scores
+
+_SCORES = {"LinearClassifier": linear_scores, "SVMClassifier": svm_scores}
+#: Operators that only rename or retype.
+_TAIL = {"Identity", "Cast"}
+
+
+def classifier_scores(graph: ir.Graph, output: ir.Value) -> tuple[ir.Value, str] | None:
+    """The scores [N, K] before the softmax or logistic function inside the classifier that made ``output``.
+
+    They are computed beside the classifier, by nodes added to ``graph``; also returned is what makes
+    probabilities of them, "softmax" or "sigmoid". A division by the sum of a row's probabilities in between is
+    looked through. None if no such classifier made ``output``.
+
+    Raises:
+        UnsupportedOperatorError: the classifier's classes have no scores.
+    """
+    value = output
+    while (node := value.producer()) is not None and node.inputs[0] is not None:
+        if node.domain == ML and node.op_type in _SCORES:
+            break
+        normalizer = node.domain == ML and node.op_type == "Normalizer" and node.attributes.get_string("norm") == "L1"
+        if not normalizer and (node.domain not in ("", "ai.onnx") or node.op_type not in _TAIL):
+            return None
+        value = node.inputs[0]
+    if node is None or value is node.outputs[0]:
+        return None
+    transform = node.attributes.get_string("post_transform", "NONE")
+    calibrated = "prob_a" in node.attributes and transform == "NONE"
+    if not calibrated and transform not in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
+        return None
+    emit = Emitter(graph, Inference(graph.opset_imports))
+    with emit.scope("score"):
+        scores = _SCORES[node.op_type](emit, Operator(node, graph.opset_imports, lambda value: False))
+    return scores, "softmax" if transform.startswith("SOFTMAX") else "sigmoid"
