@@ -125,6 +125,11 @@ def test_graph_is_clean(subject: Subject) -> None:
     assert [v.name for v in model.graph.output][:2] == ["y", "score"]
 
 
+def test_shapes_say_where_nothing_was_broadcast(subject: Subject) -> None:
+    """Only un-broadcasting that shape inference could not settle looks for its axes at run time."""
+    assert [node.name for node in subject.differentiated.graph.node if node.op_type == "NonZero"] == []
+
+
 def test_symbolic_dimensions_stay_symbolic(subject: Subject) -> None:
     shapes = {v.name: dims(v) for v in [*subject.differentiated.graph.input, *subject.differentiated.graph.output]}
     x = shapes["x"]

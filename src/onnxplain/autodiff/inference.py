@@ -198,7 +198,7 @@ def _rank(node: ir.Node, index: int) -> int | None:
     if x is None or x.shape is None:
         return None
     rank = len(x.shape)
-    if node.op_type in ("Pad", "CenterCropPad"):
+    if node.op_type in ("Pad", "CenterCropPad", "MaxUnpool"):
         return rank
     if node.op_type == "Attention" and index > 0:
         return 4

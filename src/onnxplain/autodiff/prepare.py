@@ -42,7 +42,7 @@ def prepare(model: ir.Model) -> Inference:
         LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports, outputs_of)
     infer_shapes(model, inference)
-    while fold_constants(model) or inline_constant_if(model):
+    while fold_constants(model, inference) or inline_constant_if(model):
         infer_shapes(model, inference)
     return inference
 

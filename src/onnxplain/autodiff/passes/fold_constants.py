@@ -1,7 +1,8 @@
 """Evaluate small constant arithmetic: what shapes, axes, pads and sizes are computed from.
 
-A node folds if all its inputs are small constants, or if it asks the shape of a value whose shape is
-static. Evaluation is ONNX's reference evaluator. Weights are never folded.
+A node folds if all its inputs are small constants, or if shape inference knows what it returns: it asks
+a static shape, or a static extent of a shape that is symbolic elsewhere. Evaluation is ONNX's reference
+evaluator. Weights are never folded.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from ..emitter import static_shape
-from ..inference import small_constant
+from ..inference import Inference, small_constant
 
 _FOLDABLE = {
     "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
@@ -20,11 +21,13 @@ _FOLDABLE = {
     "ConstantOfShape", "Range", "Reshape", "Identity", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Expand",
     "Transpose", "Split", "Sqrt", "Pow", "Flatten", "ScatterND", "Tile", "CumSum", "NonZero", "Constant",
 }  # fmt: skip
+#: Their results in floats depend on who computes them, in the last place: only integers fold.
+_ROUNDED = {"Pow", "ReduceSum", "ReduceProd", "CumSum"}
 _LIMIT = 1024
 
 
-def fold_constants(model: ir.Model) -> bool:
-    """Fold in place; returns whether anything folded. Graph outputs keep their nodes."""
+def fold_constants(model: ir.Model, inference: Inference) -> bool:
+    """Fold in place what ``inference`` has visited; returns whether anything folded. Graph outputs keep their nodes."""
     graph, folded = model.graph, False
     imports = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
     for node in list(graph):
@@ -32,7 +35,11 @@ def fold_constants(model: ir.Model) -> bool:
             continue
         if any(value.is_graph_output() for value in node.outputs):
             continue
-        arrays = _evaluate(node, imports)
+        dtype = node.outputs[0].dtype
+        if node.op_type in _ROUNDED and (dtype is None or dtype.is_floating_point()):
+            continue
+        numbers = inference.numbers(node.outputs[0])
+        arrays = _evaluate(node, imports) if numbers is None or len(node.outputs) > 1 else [numbers]
         if arrays is None or any(array.size > _LIMIT for array in arrays):
             continue
         for value, array in zip(node.outputs, arrays):
