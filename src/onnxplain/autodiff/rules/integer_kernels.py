@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from ..emitter import Emitter
 from ..operator import Operator
 from ..quantized import MICROSOFT
-from ..registry import expands
+from ..registry import expands, refuses
 from .quantization import FLOAT, real
 
 Outputs = Sequence[ir.Value | None]
@@ -142,17 +141,10 @@ def nhwc_max_pool(emit: Emitter, node: Operator) -> Outputs:
     return [_channels_last(emit, emit.MaxPool(x, **_attributes(node)))]
 
 
-@expands("DynamicQuantizeLSTM", domain=MICROSOFT, rounds=True)
-def dynamic_quantize_lstm(emit: Emitter, node: Operator) -> Outputs:
-    """LSTM whose weights are quantised and transposed, per direction or per direction and column."""
-    weights = []
-    for index, scale in ((1, 8), (2, 10)):
-        parameters = [node.input(scale), node.input(scale + 1)]
-        axes = [1, 2] if len(parameters[0].shape or ()) == 1 else [1]
-        s, z = (emit.Unsqueeze(v, axes) for v in parameters)
-        weights.append(emit.Transpose(real(emit, node.input(index), s, z), perm=[0, 2, 1]))
-    rest = [node.optional(index) for index in range(3, 8)]
-    return emit.op("LSTM", node.input(0), *weights, *rest, outputs=len(node.outputs), **_attributes(node))
+refuses(
+    "DynamicQuantizeLSTM", domain=MICROSOFT,
+    advice="its states are rounded again in every step; differentiate the model before it was quantised",
+)  # fmt: skip
 
 
 #: Attributes of the kernels that the operators on floats do not have.
@@ -165,8 +157,8 @@ def _attributes(node: Operator) -> dict[str, Any]:
 
 def _dequantized(emit: Emitter, node: Operator, index: int, axis: int | None = None) -> ir.Value:
     """The quantised input at ``index``, followed by its scale and zero point, along ``axis`` if they are vectors."""
-    x, s, z = node.input(index), node.input(index + 1), node.optional(index + 2)
-    return real(emit, x, _along(emit, s, x, axis), None if z is None else _along(emit, z, x, axis))
+    x, s, z = (node.input(index + offset) for offset in range(3))
+    return real(emit, x, _along(emit, s, x, axis), _along(emit, z, x, axis))
 
 
 def _difference(emit: Emitter, node: Operator, index: int, zero: int, axis: int | None = None) -> ir.Value:
@@ -186,15 +178,11 @@ def _along(emit: Emitter, v: ir.Value, x: ir.Value, axis: int | None) -> ir.Valu
 
 
 def _quantized(emit: Emitter, node: Operator, y: ir.Value, index: int) -> ir.Value:
-    """``y`` with the scale at input ``index`` and the zero point after it, of the type that the operator returns."""
-    scale, zero = node.input(index), node.optional(index + 1)
+    """``y`` quantised with the scale at input ``index`` and the zero point after it."""
+    scale = node.input(index)
     if scale.shape is not None and len(scale.shape) > 0 and scale.shape[0] != 1:
         raise node.refuse("shape of the output scale", scale.shape, "quantise the output per tensor")
-    if zero is None:
-        first = next(v for v in node.inputs if v is not None and v.dtype in (ir.DataType.INT8, ir.DataType.UINT8))
-        assert first.dtype is not None
-        zero = emit.constant(np.zeros((), dtype=first.dtype.numpy()))
-    return emit.QuantizeLinear(y, scale, zero)
+    return emit.QuantizeLinear(y, scale, node.input(index + 1))
 
 
 def _biased(emit: Emitter, node: Operator, y: ir.Value, index: int) -> ir.Value:
