@@ -54,6 +54,7 @@ PUBLIC = {
     "": "__init__",
     "__version__": "_version",
     "differentiate": "autodiff",
+    "vjp": "autodiff",
     "Explainer": "explainer",
     "Explanation": "explainer",
     "Preprocessing": "image",

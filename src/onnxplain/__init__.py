@@ -25,7 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .autodiff import differentiate
+    from .autodiff import differentiate, vjp
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
     from .runtime import ProviderWarning
@@ -48,10 +48,12 @@ __all__ = [
     "UnsupportedOperatorError",
     "__version__",
     "differentiate",
+    "vjp",
 ]
 
 _LAZY = {
     "differentiate": ".autodiff",
+    "vjp": ".autodiff",
     "Explainer": ".explainer",
     "Explanation": ".explainer",
     "Preprocessing": ".image",

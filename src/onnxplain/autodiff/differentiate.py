@@ -8,10 +8,10 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError, UnsupportedOperatorError
-from . import rules
 from .emitter import Emitter
 from .model_io import ModelSource, read_model, write_model
 from .operator import Operator
+from .overrides import Overrides, Rules
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .prepare import check, prepare
@@ -20,8 +20,6 @@ from .reach import depends_on, is_float, needed_for, rounding, stand_ins
 from .saliency_output import add_saliency
 from .score import find_output, find_score, target_seed
 from .walk import walk
-
-__all__ = ["differentiate", "rules"]
 
 
 def differentiate(
@@ -35,6 +33,7 @@ def differentiate(
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
+    rules: Overrides | None = None,
 ) -> onnx.ModelProto:
     """The model with the gradient of a class score as ordinary outputs.
 
@@ -61,6 +60,9 @@ def differentiate(
         straight_through: let the gradient through the rounding of quantised models as if it were the
             identity, and stop it where a value was saturated. The metadata ``onnxplain.straight_through``
             then count the nodes that round. False refuses such models: their derivative is zero.
+        rules: rules that take the place of the usual ones in this call, by operator (``"Relu"``) or by domain and
+            operator (``("my.domain", "MyOperator")``), in subgraphs too; see ``docs/custom_rules.md``. Models are
+            brought to opset 18 or newer first, so the names and attributes are those of that opset.
 
     Returns:
         The differentiated model: all original inputs and outputs, unchanged in value, and one output
@@ -72,17 +74,49 @@ def differentiate(
     Raises:
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
-        InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model.
+        InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model, or ``rules`` names
+            an operator that nobody knows.
     """
+    graph_model = read_model(model)
+    add_gradients(
+        graph_model,
+        output=output,
+        wrt=wrt,
+        seed=seed,
+        score=score,
+        class_axis=class_axis,
+        saliency=saliency,
+        channel_axis=channel_axis,
+        straight_through=straight_through,
+        rules=rules,
+    )
+    return write_model(graph_model)
+
+
+def add_gradients(
+    graph_model: ir.Model,
+    *,
+    output: str | None = None,
+    wrt: str | Sequence[str] | None = None,
+    seed: str = "target",
+    score: str = "logit",
+    class_axis: int | None = None,
+    saliency: bool = False,
+    channel_axis: int | None = None,
+    straight_through: bool = True,
+    rules: Overrides | None = None,
+) -> None:
+    """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place."""
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
-    graph_model = read_model(model)
+    chosen = Rules(rules)
     inference = prepare(graph_model)
     graph = graph_model.graph
+    chosen.check(graph.all_nodes())
     result = find_output(graph_model, output)
     head = find_score(graph_model, result, score, class_axis) if seed == "target" else None
     nodes = list(graph)
-    emit = Emitter(graph, inference)
+    emit = Emitter(graph, inference, rules=chosen)
     public = _PublicNames(graph_model)
     if head is not None:
         if head.probability is not None:
@@ -118,7 +152,6 @@ def differentiate(
     keep_integer_kernels(emit, nodes)
     prune(graph_model)
     check(graph_model, "the differentiated model")
-    return write_model(graph_model)
 
 
 def _variables(

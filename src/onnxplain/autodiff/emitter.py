@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .inference import Inference
+from .overrides import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,8 +26,11 @@ Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 class Emitter:
     """Appends nodes to ``graph``; names them ``grad/<scope>/<operator>_<k>``."""
 
-    def __init__(self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None) -> None:
+    def __init__(
+        self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None, rules: Rules | None = None
+    ) -> None:
         self.graph = graph
+        self.rules: Rules = (Rules() if parent is None else parent.rules) if rules is None else rules
         self._inference = inference
         self._parent = parent
         self._scope: str = "" if parent is None else parent._scope

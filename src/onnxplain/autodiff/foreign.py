@@ -21,10 +21,13 @@ def outputs_of(node: ir.Node, opset: int) -> Sequence[ir.Value | None]:
     """One value per output with the type and shape it has, as far as the node's inputs tell.
 
     An operator with an expansion is expanded into a graph of its own; one that the default domain has too,
-    under the same name, is inferred as that; any other is like its first input.
+    under the same name, is inferred as that; any other is like its first input. A rule that a user registered
+    says nothing about types and shapes.
     """
     registration = registry.newest(node.domain, node.op_type)
     if registration is None or onnx.defs.has(node.op_type, node.domain):
+        return []
+    if not registration.expands and registration.rule.__module__.partition(".")[0] != __name__.partition(".")[0]:
         return []
     opset = max(opset, _OPSET)
     inference = Inference({"": opset})

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import onnx
 import onnx_ir as ir
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from .emitter import Emitter
     from .operator import Operator
@@ -106,8 +108,11 @@ def expands(
 def _add(registration: Registration) -> None:
     domain, op_type, since = registration.domain, registration.op_type, registration.since_version
     versions = _REGISTRY.setdefault((domain, op_type), {})
-    if since in versions:
-        raise ValueError(f"two rules for {domain or 'ai.onnx'}::{op_type} since version {since}")
+    if since in versions and versions[since].rule.__module__ != "__main__":  # a cell of a notebook runs again
+        raise InputError(
+            f"{domain or 'ai.onnx'}::{op_type} has a rule since version {since} already; "
+            "to use another one in a call, pass it to differentiate in rules=."
+        )
     versions[since] = registration
 
 
@@ -125,9 +130,12 @@ def refuses(*op_types: str, domain: str = "", advice: str) -> None:
     _REFUSED.update({(domain, op_type): advice for op_type in op_types})
 
 
+_NO_RULE = "register a rule for it with onnxplain.vjp, hand one over in rules=, or name a tensor before it with output="
+
+
 def advice(domain: str, op_type: str) -> str:
     """What to do about an operator without a rule."""
-    return _REFUSED.get((domain, op_type), "register a rule for it, or name a tensor before it")
+    return _REFUSED.get((domain, op_type), _NO_RULE)
 
 
 def since_version(domain: str, op_type: str, opset: int) -> int | None:

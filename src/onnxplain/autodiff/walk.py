@@ -34,7 +34,7 @@ def walk(
         if not any(dy is not None for dy in dys) or not any(value in active for value in reads):
             continue
         operator = Operator(node, opsets, active.__contains__)
-        registration = registry.lookup(node.domain, node.op_type, operator.opset)
+        registration = emit.rules.lookup(node.domain, node.op_type, operator.opset)
         with emit.scope(node.name or node.op_type):
             found = _gradients(emit, operator, registration, dys)
             for x, dx in zip(reads, [found] if found is None or isinstance(found, ir.Value) else found):
