@@ -305,3 +305,20 @@ def test_the_batch_keeps_its_name() -> None:
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
         assert operators(differentiate(model, seed="cotangent")) - {"Identity"} == {"AveragePool", "Mul"}
+
+
+@pytest.mark.parametrize(("mode", "transformation", "wanted"), [
+    ("linear", "tf_crop_and_resize", "roi"),
+    ("cubic", "half_pixel", "scales"),
+])  # fmt: skip
+def test_gradients_of_regions_and_scales_are_refused(mode: str, transformation: str, wanted: str) -> None:
+    node = helper.make_node(
+        "Resize", ["x", "roi", "scales"], ["y"], mode=mode, coordinate_transformation_mode=transformation
+    )
+    values = [("x", ["N", 4]), ("roi", [4]), ("scales", [2])]
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in values]
+    output = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["M", "K"])
+    model = helper.make_model(helper.make_graph([node], "g", inputs, [output]), ir_version=9)
+    model.opset_import[0].version = 19
+    with pytest.raises(UnsupportedOperatorError, match=f"gradient of input = '{wanted}'"):
+        differentiate(model, wrt=wanted, seed="cotangent")

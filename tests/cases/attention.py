@@ -278,3 +278,7 @@ CASES += [
         ),
     ),
 ]
+CASES += [
+    Case("RotaryEmbedding", (normal(1, 2, 3, 4), normal(6, 2), normal(6, 2), AT), name="caches", opset=23),
+    Case("RotaryEmbedding", (normal(1, 2, 3, 4), normal(1, 3, 2), SIN[None, :3]), name="cosines", opset=23),
+]

@@ -14,9 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from ..emitter import Emitter
+from ..functions import expand_function, function_body
 from ..operator import Operator
 from ..placement import Extent, counting, minus, times
 from ..registry import Gradients, vjp
+from ..walk import by_expansion
 
 INFINITY = float("inf")
 
@@ -246,12 +248,17 @@ def _transposed(emit: Emitter, x: ir.Value) -> ir.Value:
     return emit.Transpose(x, perm=[0, 1, 3, 2])
 
 
-@vjp("RotaryEmbedding")
-def rotary_embedding(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
-    """Pairs of elements rotated by angles from the caches; dx = dy rotated back: the sines negated."""
-    for index in (1, 2):
-        if node.wants(index):
-            raise node.refuse("gradient of input", node.input(index).name, "differentiate with respect to X only")
+@vjp("RotaryEmbedding", every_output=True)
+def rotary_embedding(emit: Emitter, node: Operator, dys: list[ir.Value | None]) -> Gradients:
+    """Pairs of elements rotated by angles from the caches; dx = dy rotated back: the sines negated.
+
+    Gradients of the caches, which are constants in practice, come from the standard's definition.
+    """
+    if node.wants(1) or node.wants(2):
+        definition = function_body(node)
+        if definition is None:
+            raise node.refuse("gradient of input", node.input(1).name, "differentiate with respect to X only")
+        return by_expansion(emit, node, dys, lambda emit, node: expand_function(emit, node, definition))
     attributes = {name: node.attribute(name, 0) for name in ("interleaved", "num_heads", "rotary_embedding_dim")}
     cos, sin, positions = node.input(1), node.input(2), node.optional(3)
-    return [emit.RotaryEmbedding(dy, cos, emit.Neg(sin), positions, **attributes), None, None, None]
+    return [emit.RotaryEmbedding(dys[0], cos, emit.Neg(sin), positions, **attributes), None, None, None]

@@ -32,6 +32,10 @@ def resize(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     R_a is what the same Resize makes of the identity matrix: exact in every mode, at run time too.
     Nearest by whole factors copies every pixel to a block; its gradient is the sum over the block.
     """
+    if node.attribute("mode", "nearest") != "nearest":
+        for index, name in ((1, "roi"), (2, "scales")):
+            if node.wants(index) and (name == "scales" or _crops(node)):
+                raise node.refuse("gradient of input", name, "differentiate with respect to X only")
     rank = node.rank(0)
     axes = [axis % rank for axis in node.attribute("axes", list(range(rank)))]
     scales = _scales(node, axes)
@@ -43,6 +47,10 @@ def resize(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
         if scales[index] != 1:
             dy = _multiply(emit, _matrix(emit, node, axes, index), dy, axis)
     return dy
+
+
+def _crops(node: Operator) -> bool:
+    return node.attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize"
 
 
 def _multiply(emit: Emitter, matrix: ir.Value, dy: ir.Value, axis: int) -> ir.Value:
@@ -67,7 +75,7 @@ def _matrix(emit: Emitter, node: Operator, axes: list[int], index: int) -> ir.Va
     length = emit.extent(x, axis)
     eye = emit.EyeLike(emit.ConstantOfShape(emit.vector([length, length])))
     roi = None
-    if same["coordinate_transformation_mode"] == "tf_crop_and_resize":
+    if _crops(node):
         start, end = (_element(emit, node.input(1), i) for i in (index, index + len(axes)))
         roi = _floats(emit, [0.0, start, 1.0, end])
     if _sizes(node) is None:
