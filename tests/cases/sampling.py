@@ -149,6 +149,9 @@ def _folds() -> list[Case]:
              "dilations", fold((5, 6), (2, 2), stride=(2, 1), dilation=(1, 2))),
         Case("Col2Im", (normal("N", 8, 12), _ints(4, 5), _ints(2, 2)), name="shape-at-run-time",
              torch=fold((4, 5), (2, 2)), runtime=(1,)),
+        Case("Col2Im", (normal("N", 12, 9), _ints(5, 6), _ints(2, 3)), {"strides": [2, 2], "pads": [1, 1, 1, 1]},
+             "block-at-run-time", fold((5, 6), (2, 3), stride=2, padding=1), runtime=(1, 2),
+             result=("N", 2, "H5", "W6")),
         Case("Col2Im", (normal("N", 8, 4), _ints(2, 3, 3), _ints(1, 2, 2)), {"strides": [2, 1, 1]}, "3d",
              reference=False, note="the reference evaluator folds two axes only"),
     ]  # fmt: skip

@@ -97,14 +97,18 @@ def float_extent(emit: Emitter, x: ir.Value, axis: int, dtype: ir.DataType | Non
     return emit.Cast(emit.Squeeze(extent, [0]), to=dtype)
 
 
-def index_of(emit: Emitter, taps: Sequence[Taps], x: ir.Value) -> ir.Value:
-    """Where the taps of every sample lie in an image per channel, [N * extents]; the samples' first axis is N."""
+def index_of(emit: Emitter, taps: Sequence[Taps], x: ir.Value, image: ir.Value | None = None) -> ir.Value:
+    """Where the taps of every sample lie in one long image per channel, [N * extents].
+
+    The samples' first axis counts the images of x, or says in ``image`` (int64) which image it looks at.
+    """
     index = taps[0].index
     for axis, tap in enumerate(taps[1:], start=3):
         index = emit.Add(emit.Mul(index, emit.dim(x, axis)), tap.index)
     assert index.shape is not None
-    batch = emit.Mul(counting(emit, emit.extent(x, 0)), emit.ReduceProd(spatial_shape(emit, x), keepdims=0))
-    return emit.Add(index, emit.Unsqueeze(batch, list(range(1, len(index.shape)))))
+    image = counting(emit, emit.extent(x, 0)) if image is None else image
+    start = emit.Mul(image, emit.ReduceProd(spatial_shape(emit, x), keepdims=0))
+    return emit.Add(index, emit.Unsqueeze(start, list(range(1, len(index.shape)))))
 
 
 def weight_of(emit: Emitter, taps: Sequence[Taps], derived: int | None = None) -> ir.Value | None:
@@ -133,3 +137,14 @@ def scatter_samples(emit: Emitter, values: ir.Value, index: ir.Value, x: ir.Valu
     rows = scatter(emit, emit.zeros([channels, length], values.dtype), where, flat, 1)
     swapped = emit.Reshape(rows, emit.vector([channels, batch, *extents]))
     return emit.Transpose(swapped, perm=[1, 0, *range(2, len(extents) + 2)])
+
+
+def position_gradients(emit: Emitter, taps: Sequence[Taps], products: ir.Value) -> list[ir.Value]:
+    """Per spatial axis, [samples]: products [C, samples, taps] summed over channels, and over taps times slopes."""
+    summed = emit.ReduceSum(products, [0], keepdims=0)
+    assert products.shape is not None
+    rank, axes = len(products.shape) - 1, len(taps)
+    return [
+        emit.ReduceSum(emit.Mul(summed, weight_of(emit, taps, axis)), list(range(rank - axes, rank)), keepdims=0)
+        for axis in range(axes)
+    ]

@@ -15,6 +15,7 @@ from ..interpolation import (
     float_extent,
     gather_samples,
     index_of,
+    position_gradients,
     scatter_samples,
     taps_along,
     weight_of,
@@ -22,7 +23,7 @@ from ..interpolation import (
 from ..operator import Operator
 from ..placement import counting
 from ..registry import Gradients, vjp
-from ..windows import Windows, gather, kernel_of, spatial_shape
+from ..windows import kernel_of, spatial_shape
 
 _KERNELS = {"linear": LINEAR, "bilinear": LINEAR, "cubic": CUBIC, "bicubic": CUBIC, "nearest": None}
 
@@ -50,7 +51,7 @@ def grid_sample(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     columns = emit.Unsqueeze(columns, list(range(axes + 2, 2 * axes + 2)))
     dgrid = None
     if node.wants(1) and kernel is not None:
-        slopes = _position_gradients(emit, taps, emit.Mul(gather_samples(emit, x, index), columns))
+        slopes = position_gradients(emit, taps, emit.Mul(gather_samples(emit, x, index), columns))
         slopes = [slope if grid.dtype == x.dtype else emit.Cast(slope, to=grid.dtype) for slope in slopes]
         scaled = [emit.Unsqueeze(emit.Mul(slope, scale), [-1]) for slope, scale in zip(slopes, scales)]
         dgrid = emit.Concat(*reversed(scaled), axis=-1)
@@ -61,17 +62,6 @@ def _spread(emit: Emitter, taps: list[Taps], columns: ir.Value, index: ir.Value,
     """Columns [C, samples, 1 ...] times weights, added to the taps' pixels."""
     weight = weight_of(emit, taps)
     return scatter_samples(emit, columns if weight is None else emit.Mul(columns, weight), index, x)
-
-
-def _position_gradients(emit: Emitter, taps: list[Taps], products: ir.Value) -> list[ir.Value]:
-    """Per spatial axis, [samples]: products [C, samples, taps] summed over channels, and over taps times slopes."""
-    summed = emit.ReduceSum(products, [0], keepdims=0)
-    assert products.shape is not None
-    rank, axes = len(products.shape) - 1, len(taps)
-    return [
-        emit.ReduceSum(emit.Mul(summed, weight_of(emit, taps, axis)), list(range(rank - axes, rank)), keepdims=0)
-        for axis in range(axes)
-    ]
 
 
 @vjp("DeformConv")
@@ -108,7 +98,7 @@ def deform_conv(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
         dx = emit.reshape_like(_spread(emit, taps, dsamples, index, images), x)
     values = gather_samples(emit, images, index)
     if node.wants(2):
-        parts = _position_gradients(emit, taps, emit.Mul(values, dsamples))
+        parts = position_gradients(emit, taps, emit.Mul(values, dsamples))
         doffset = emit.reshape_like(emit.Concat(*(emit.Unsqueeze(p, [2]) for p in parts), axis=2), offset)
     samples = emit.ReduceSum(emit.Mul(values, weight_of(emit, taps)), [5, 6], keepdims=0)
     if node.wants(1):
@@ -162,18 +152,18 @@ def affine_grid(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 def col2im(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y adds columns [N, C taps, positions] to windows; dx reads the windows: a convolution with one-hot kernels."""
     x, block = node.input(0), node.constant(2)
-    if block is None:
-        raise node.refuse("block_shape", "computed at run time", "make it a constant")
-    rank = len(block)
-    kernel = tuple(int(k) for k in block)
-    pads = node.attribute("pads", [0] * 2 * rank)
-    windows = Windows(
-        kernel, tuple(node.attribute("strides", [1] * rank)), tuple(node.attribute("dilations", [1] * rank)),
-        tuple(pads[:rank]), tuple(pads[rank:]),
-    )  # fmt: skip
     images = emit.Reshape(dy, emit.vector([-1, 1, spatial_shape(emit, dy)]))
-    one_hot = np.eye(prod(kernel)).reshape(-1, 1, *kernel)
-    return [emit.reshape_like(gather(emit, windows, images, emit.constant(one_hot, dy.dtype), 1), x), None, None]
+    if block is None:
+        taps = emit.ReduceProd(node.input(2))
+        eye = emit.EyeLike(emit.zeros([taps, taps], dy.dtype))
+        one_hot = emit.Reshape(eye, emit.vector([taps, 1, node.input(2)]))
+    else:
+        one_hot = emit.constant(np.eye(prod(block)).reshape(-1, 1, *block), dy.dtype)
+    columns = emit.Conv(
+        images, one_hot, strides=node.attribute("strides", None), dilations=node.attribute("dilations", None),
+        pads=node.attribute("pads", None),
+    )  # fmt: skip
+    return [emit.reshape_like(columns, x), None, None]
 
 
 @vjp("MaxUnpool")
