@@ -4,18 +4,21 @@ They do so only if nothing else reads the floats in between, and their kernels r
 floats do, so a gradient that reads them would change the model's own outputs. Here it reads copies of
 them instead: x = s (q - z) written out as a product, which no runtime takes for a DequantizeLinear, and
 the operator on that. Copies of weights are constants that runtimes compute when they load the model.
+
+Signed numbers that QuantizeLinear makes are not read either: ONNX Runtime turns them into unsigned ones on
+some processors if nothing but one DequantizeLinear reads them. Their copy is rounded from a copy of x.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from ..emitter import Emitter
 from ..operator import Operator
 from ..quantized import MICROSOFT
-from ..rules.quantization import dequantized
+from ..rules.quantization import dequantized, quantized
 
 _ACTIVATIONS = {"Relu", "Clip"}
 _WIDE_ENOUGH = (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT32)
@@ -27,11 +30,20 @@ def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
     if not inside:
         return
     own = {n for node in forward for n in [node, *_nested(node)]}
+    readers = [n for n in emit.graph.all_nodes() if n not in own]
+    needed = {v for n in readers for v in n.inputs if v is not None and (v in inside or _is_dequantized(v))}
+    for node in reversed(forward):
+        if any(v in needed for v in node.outputs):
+            needed.update(v for v in _sources(node) if v in inside or _is_dequantized(v))
     copies: dict[ir.Value, ir.Value] = {}
-    for node in [n for n in emit.graph.all_nodes() if n not in own]:
+    for node in forward:
+        if any(v in needed for v in node.outputs):
+            with emit.scope(node.name or node.op_type):
+                copies[node.outputs[0]] = _copy(emit, node, copies)
+    for node in readers:
         for index, value in enumerate(node.inputs):
-            if value is not None and (value in inside or _is_dequantized(value)):
-                node.replace_input_with(index, _copy(emit, value, inside, copies))
+            if value in copies:
+                node.replace_input_with(index, copies[value])
     emit.graph.sort()
 
 
@@ -64,19 +76,28 @@ def _inside(node: ir.Node) -> list[ir.Value]:
     return chain if whole and not any(v.is_graph_output() for v in chain) else []
 
 
-def _copy(emit: Emitter, value: ir.Value, inside: set[ir.Value], copies: dict[ir.Value, ir.Value]) -> ir.Value:
-    if value not in copies:
-        node = value.producer()
-        assert node is not None
-        with emit.scope(node.name or node.op_type):
-            if _is_dequantized(value):
-                copies[value] = dequantized(emit, Operator(node, emit.graph.opset_imports, lambda _: False))
-            else:
-                inputs = [
-                    v if v is None or not (v in inside or _is_dequantized(v)) else _copy(emit, v, inside, copies)
-                    for v in node.inputs
-                ]
-                copies[value] = emit.op(node.op_type, *inputs, outputs=1, domain=node.domain, **dict(node.attributes))[
-                    0
-                ]
-    return copies[value]
+def _rounded(node: ir.Node) -> ir.Node | None:
+    """The QuantizeLinear before a DequantizeLinear of signed numbers of 8 bits."""
+    q = node.inputs[0] if node.op_type == "DequantizeLinear" else None
+    before = None if q is None or q.dtype != ir.DataType.INT8 else q.producer()
+    return before if before is not None and before.op_type == "QuantizeLinear" else None
+
+
+def _sources(node: ir.Node) -> list[ir.Value]:
+    """What the copy of a node reads."""
+    before = _rounded(node)
+    return [v for v in (node if before is None else before).inputs if v is not None]
+
+
+def _copy(emit: Emitter, node: ir.Node, copies: Mapping[ir.Value, ir.Value]) -> ir.Value:
+    if not _is_dequantized(node.outputs[0]):
+        inputs = [v if v is None else copies.get(v, v) for v in node.inputs]
+        return emit.op(node.op_type, *inputs, outputs=1, domain=node.domain, **dict(node.attributes))[0]
+    operator, before = (
+        None if n is None else Operator(n, emit.graph.opset_imports, lambda _: False) for n in (node, _rounded(node))
+    )
+    assert operator is not None
+    if before is None:
+        return dequantized(emit, operator)
+    x = before.input(0)
+    return dequantized(emit, operator, quantized(emit, before, copies.get(x, x)))

@@ -74,16 +74,26 @@ def dequantize(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     return [dx, ds, None]
 
 
-def dequantized(emit: Emitter, node: Operator) -> ir.Value:
-    """What a DequantizeLinear node computes, without one."""
+def quantized(emit: Emitter, node: Operator, x: ir.Value) -> ir.Value:
+    """The numbers that a QuantizeLinear node makes of ``x``, as floats and without one; integer types only."""
+    x = x if x.dtype == FLOAT else emit.Cast(x, to=FLOAT)
+    level = emit.Round(emit.Div(x, spread(emit, node, 1)))
+    if node.optional(2) is not None:
+        level = emit.Add(level, spread(emit, node, 2))
+    low, high = limits(node.outputs[0].dtype) or (0.0, 0.0)
+    return emit.Clip(level, low + 0.5, high - 0.5)
+
+
+def dequantized(emit: Emitter, node: Operator, numbers: ir.Value | None = None) -> ir.Value:
+    """What a DequantizeLinear node computes, without one; of other ``numbers`` than its input's, if given."""
     z = None if node.optional(2) is None else spread(emit, node, 2)
-    y, dtype = real(emit, node.input(0), spread(emit, node, 1), z), node.outputs[0].dtype
+    y, dtype = real(emit, numbers or node.input(0), spread(emit, node, 1), z), node.outputs[0].dtype
     return y if dtype in (None, FLOAT) else emit.Cast(y, to=dtype)
 
 
 def real(emit: Emitter, x: ir.Value, s: ir.Value, z: ir.Value | None) -> ir.Value:
     """(x - z) s in float32, for s and z that broadcast against x."""
-    level = emit.Cast(x, to=FLOAT)
+    level = x if x.dtype == FLOAT else emit.Cast(x, to=FLOAT)
     if z is not None:
         level = emit.Sub(level, z if z.dtype == FLOAT else emit.Cast(z, to=FLOAT))
     return emit.Mul(level, s if s.dtype == FLOAT else emit.Cast(s, to=FLOAT))

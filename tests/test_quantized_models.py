@@ -1,0 +1,263 @@
+"""Whole quantised models: the gradient is the straight-through one, and the outputs stay what they were."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from PIL import Image
+
+from onnxplain import UnsupportedOperatorError
+from onnxplain.autodiff import differentiate
+
+from straight_through import twin
+
+_LEVELS = onnxruntime.GraphOptimizationLevel
+TARGET = np.array([1, 3])
+
+
+def session(model: onnx.ModelProto, level: Any = _LEVELS.ORT_ENABLE_ALL) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = level
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+def network() -> onnx.ModelProto:
+    """[N,3,12,12] -> five probabilities: convolutions, a residual, swish, pooling, a dense layer."""
+    rng = np.random.default_rng(0)
+    shapes = {"w1": (6, 3, 3, 3), "w2": (8, 6, 3, 3), "w3": (8, 8, 1, 1), "w4": (5, 8)}
+    weights = {k: rng.standard_normal(s) * np.sqrt(4 / np.prod(s[1:])) for k, s in shapes.items()}
+    weights |= {f"b{i}": rng.standard_normal(n) * 0.3 for i, n in ((1, 6), (2, 8), (3, 8), (4, 5))}
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "w1", "b1"], ["c1"], pads=[1] * 4, strides=[2, 2]),
+        node("Relu", ["c1"], ["r1"]),
+        node("Conv", ["r1", "w2", "b2"], ["c2"], pads=[1] * 4),
+        node("Relu", ["c2"], ["r2"]),
+        node("Conv", ["r2", "w3", "b3"], ["c3"]),
+        node("Add", ["c3", "r2"], ["sum"]),
+        node("Sigmoid", ["sum"], ["gate"]),
+        node("Mul", ["sum", "gate"], ["swish"]),
+        node("GlobalAveragePool", ["swish"], ["pooled"]),
+        node("Flatten", ["pooled"], ["features"]),
+        node("Gemm", ["features", "w4", "b4"], ["logits"], transB=1),
+        node("Softmax", ["logits"], ["probabilities"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "network",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 12, 12])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", 5])],
+        [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+
+
+X = np.random.default_rng(99).standard_normal((2, 3, 12, 12)).astype(np.float32) * 1.3
+
+
+class Calibration(CalibrationDataReader):  # type: ignore[misc]
+    """Four batches of noise, smaller than ``X``, so that some of what ``X`` leads to is saturated."""
+
+    def __init__(self) -> None:
+        self.batches: Iterator[np.ndarray] = iter(np.random.default_rng(1).standard_normal((4, 4, 3, 12, 12)))
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {"x": batch.astype(np.float32)}
+
+
+U8, I8, U16, I16 = QuantType.QUInt8, QuantType.QInt8, QuantType.QUInt16, QuantType.QInt16
+STATIC = {
+    "uint8": (QuantFormat.QDQ, U8, I8, False), "int8": (QuantFormat.QDQ, I8, I8, False),
+    "channels": (QuantFormat.QDQ, U8, I8, True), "int8-channels": (QuantFormat.QDQ, I8, I8, True),
+    "uint16": (QuantFormat.QDQ, U16, U8, False), "int16": (QuantFormat.QDQ, I16, I8, False),
+    "kernels-uint8": (QuantFormat.QOperator, U8, U8, False), "kernels-int8": (QuantFormat.QOperator, I8, I8, False),
+    "kernels-channels": (QuantFormat.QOperator, U8, I8, True),
+}  # fmt: skip
+
+
+def quantize(folder: Path, kind: str, form: QuantFormat | None = None) -> onnx.ModelProto:
+    source, result = folder / "float.onnx", folder / "quantised.onnx"
+    onnx.save(network(), source)
+    if kind.startswith("dynamic"):
+        quantize_dynamic(source, result, weight_type=I8 if kind == "dynamic-int8" else U8)
+    else:
+        given, activations, weights, channels = STATIC[kind]
+        quantize_static(
+            source, result, Calibration(), quant_format=form or given, activation_type=activations,
+            weight_type=weights, per_channel=channels,
+        )  # fmt: skip
+    return onnx.load(result)
+
+
+def metadata(model: onnx.ModelProto) -> dict[str, str]:
+    return {p.key: p.value for p in model.metadata_props}
+
+
+def gradient(model: onnx.ModelProto, level: Any = _LEVELS.ORT_ENABLE_ALL) -> np.ndarray:
+    return np.asarray(session(model, level).run(["grad_x"], {"x": X, "target": TARGET})[0])
+
+
+@pytest.fixture(scope="module", params=[*STATIC, "dynamic-int8", "dynamic-uint8"])
+def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, onnx.ModelProto]:
+    return request.param, quantize(tmp_path_factory.mktemp("models"), request.param)
+
+
+def test_outputs_are_unchanged_at_every_optimisation_level(quantized: tuple[str, onnx.ModelProto]) -> None:
+    """Bit for bit: runtimes must fuse the same integer kernels as before."""
+    model = differentiate(quantized[1])
+    for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_BASIC, _LEVELS.ORT_ENABLE_ALL):
+        expected = session(quantized[1], level).run(None, {"x": X})[0]
+        found = session(model, level).run(["probabilities"], {"x": X, "target": TARGET})[0]
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_gradient_is_that_of_the_float_twin(quantized: tuple[str, onnx.ModelProto], tmp_path: Path) -> None:
+    """Of the model in operators, where it consists of kernels: same numbers, so the same gradient."""
+    kind, model = quantized
+    written_out = quantize(tmp_path, kind, QuantFormat.QDQ) if kind.startswith("kernels") else model
+    differentiated = differentiate(model)
+    score = metadata(differentiate(written_out))["onnxplain.score_tensor"]
+    expected = gradient(differentiate(twin(written_out, {"x": X}), output=score, score="probability"))
+    for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_ALL):
+        found = gradient(differentiated, level)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(expected).max() > 0.01
+
+
+def test_twin_has_that_derivative_by_finite_differences(tmp_path: Path) -> None:
+    """The reference of the test above against nothing but the twin's own outputs."""
+    model = quantize(tmp_path, "int16")
+    found = gradient(differentiate(model)).astype(np.float64)
+    score = metadata(differentiate(model))["onnxplain.score_tensor"]
+    reference = twin(model, {"x": X})
+    reference.graph.output.append(helper.make_tensor_value_info(score, TensorProto.FLOAT, ["N", 5]))
+    runner = session(reference, _LEVELS.ORT_DISABLE_ALL)
+
+    def at(x: np.ndarray) -> float:
+        logits = runner.run([score], {"x": x.astype(np.float32)})[0]
+        return float(logits[[0, 1], TARGET].astype(np.float64).sum())
+
+    direction = found / np.linalg.norm(found)
+    step = 2e-3
+    slope = (at(X + step * direction) - at(X - step * direction)) / (2 * step)
+    assert slope == pytest.approx(np.linalg.norm(found), rel=0.01)
+
+
+def test_straight_through_is_stated_and_counted(tmp_path: Path) -> None:
+    assert metadata(differentiate(quantize(tmp_path, "uint8")))["onnxplain.straight_through"] == "10"
+    assert metadata(differentiate(quantize(tmp_path, "dynamic-int8")))["onnxplain.straight_through"] == "4"
+    assert "onnxplain.straight_through" not in metadata(differentiate(network()))
+
+
+@pytest.mark.parametrize("kind", ["int8", "kernels-int8", "dynamic-int8"])
+def test_straight_through_can_be_switched_off(kind: str, tmp_path: Path) -> None:
+    model = quantize(tmp_path, kind)
+    first = "DynamicQuantizeLinear" if kind.startswith("dynamic") else "QuantizeLinear"
+    with pytest.raises(UnsupportedOperatorError, match=f"{first} .*straight_through = False"):
+        differentiate(model, straight_through=False)
+    differentiate(network(), straight_through=False)
+
+
+def test_batch_stays_symbolic(tmp_path: Path) -> None:
+    model = differentiate(quantize(tmp_path, "kernels-int8"))
+    assert [d.dim_param or d.dim_value for d in model.graph.output[-1].type.tensor_type.shape.dim] == ["N", 3, 12, 12]
+    one, two = (session(model).run(["grad_x"], {"x": X[:n], "target": TARGET[:n]})[0] for n in (1, 2))
+    np.testing.assert_allclose(one, two[:1], rtol=0, atol=1e-6 * np.abs(two).max())
+
+
+def test_integer_inputs_and_outputs(tmp_path: Path) -> None:
+    """uint8 pixels that an integer kernel reads have a gradient of their own, scale times that of the floats."""
+    model = quantize(tmp_path, "kernels-uint8")
+    plain = differentiate(model)
+    first, last = model.graph.node[0], model.graph.node[-1]
+    assert first.op_type == "QuantizeLinear" and last.op_type == "DequantizeLinear"
+    constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+    scale, zero = (constants[name] for name in first.input[1:])
+    pixels = np.clip(np.round(X / scale) + zero, 0, 255).astype(np.uint8)
+    inner = onnx.ModelProto()
+    inner.CopyFrom(model)
+    del inner.graph.node[-1], inner.graph.node[0]
+    inner.graph.input[0].CopyFrom(helper.make_tensor_value_info(first.output[0], TensorProto.UINT8, ["N", 3, 12, 12]))
+    inner.graph.output[0].CopyFrom(helper.make_tensor_value_info(last.input[0], TensorProto.UINT8, ["N", 5]))
+    found = differentiate(inner)
+    name = first.output[0]
+    feeds = {name: pixels, "target": TARGET}
+    outputs = session(found).run([last.input[0], "score", f"grad_{name}"], feeds)
+    np.testing.assert_array_equal(outputs[0], session(inner).run(None, {name: pixels})[0])
+    expected = session(plain).run(
+        ["score", "grad_x"], {"x": (pixels - zero.astype(np.float32)) * scale, "target": TARGET}
+    )
+    np.testing.assert_allclose(outputs[1], expected[0], rtol=1e-6)
+    np.testing.assert_allclose(outputs[2], expected[1] * scale, rtol=0, atol=1e-6 * np.abs(outputs[2]).max())
+    named = differentiate(inner, output=last.input[0])
+    np.testing.assert_allclose(session(named).run([f"grad_{name}"], feeds)[0], outputs[2])
+
+
+def test_pixels_that_are_dequantised_have_their_gradient_there() -> None:
+    graph = helper.make_graph(
+        [
+            helper.make_node("DequantizeLinear", ["pixels", "scale"], ["floats"]),
+            helper.make_node("MatMul", ["floats", "w"], ["y"]),
+        ],
+        "pixels",
+        [helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["N", 3])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [
+            numpy_helper.from_array(np.array(0.5, np.float32), "scale"),
+            numpy_helper.from_array(np.arange(6, dtype=np.float32).reshape(3, 2), "w"),
+        ],
+    )
+    model = differentiate(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8))
+    feeds = {"pixels": np.array([[1, 2, 3]], np.uint8), "target": np.array([1])}
+    np.testing.assert_array_equal(session(model).run(["grad_floats"], feeds)[0], [[1, 3, 5]])
+    assert "onnxplain.straight_through" not in metadata(model)
+
+
+ZOO = os.environ.get("ONNXPLAIN_ZOO")
+
+
+@pytest.mark.skipif(ZOO is None, reason="ONNXPLAIN_ZOO names no folder")
+def test_mobilenet_of_the_zoo() -> None:
+    """uint8 pixels in, uint8 probabilities out. The twin needs biases that are a thousandth larger: sums of
+    integers are exactly zero here and there, at the kink of ReLU6, where the noise of floats decides."""
+    assert ZOO is not None
+    name = "mobilenetv1_025_128_tflite_qdq_nhwc_uint8.onnx"
+    model = onnx.load(Path(ZOO, "models", name))
+    photo = Image.open(Path(ZOO, "photos", "oxpet_beagle_111.jpg")).convert("RGB").resize((128, 128))
+    pixels, target = np.asarray(photo)[None], np.array([167])
+    source = model.graph.input[0].name
+    differentiated = differentiate(model)
+    output = model.graph.output[0].name
+    for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_ALL):
+        expected = session(model, level).run(None, {source: pixels})[0]
+        found = session(differentiated, level).run([output], {source: pixels, "target": target})[0]
+        np.testing.assert_array_equal(found, expected)
+        assert expected.argmax() == target
+    assert metadata(differentiated)["onnxplain.straight_through"] == "29"
+
+    scales = {n.input[1] for n in model.graph.node if n.op_type == "DequantizeLinear" and "bias" in n.input[0]}
+    for tensor in model.graph.initializer:
+        if tensor.name in scales:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.001), tensor.name))
+    differentiated = differentiate(model)
+    reference = differentiate(
+        twin(model, {source: pixels}), output=metadata(differentiated)["onnxplain.score_tensor"], score="probability"
+    )
+    names = [next(v.name for v in m.graph.output if v.name.startswith("grad_")) for m in (differentiated, reference)]
+    feeds = {source: pixels, "target": target}
+    found, expected = (
+        session(m, _LEVELS.ORT_DISABLE_ALL).run([n], feeds)[0] for m, n in zip((differentiated, reference), names)
+    )
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
