@@ -9,9 +9,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from checker import session
 from onnxplain import InputError, ModelError, OnnxplainError, UnsupportedOperatorError
 from onnxplain.autodiff import differentiate
+
+from checker import session
 
 FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
 
