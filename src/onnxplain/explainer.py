@@ -25,13 +25,15 @@ from .methods.targets import Target
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
 from .progress import track
-from .runtime import Provider
+from .runtime import CPU, CUDA, Provider, expected
 
 __all__ = ["ClassScore", "Explainer", "Explanation"]
 
 Array = NDArray[Any]
 
 METHODS = ("saliency",)
+#: The form of the gradient graph for an execution provider.
+_FORMS = {CPU: "cpu", CUDA: "cuda"}
 _TOP = 5
 
 
@@ -80,7 +82,14 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
-        self._model = DifferentiatedModel.build(source, output=output, wrt=input, score=score, class_axis=class_axis)
+        self._model = DifferentiatedModel.build(
+            source,
+            output=output,
+            wrt=input,
+            score=score,
+            class_axis=class_axis,
+            provider=_FORMS.get(expected(providers), "portable"),
+        )
         self._attributor = Attributor(
             self._model,
             self._find_labels(labels, required=output is None),

@@ -12,8 +12,10 @@ from .emitter import Emitter
 from .model_io import ModelSource, read_model, write_model
 from .operator import Operator
 from .overrides import Overrides, Rules
+from .passes.for_provider import passes_for, rewrite_for_provider
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
+from .passes.report import Report
 from .prepare import check, prepare
 from .quantized import is_whole
 from .reach import depends_on, is_float, needed_for, rounding, stand_ins
@@ -34,6 +36,8 @@ def differentiate(
     channel_axis: int | None = None,
     straight_through: bool = True,
     rules: Overrides | None = None,
+    provider: str = "portable",
+    report: Report | None = None,
 ) -> onnx.ModelProto:
     """The model with the gradient of a class score as ordinary outputs.
 
@@ -63,6 +67,10 @@ def differentiate(
         rules: rules that take the place of the usual ones in this call, by operator (``"Relu"``) or by domain and
             operator (``("my.domain", "MyOperator")``), in subgraphs too; see ``docs/custom_rules.md``. Models are
             brought to opset 18 or newer first, so the names and attributes are those of that opset.
+        provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider;
+            ``"portable"`` and ``"cuda"`` leave it as the rules write it. All of them run everywhere and agree
+            to float32 rounding.
+        report: is filled with what was rewritten for the provider, and what was left alone and why.
 
     Returns:
         The differentiated model: all original inputs and outputs, unchanged in value, and one output
@@ -75,7 +83,7 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an operator that nobody knows.
+            an operator that nobody knows, or there is no such ``provider``.
     """
     graph_model = read_model(model)
     add_gradients(
@@ -89,6 +97,8 @@ def differentiate(
         channel_axis=channel_axis,
         straight_through=straight_through,
         rules=rules,
+        provider=provider,
+        report=report,
     )
     return write_model(graph_model)
 
@@ -105,11 +115,13 @@ def add_gradients(
     channel_axis: int | None = None,
     straight_through: bool = True,
     rules: Overrides | None = None,
+    provider: str = "portable",
+    report: Report | None = None,
 ) -> None:
     """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place."""
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
-    chosen = Rules(rules)
+    chosen, passes = Rules(rules), passes_for(provider)
     inference = prepare(graph_model)
     graph = graph_model.graph
     chosen.check(graph.all_nodes())
@@ -151,6 +163,9 @@ def add_gradients(
     public.record("score_tensor", differentiated.name or "")
     keep_integer_kernels(emit, nodes)
     prune(graph_model)
+    if passes:
+        rewrite_for_provider(emit, nodes, passes, report)
+        prune(graph_model)
     check(graph_model, "the differentiated model")
 
 

@@ -85,6 +85,7 @@ class DifferentiatedModel:
         wrt: str | None = None,
         score: str = "logit",
         class_axis: int | None = None,
+        provider: str = "portable",
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
@@ -92,7 +93,7 @@ class DifferentiatedModel:
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
-            proto = differentiate(model, output=output, wrt=wrt, score=score, class_axis=class_axis)
+            proto = differentiate(model, output=output, wrt=wrt, score=score, class_axis=class_axis, provider=provider)
             graph_model = tensors_only(proto)
         elif output is not None or wrt is not None or score != "logit" or class_axis is not None:
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .batching import BatchedSession
-from .providers import Provider, ProviderWarning
+from .providers import CPU, CUDA, Provider, ProviderWarning, expected
 from .session import Session
 
-__all__ = ["BatchedSession", "Provider", "ProviderWarning", "Session"]
+__all__ = ["CPU", "CUDA", "BatchedSession", "Provider", "ProviderWarning", "Session", "expected"]

@@ -65,6 +65,16 @@ def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dic
     return pairs
 
 
+def expected(providers: str | Sequence[Provider] | None) -> str:
+    """The provider that will most likely run a model: the first of those asked for that ONNX Runtime has, else CPU.
+
+    Raises:
+        ProviderError: as for :func:`requested`.
+    """
+    available: list[str] = import_runtime().get_available_providers()
+    return next((name for name, _ in requested(providers) if name in available), CPU)
+
+
 def _pair(provider: Provider) -> tuple[str, dict[str, Any]]:
     if isinstance(provider, str):
         return provider, {}

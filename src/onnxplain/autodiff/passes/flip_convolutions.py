@@ -1,0 +1,39 @@
+"""Input gradients of convolutions with stride 1 as convolutions: ConvTranspose(g, W) -> Conv(g, W').
+
+y[p] = sum over k of W[k] g[p + h - k d] = sum over k of W[K - 1 - k] g[p - ((K - 1) d - h) + k d]
+
+so W' is W with its taps in reverse and in and out exchanged within each group, the dilations stay, and the
+pads are (K - 1) d less those of the transposed convolution; where that is negative (a kernel shorter than its
+pads) g is cut instead. W' is written as Transpose and Slice of the same initialiser, which runtimes fold when
+they load the model: the file does not grow.
+
+ONNX Runtime's CPU provider has a blocked, vectorised kernel for Conv and none for ConvTranspose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute
+from .transposed import Transposed, with_unit_stride
+
+NAME = "flip_convolutions"
+
+
+def flip_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every ConvTranspose with stride 1 that is not in ``forward``."""
+    for node in gradient_nodes(emit, forward, "ConvTranspose"):
+        t = Transposed.read(node)
+        if isinstance(t, str):
+            report.left(NAME, node, t)
+        elif max(t.strides) > 1:
+            report.left(NAME, node, f"strides {list(t.strides)}")
+        else:
+            with emit.scope(scope_of(node)):
+                new = with_unit_stride(emit, t, t.grid)
+            report.fired(NAME, node)
+            substitute(emit, node, new)

@@ -1,0 +1,49 @@
+"""The passes on the gradient graph, chosen by the execution provider that will run it.
+
+``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
+``cuda`` is the same, because nothing was measured there. Every pass keeps the public inputs and outputs,
+uses standard operators only and changes a gradient by float32 rounding at most.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import onnx_ir as ir
+
+from ...errors import InputError
+from ..emitter import Emitter
+from .flip_convolutions import flip_convolutions
+from .report import Report
+
+#: A pass rewrites what is not in the forward nodes, in place, and says what it did.
+Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
+
+#: In the order in which they run.
+PASSES: dict[str, tuple[Pass, ...]] = {
+    "portable": (),
+    "cpu": (flip_convolutions,),
+    "cuda": (),
+}
+
+
+def passes_for(provider: str) -> tuple[Pass, ...]:
+    """The passes for a provider.
+
+    Raises:
+        InputError: there is no such provider.
+    """
+    if provider not in PASSES:
+        raise InputError(f"provider must be one of {', '.join(map(repr, PASSES))}; found {provider!r}.")
+    return PASSES[provider]
+
+
+def rewrite_for_provider(
+    emit: Emitter, forward: Sequence[ir.Node], passes: Sequence[Pass], report: Report | None = None
+) -> None:
+    """Run ``passes`` over what was added to the ``forward`` nodes, in place; ``report`` is filled."""
+    report = Report() if report is None else report
+    for rewrite in passes:
+        rewrite(emit, forward, report)
+    if any(outcome.reason is None for outcome in report.outcomes):
+        emit.graph.sort()

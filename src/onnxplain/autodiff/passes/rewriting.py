@@ -1,0 +1,49 @@
+"""What the passes on the gradient graph share: which nodes they see, and how one value takes another's place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+
+#: Operators that runtimes fold when they load a model, and that weights are made by.
+_FOLDS = {
+    "Add", "Cast", "Concat", "DequantizeLinear", "Div", "Identity", "Mul", "Neg", "Pad", "Reshape", "Slice", "Squeeze",
+    "Sub", "Transpose", "Unsqueeze",
+}  # fmt: skip
+
+
+def gradient_nodes(emit: Emitter, forward: Sequence[ir.Node], op_type: str) -> list[ir.Node]:
+    """The nodes of an operator of the default domain that the walk added to the main graph."""
+    own = set(forward)
+    return [n for n in emit.graph if n.op_type == op_type and n.domain in ("", "ai.onnx") and n not in own]
+
+
+def scope_of(node: ir.Node) -> str:
+    """The scope that an emitted node was named in: what it is the gradient of."""
+    return (node.name or node.op_type).removeprefix("grad/").rpartition("/")[0]
+
+
+def substitute(emit: Emitter, node: ir.Node, new: ir.Value) -> None:
+    """Let ``new`` take the place, the shape and, if it is a graph output, the name of the node's only output."""
+    old = node.outputs[0]
+    new.shape = old.shape if old.shape is not None else new.shape
+    outputs = emit.graph.outputs
+    for index, value in enumerate(outputs):
+        if value is old:
+            outputs[index] = new
+            old.name, new.name = f"{old.name}/replaced", old.name
+    old.replace_all_uses_with(new)
+    emit.graph.remove(node, safe=True)
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    """Whether a value is a weight, or made of nothing but weights by operators that runtimes fold."""
+    if value is None or value.is_graph_input():
+        return False
+    if value.const_value is not None:
+        return True
+    node = value.producer()
+    return node is not None and node.op_type in _FOLDS and all(is_constant(v) for v in node.inputs if v is not None)
