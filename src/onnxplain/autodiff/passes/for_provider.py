@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from ...errors import InputError
 from ..emitter import Emitter
+from .blocked_masks import blocked_masks
 from .flip_convolutions import flip_convolutions
 from .report import Report
 
@@ -22,7 +23,7 @@ Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
-    "cpu": (flip_convolutions,),
+    "cpu": (flip_convolutions, blocked_masks),
     "cuda": (),
 }
 

@@ -1,0 +1,79 @@
+"""Masks as saturated ramps: Cast([v > c]) -> HardSigmoid(v), with HardSigmoid(v) = min(max(αv + β, 0), 1).
+
+    [v > 0] = HardSigmoid(v, α = A, β = 0)            [v < 0] = HardSigmoid(v, α = -A, β = 0)
+    [v > c] = HardSigmoid(v, α = 2^100, β = -2^100 c)  [v < c] = HardSigmoid(v, α = -2^100, β = 2^100 c)
+    [a and b] = [a] [b]
+
+with A the largest float32. They are exact, for infinite v too: a comparison with zero but for subnormal v below
+1/A = 2.9e-39, which give A v instead of 1; one with c because 2^100 is a power of two, so that neither product
+rounds, the difference has the sign of v - c, is 0 only for v = c, and reaches 1 for neighbouring floats
+if |c| >= 2^-76. Bounds not in 2^-76 ... 2^27 are left alone, and so is every type but float32. What the mask is
+where v is NaN is up to the runtime; a comparison gives 0.
+
+ONNX Runtime keeps HardSigmoid and products of equal shapes in its blocked layout for convolutions; comparisons,
+Cast and Where leave it, which costs a reordering before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..inference import small_constant
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute
+
+NAME = "blocked_masks"
+
+_LARGEST = float(np.finfo(np.float32).max)
+_STEEP = 2.0**100
+_SMALLEST_BOUND, _LARGEST_BOUND = 2.0**-76, 2.0**27
+
+
+def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every mask (a comparison cast to float32) that is not in ``forward``."""
+    for node in gradient_nodes(emit, forward, "Cast"):
+        condition = node.inputs[0]
+        if condition is None or condition.dtype != ir.DataType.BOOL or condition.producer() is None:
+            continue
+        if node.outputs[0].dtype != ir.DataType.FLOAT:
+            report.left(NAME, node, f"the mask is {node.outputs[0].dtype}, not FLOAT")
+            continue
+        ramps = _ramps(condition)
+        if isinstance(ramps, str):
+            report.left(NAME, node, ramps)
+            continue
+        with emit.scope(scope_of(node)):
+            factors = [emit.HardSigmoid(v, alpha=alpha, beta=beta) for v, alpha, beta in ramps]
+            mask = factors[0] if len(factors) == 1 else emit.Mul(*factors)
+        report.fired(NAME, node)
+        substitute(emit, node, mask)
+
+
+def _ramps(condition: ir.Value) -> list[tuple[ir.Value, float, float]] | str:
+    """Value, α and β of every factor of the mask, or why there are none."""
+    node = condition.producer()
+    assert node is not None
+    if node.op_type == "And":
+        parts = [_ramps(v) for v in node.inputs if v is not None and v.producer() is not None]
+        found = [part[0] for part in parts if not isinstance(part, str) and len(part) == 1]
+        return found if len(found) == 2 else "not every part of the condition is a comparison with a constant"
+    v, bound = (*node.inputs, None, None)[:2]
+    c = small_constant(bound)
+    if node.op_type not in ("Greater", "Less") or v is None or c is None or c.size != 1 or c.ndim > _rank(v):
+        return "the condition is not a comparison with a constant"
+    if v.dtype != ir.DataType.FLOAT:
+        return f"{v.dtype} is compared, not FLOAT"
+    sign, c = (1.0 if node.op_type == "Greater" else -1.0), float(c.item())
+    if c == 0:
+        return [(v, sign * _LARGEST, 0.0)]
+    if not _SMALLEST_BOUND <= abs(c) <= _LARGEST_BOUND:
+        return f"the bound {c} is out of range"
+    return [(v, sign * _STEEP, -sign * _STEEP * c)]
+
+
+def _rank(value: ir.Value) -> int:
+    return 0 if value.shape is None else len(value.shape)
