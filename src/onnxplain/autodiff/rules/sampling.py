@@ -37,7 +37,10 @@ def grid_sample(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """
     x, grid = node.input(0), node.input(1)
     axes, aligned = node.rank(0) - 2, bool(node.attribute("align_corners", 0))
-    kernel, padding = _KERNELS[node.attribute("mode", "linear")], node.attribute("padding_mode", "zeros")
+    mode, padding = node.attribute("mode", "linear"), node.attribute("padding_mode", "zeros")
+    if mode not in _KERNELS or padding not in ("zeros", "border", "reflection"):
+        raise node.refuse("mode and padding_mode", (mode, padding), "ONNX has no such mode")
+    kernel = _KERNELS[mode]
     taps, scales = [], []
     for axis in range(axes):
         extent = float_extent(emit, x, axis + 2, grid.dtype)
