@@ -54,6 +54,7 @@ PUBLIC = {
     "": "__init__",
     "__version__": "_version",
     "differentiate": "autodiff",
+    "differentiate_file": "autodiff",
     "vjp": "autodiff",
     "Explainer": "explainer",
     "Explanation": "explainer",
@@ -69,7 +70,8 @@ ONLY_NEEDS = {
     "errors": set[str](),
     "_version": set[str](),
     "native": {"numpy"},
-    "autodiff": {"numpy", "onnx", "onnx_ir", "google"},  # google.protobuf: what onnx's messages are made of
+    # google.protobuf: what onnx's messages are made of; typing_extensions: by the type checker alone.
+    "autodiff": {"numpy", "onnx", "onnx_ir", "google", "typing_extensions"},
     "runtime": {"numpy", "onnx", "onnxruntime"},
 }
 

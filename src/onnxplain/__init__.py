@@ -25,7 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from .autodiff import differentiate, vjp
+    from .autodiff import differentiate, differentiate_file, vjp
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
     from .runtime import ProviderWarning
@@ -48,11 +48,13 @@ __all__ = [
     "UnsupportedOperatorError",
     "__version__",
     "differentiate",
+    "differentiate_file",
     "vjp",
 ]
 
 _LAZY = {
     "differentiate": ".autodiff",
+    "differentiate_file": ".autodiff",
     "vjp": ".autodiff",
     "Explainer": ".explainer",
     "Explanation": ".explainer",

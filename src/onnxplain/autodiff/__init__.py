@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from . import rules
 from .differentiate import differentiate
+from .files import differentiate_file
 from .layout import channel_axis
 from .registry import vjp
 
-__all__ = ["channel_axis", "differentiate", "rules", "vjp"]
+__all__ = ["channel_axis", "differentiate", "differentiate_file", "rules", "vjp"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TypedDict
 
 import onnx
 import onnx_ir as ir
@@ -22,6 +23,22 @@ from .reach import depends_on, is_float, needed_for, rounding, stand_ins
 from .saliency_output import add_saliency
 from .score import find_output, find_score, target_seed
 from .walk import walk
+
+
+class Options(TypedDict, total=False):
+    """What :func:`differentiate` can be told besides the model."""
+
+    output: str | None
+    wrt: str | Sequence[str] | None
+    seed: str
+    score: str
+    class_axis: int | None
+    saliency: bool
+    channel_axis: int | None
+    straight_through: bool
+    rules: Overrides | None
+    provider: str
+    report: Report | None
 
 
 def differentiate(

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError
-from .differentiate import differentiate
+from .differentiate import add_gradients
 from .layout import channel_axis
-from .model_io import ModelSource, read_model, tensors_only
+from .model_io import ModelSource, outside_weights, read_model
 from .passes.prune import prune
 from .score import look_through
 
@@ -57,6 +58,7 @@ class Gradient:
 class DifferentiatedModel:
     """``proto`` with the names that a caller needs to run it.
 
+    Large weights that the model keeps in files stay there: ``folder`` is where, None if ``proto`` has them all.
     ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
     is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
     are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
@@ -64,6 +66,7 @@ class DifferentiatedModel:
     """
 
     proto: onnx.ModelProto
+    folder: Path | None
     inputs: tuple[InputTensor, ...]
     gradients: tuple[Gradient, ...]
     target: str
@@ -93,8 +96,7 @@ class DifferentiatedModel:
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
-            proto = differentiate(model, output=output, wrt=wrt, score=score, class_axis=class_axis, provider=provider)
-            graph_model = tensors_only(proto)
+            add_gradients(graph_model, output=output, wrt=wrt, score=score, class_axis=class_axis, provider=provider)
         elif output is not None or wrt is not None or score != "logit" or class_axis is not None:
             raise InputError(
                 "the model is already differentiated: output, wrt, score and class_axis were chosen then. "
@@ -132,6 +134,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     batch, classes = target.shape[0], class_scores.shape[1]
     return DifferentiatedModel(
         proto=ir.serde.serialize_model(model),
+        folder=next((Path(tensor.base_dir) for tensor in outside_weights(model)), None),
         inputs=inputs,
         gradients=gradients,
         target=target_name,

@@ -14,11 +14,14 @@ from .registry import NEWEST_OPSET
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"
+_SMALL = 1 << 16  # bytes of a weight that is read at once
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
 def read_model(source: ModelSource) -> ir.Model:
-    """The model as a fresh graph that shares nothing writable with ``source``, weights in memory.
+    """The model as a fresh graph that shares nothing writable with ``source``.
+
+    Large weights that the file keeps outside of itself stay there and are read when needed.
 
     Raises:
         ModelError: not an ONNX model, truncated, without a graph, newer than the known opsets, or
@@ -44,22 +47,56 @@ def read_model(source: ModelSource) -> ir.Model:
         raise ModelError(f"{where} is malformed: {error}") from error
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
-        model = ir.external_data.load_to_model(model)
+        _load_small(model)
     model.meta[_ZIP_MAPS] = taken
     return model
 
 
 def write_model(model: ir.Model) -> onnx.ModelProto:
-    """The proto of a model that was read by :func:`read_model` and added to, with its ZipMaps."""
+    """The proto of a model that was read by :func:`read_model` and added to: with its ZipMaps and all weights."""
+    proto = without_outside_weights(model)
+    weights = model.graph.initializers
+    for tensor in proto.graph.initializer:
+        if onnx.external_data_helper.uses_external_data(tensor):
+            outside = weights[tensor.name].const_value
+            assert isinstance(outside, ir.ExternalTensor)
+            tensor.raw_data = outside.tobytes()
+            outside.release()
+            tensor.ClearField("external_data")
+            tensor.data_location = onnx.TensorProto.DEFAULT
+    return proto
+
+
+def without_outside_weights(model: ir.Model) -> onnx.ModelProto:
+    """:func:`write_model`, but weights that lie outside of the model's file are only named."""
     proto = ir.serde.serialize_model(model)
     put_back(proto, model.meta.get(_ZIP_MAPS, []))
     return proto
 
 
-def tensors_only(proto: onnx.ModelProto) -> ir.Model:
-    """The graph of a model that is known to be whole, without its ZipMaps; ``proto`` loses them too."""
-    take_off(proto)
-    return ir.serde.deserialize_model(proto)
+def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
+    """The weights that lie outside of the model's file."""
+    values = [value.const_value for value in model.graph.initializers.values()]
+    return [tensor for tensor in values if isinstance(tensor, ir.ExternalTensor)]
+
+
+def _load_small(model: ir.Model) -> None:
+    """Read what inference and rules may look at, and everything that is not a plain weight, into memory."""
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            tensor = value.const_value
+            if isinstance(tensor, ir.ExternalTensor) and (graph is not model.graph or tensor.nbytes <= _SMALL):
+                value.const_value = _loaded(tensor)
+        for node in graph:
+            for attribute in list(node.attributes.values()):
+                if isinstance(attribute.value, ir.ExternalTensor):
+                    node.attributes.add(ir.AttrTensor(attribute.name, _loaded(attribute.value)))
+
+
+def _loaded(tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+    array = tensor.numpy().copy()
+    tensor.release()
+    return ir.Tensor(array, name=tensor.name, dtype=tensor.dtype)
 
 
 def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
@@ -111,6 +148,11 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
             raise ModelError(
                 f"{where}: the data of tensor {tensor.name!r} is missing: no file {location!r} beside the model. "
                 "Copy it there."
+            )
+        if path.stat().st_nlink > 1:
+            raise ModelError(
+                f"{where}: {location!r}, the data of tensor {tensor.name!r}, has several hard links, which ONNX's "
+                "tools refuse as a possible attack. Replace it by a copy."
             )
         end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
         if end > path.stat().st_size:

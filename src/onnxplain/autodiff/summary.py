@@ -8,11 +8,11 @@ import onnx_ir as ir
 
 from ..errors import ModelError, UnsupportedOperatorError
 from . import registry
-from .differentiate import differentiate
+from .differentiate import add_gradients
 from .differentiated import InputTensor, describe_input
 from .emitter import Emitter
 from .inference import Inference
-from .model_io import ModelSource, read_model
+from .model_io import ModelSource, read_model, without_outside_weights
 from .prepare import prepare
 from .reach import depends_on, needed_for, reads, stand_ins
 from .score import find_output, find_score
@@ -97,7 +97,9 @@ def summarize(
     supported = problem is None and not any(operator.refusals for operator in operators)
     after = None
     if supported:
-        after = len(differentiate(model, output=output, score=score, class_axis=class_axis).graph.node)
+        differentiated = read_model(model)
+        add_gradients(differentiated, output=output, score=score, class_axis=class_axis)
+        after = len(without_outside_weights(differentiated).graph.node)
     return ModelSummary(
         producer=producer,
         opsets=opsets,

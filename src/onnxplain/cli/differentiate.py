@@ -34,15 +34,16 @@ def differentiate(
     """Write MODEL with the gradient of a class score as ordinary outputs.
 
     The new file has the input [bold]target[/] [N] (class indices) and the outputs [bold]score[/] [N] and
-    [bold]grad_<input>[/], and runs wherever ONNX runs.
+    [bold]grad_<input>[/], and runs wherever ONNX runs. If MODEL keeps weights in files beside
+    it, so does the new one, in OUT.onnx.data.
     """
-    from ..autodiff import differentiate as differentiate_model
-    from ..errors import ModelError
-    from ..image.files import write_bytes
+    from ..autodiff import differentiate_file
+    from ..autodiff.files import files_of
 
     refuse_overwriting(out, [model])
-    found = differentiate_model(
+    found = differentiate_file(
         model,
+        out,
         output=output,
         wrt=wrt or None,
         seed=seed,
@@ -51,18 +52,15 @@ def differentiate(
         saliency=saliency,
         channel_axis=channel_axis,
     )
-    try:
-        data = found.SerializeToString()
-    except Exception as error:  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-        raise ModelError(f"the differentiated model cannot be stored in one file: {error}") from error
-    write_bytes(out, data)
     added = {p.key.removeprefix("onnxplain."): p.value for p in found.metadata_props if p.key.startswith("onnxplain.")}
+    files = files_of(found, out)
     inputs, outputs = [v.name for v in found.graph.input], [v.name for v in found.graph.output]
     if as_json:
         print_json(
             {
                 "file": str(out),
-                "bytes": len(data),
+                "data": str(files[1]) if len(files) > 1 else None,
+                "bytes": sum(file.stat().st_size for file in files),
                 "nodes": len(found.graph.node),
                 "score_tensor": added["score_tensor"],
                 "inputs": inputs,
@@ -72,4 +70,4 @@ def differentiate(
     elif not quiet:
         given = {name for key, name in added.items() if key != "score_tensor"}
         new = ", ".join(name for name in [*inputs, *outputs] if name in given)
-        print(f"{out}: {len(found.graph.node)} nodes; new inputs and outputs: {new}")
+        print(f"{' and '.join(map(str, files))}: {len(found.graph.node)} nodes; new inputs and outputs: {new}")

@@ -48,7 +48,8 @@ class Attributor:
         if not self.gradients:
             names = ", ".join(repr(i.name) for i in model.inputs)
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
-        self._options = {"fixed": model.batch, "batched": {*model.batched, model.target}, **session}
+        batched = {*model.batched, model.target}
+        self._options = {"fixed": model.batch, "batched": batched, "folder": model.folder, **session}
         self.session = BatchedSession(model.proto, **self._options)
 
     @cached_property

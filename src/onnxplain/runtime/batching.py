@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -36,11 +37,12 @@ class BatchedSession:
         threads: int = 0,
         batch_size: int | None = None,
         memory_limit: int | None = None,
+        folder: Path | None = None,
     ) -> None:
         """Load ``model``.
 
         Args:
-            model, providers, threads: see :class:`Session`.
+            model, providers, threads, folder: see :class:`Session`.
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
             batch_size: samples a run; None: as many as fit, at most 8 on the CPU and 32 elsewhere.
@@ -54,7 +56,7 @@ class BatchedSession:
                 raise InputError(f"{name} is a positive whole number or None; found {value!r}.")
         if fixed is not None and batch_size not in (None, fixed):
             raise InputError(f"the model fixes the batch at {fixed}, so batch_size={batch_size} is impossible.")
-        self.session = Session(model, providers=providers, threads=threads)
+        self.session = Session(model, providers=providers, threads=threads, folder=folder)
         self.fixed = fixed
         self._batched = frozenset(batched)
         self._batch_size = batch_size

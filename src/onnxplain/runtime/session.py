@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,11 +33,13 @@ class Session:
         *,
         providers: str | Sequence[Provider] | None = None,
         threads: int = 0,
+        folder: Path | None = None,
     ) -> None:
         """Load ``model``.
 
         Args:
-            model: with its weights inside, smaller than 2 GB.
+            model: smaller than 2 GB without the weights that it keeps in files.
+            folder: where those files are; ONNX Runtime reads them by itself (1.21 and later).
             providers: as in ONNX Runtime, names or (name, options) pairs in order of preference; None is
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
@@ -58,7 +61,7 @@ class Session:
             raise ProviderError(f"the model cannot be handed to ONNX Runtime: {error}") from error
         try:
             self._session = runtime.InferenceSession(
-                data, _options(runtime, threads), [name for name, _ in usable], [options for _, options in usable]
+                data, _options(runtime, threads, folder), [name for name, _ in usable], [given for _, given in usable]
             )
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             names = ", ".join(name for name, _ in usable)
@@ -96,7 +99,7 @@ class Session:
         warnings.warn(f"{name} was requested but not given: {reason}. {self.provider} runs.", ProviderWarning, 6)
 
 
-def _options(runtime: Any, threads: int) -> Any:
+def _options(runtime: Any, threads: int, folder: Path | None) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads
@@ -104,6 +107,10 @@ def _options(runtime: Any, threads: int) -> Any:
     options.add_session_config_entry("session.force_spinning_stop", "1")
     # Weights stored as int8 behind DequantizeLinear are converted once at load instead of on every run.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if folder is not None:
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
+        # Repacked weights are a second copy; without, those of the forward part stay mapped to the file.
+        options.add_session_config_entry("session.disable_prepacking", "1")
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     return options
 

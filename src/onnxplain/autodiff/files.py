@@ -1,0 +1,118 @@
+"""Differentiate from file to file, with weights that stay on the disk."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import onnx
+import onnx_ir as ir
+
+from ..errors import OutputError
+from .differentiate import add_gradients
+from .model_io import ModelSource, outside_weights, read_model, without_outside_weights, write_model
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .differentiate import Options
+
+#: A message of protobuf ends at 2 GiB; a model with more bytes of weights than this keeps them outside.
+LARGEST_FILE = 2_000_000_000
+_SMALL = 1 << 10  # bytes of a weight that stays inside all the same
+
+
+def differentiate_file(model: ModelSource, path: str | os.PathLike[str], **options: Unpack[Options]) -> onnx.ModelProto:
+    """Write the model with the gradient of a class score as ordinary outputs to ``path``.
+
+    A model that keeps weights in files beside it, or has more than 2 GB of them, is written with its weights in
+    ``<path>.data``, copied one after the other: they are never all in memory. Any other becomes one file.
+    Both files appear whole, or neither; existing ones are replaced.
+
+    Args:
+        model: as for :func:`~.differentiate.differentiate`; give the path of a large model.
+        path: the file to write. Whoever moves it moves ``<path>.data`` along.
+        options: those of :func:`~.differentiate.differentiate`.
+
+    Returns:
+        What was written; weights outside of the file are named, not loaded.
+
+    Raises:
+        ModelError, UnsupportedOperatorError, InputError: as for :func:`~.differentiate.differentiate`.
+        OutputError: ``path`` cannot be written, or would replace a file that the model is read from.
+    """
+    graph_model = read_model(model)
+    place = Path(path)
+    if place.is_dir():
+        raise OutputError(f"{place} is a folder; name a file in it.")
+    data = _beside(place)
+    sources = [Path(tensor.path) for tensor in outside_weights(graph_model)]
+    if isinstance(model, (str, os.PathLike)):
+        sources.append(Path(model))
+    for target in (place, data):
+        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
+            raise OutputError(f"{target} is a file that the model is read from; name another output.")
+    add_gradients(graph_model, **options)
+    try:
+        with _scratch(place) as folder:
+            if outside_weights(graph_model) or _weight(graph_model) > LARGEST_FILE:
+                ir.external_data.unload_from_model(graph_model, folder, data.name, size_threshold_bytes=_SMALL)
+                proto = without_outside_weights(graph_model)
+                targets = [data, place]
+            else:
+                proto = write_model(graph_model)
+                targets = [place]
+            (folder / place.name).write_bytes(proto.SerializeToString())
+            _move(folder, targets)
+    except OSError as error:
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from error
+    return proto
+
+
+def files_of(proto: onnx.ModelProto, path: Path) -> list[Path]:
+    """The file of a model that :func:`differentiate_file` wrote, and that of its weights if they are outside."""
+    outside = any(onnx.external_data_helper.uses_external_data(tensor) for tensor in proto.graph.initializer)
+    return [path, _beside(path)] if outside else [path]
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.data")
+
+
+def _weight(model: ir.Model) -> int:
+    tensors = [value.const_value for value in model.graph.initializers.values()]
+    return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+
+
+@contextmanager
+def _scratch(place: Path) -> Iterator[Path]:
+    """A new folder on the same disk as ``place``, removed at the end."""
+    folder = place.with_name(f".{secrets.token_hex(8)}.part")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _move(folder: Path, places: Sequence[Path]) -> None:
+    """Move the files from ``folder`` to ``places``, whose names they have; or leave everything as it was."""
+    moved: list[Path] = []
+    before = {place: folder / f"{place.name}.before" for place in places if place.exists()}
+    try:
+        for place in places:
+            if place in before:
+                os.replace(place, before[place])
+            moved.append(place)
+            os.replace(folder / place.name, place)
+    except OSError:
+        for place in moved:
+            place.unlink(missing_ok=True)
+            if place in before:
+                os.replace(before[place], place)
+        raise
