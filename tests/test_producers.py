@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 
 import onnxplain
+
 from producers.fixture import FOLDER, LARGEST, Fixture, load
 
 NAMES = sorted(path.stem for path in FOLDER.glob("*.npz"))

@@ -70,7 +70,7 @@ def store(
     refused: str = "",
     **options: Any,
 ) -> None:
-    """Write the two files; refuses an invalid model, a path inside them, a gradient of zero and a fixture that is too large."""
+    """Write the two files; refuses an invalid model, a path inside it, a gradient of zero, a large fixture."""
     for message in _messages(model):
         for field in ("doc_string", "metadata_props"):
             if field in message.DESCRIPTOR.fields_by_name:

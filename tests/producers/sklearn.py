@@ -145,7 +145,9 @@ def main() -> None:
     gradient = (logits[row, three] - (p[:, :, None] * logits).sum(1)) * p[row, three][:, None] / model[0].scale_
     save("naive_bayes_wine", model, wx, three, gradient, {id(model): {"zipmap": False}}, score="probability")
 
-    model = GaussianProcessRegressor(RBF(1.5), alpha=0.5, optimizer=None).fit(dx[:40, 18:30:2] / 16, dy[:40] / 10.0)
+    model = GaussianProcessRegressor(RBF(1.5), alpha=0.5, optimizer=None).fit(
+        dx[:40, 18:30:2] / 16, dy[:40, None] / 10.0
+    )
     x = dx[:3, 18:30:2].astype(np.float64) / 16
     offsets = x[:, None] - model.X_train_
     weights = np.exp(-0.5 * (offsets**2).sum(2) / 1.5**2) * model.alpha_.ravel()

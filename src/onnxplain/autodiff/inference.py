@@ -78,7 +78,10 @@ class Inference:
             proto = inferred.get(output.name or "")
             if proto is not None:
                 output.type = output.type or ir.serde.deserialize_type_proto_for_type(proto)
-                _fill(output, ir.serde.deserialize_type_proto_for_shape(proto))
+                found = ir.serde.deserialize_type_proto_for_shape(proto)
+                if _contradict(output.shape, found):
+                    output.shape = None  # an exporter's mistake: jax2onnx states extents of before a transposition
+                _fill(output, found)
             elif index < len(foreign) and (like := foreign[index]) is not None:
                 output.type = output.type or like.type
                 _fill(output, like.shape)
@@ -182,6 +185,14 @@ class Inference:
 
     def _floor(self, name: str, divisor: int) -> str:
         return name if divisor == 1 else f"({name})//{divisor}"
+
+
+def _contradict(stated: ir.Shape | None, found: ir.Shape | None) -> bool:
+    """Whether two shapes of one value have different numbers somewhere, or different ranks."""
+    if stated is None or found is None:
+        return False
+    pairs = zip(stated, found)
+    return len(stated) != len(found) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
 def _fill(value: ir.Value, found: Sequence[int | ir.SymbolicDim | None] | ir.Shape | None) -> None:
