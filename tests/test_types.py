@@ -12,16 +12,16 @@ from onnx import helper
 
 from onnxplain.autodiff import differentiate
 
-from cases import activation, arithmetic, convolution, normalization, pooling, reduction
+from cases import activation, arithmetic, convolution, normalization, pooling, reduction, regions, sampling
 from cases.base import Case
 from checker import session, torch_gradients
 
 #: What ONNX Runtime's CPU provider cannot run forward.
 WITHOUT_KERNEL = {
     "float64": {
-        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Conv", "ConvTranspose", "Cosh",
-        "Erf", "Gelu", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN", "LpPool",
-        "Mean", "MeanVarianceNormalization", "Sinh", "Tan",
+        "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "AveragePool", "Celu", "Col2Im", "Conv", "ConvTranspose",
+        "Cosh", "Erf", "Gelu", "GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool", "InstanceNormalization", "LRN",
+        "LpPool", "MaxRoiPool", "MaxUnpool", "Mean", "MeanVarianceNormalization", "Sinh", "Tan",
     },
     "float16": {"Celu", "LRN", "MeanVarianceNormalization"},
 }  # fmt: skip
@@ -33,7 +33,7 @@ LEFT_OUT = {"ReduceProd-all", "ReduceProd-all-dropped", "ReduceProd-empty-axes"}
 
 
 def _first_cases() -> list[Case]:
-    families = (activation, arithmetic, convolution, normalization, pooling, reduction)
+    families = (activation, arithmetic, convolution, normalization, pooling, reduction, regions, sampling)
     cases = [case for family in families for case in family.CASES]
     usable = [case for case in cases if case.torch is not None and not case.runtime and case.id not in LEFT_OUT]
     first = {case.op: case for case in reversed(usable)}

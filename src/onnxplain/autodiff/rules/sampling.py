@@ -136,17 +136,17 @@ def _deformed(
 def affine_grid(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y[n,s] = theta[n] (base[s], 1); dtheta[n] = sum over s of dy[n,s] (base[s], 1)^T.
 
-    The base positions are what the operator itself gives for the identity.
+    The base positions are what the operator itself gives for the identity, in a type that has a kernel.
     """
     theta, size = node.input(0), node.input(1)
     axes = None if theta.shape is None else theta.shape[1]
     if not isinstance(axes, int):
         raise node.refuse("number of axes of theta", "unknown", "give theta the static extents [2,3] or [3,4]")
-    identity = emit.constant(np.eye(axes, axes + 1)[None], theta.dtype)
+    wide = ir.DataType.DOUBLE if theta.dtype == ir.DataType.DOUBLE else ir.DataType.FLOAT
+    identity = emit.constant(np.eye(axes, axes + 1)[None], wide)
     one = emit.Concat(emit.constant([1]), emit.Slice(size, [1], [axes + 2]), axis=0)
     base = emit.AffineGrid(identity, one, align_corners=node.attribute("align_corners", 0))
-    base = emit.Reshape(base, [-1, axes])
-    places = emit.Pad(base, [0, 0, 0, 1], 1.0)
+    places = emit.Cast(emit.Pad(emit.Reshape(base, [-1, axes]), [0, 0, 0, 1], 1.0), to=dy.dtype)
     rows = emit.Reshape(dy, emit.vector([emit.extent(dy, 0), -1, axes]))
     return [emit.MatMul(emit.Transpose(rows, perm=[0, 2, 1]), places), None]
 
