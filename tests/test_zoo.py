@@ -73,11 +73,12 @@ def summer() -> np.ndarray:
 
 _CAFFE_MEAN = np.array([104, 117, 123], dtype=np.float32)
 
-#: Every float32 neural network without recurrence: one input sample, preprocessed as the model wants it.
+#: Every float32 neural network: one input sample, preprocessed as the model wants it.
 MODELS: dict[str, Callable[[], np.ndarray]] = {
     "cifar10_resnet8_keras_nhwc": lambda: photo("oxpet_Egyptian_Mau_160.jpg", 32),
     "dianna_mnist_binary_pytorch": lambda: digit(28) / 255,
     "dianna_season_timeseries_keras": summer,
+    "digits_lstm": lambda: digit(8)[0] / 255,
     "digits_vit_tiny": lambda: digit(32, low=8) / 255,
     "fastestdet_coco": lambda: first(photo("winml_dog.jpg", 352)[:, :, ::-1] / 255),
     "mnist_cntk": lambda: digit(28),
@@ -89,11 +90,10 @@ MODELS: dict[str, Callable[[], np.ndarray]] = {
 
 #: What these tests leave out, and why.
 OTHERS = {
-    "breast_cancer_logreg_zipmap_sklearn": "linear classifier of ai.onnx.ml behind a ZipMap",
-    "digits_lstm": "recurrent",
-    "digits_mlp_sklearn": "scikit-learn pipeline",
+    "breast_cancer_logreg_zipmap_sklearn": "linear classifier of ai.onnx.ml behind a ZipMap: test_machine_learning.py",
+    "digits_mlp_sklearn": "scikit-learn pipeline: test_machine_learning.py",
     "digits_rf_sklearn": "trees: no gradient, must be refused",
-    "mobilenetv1_025_128_tflite_qdq_nhwc_uint8": "quantised: needs a straight-through estimator",
+    "mobilenetv1_025_128_tflite_qdq_nhwc_uint8": "quantised: test_quantized_models.py",
     "squeezenet10_winml_fp16": "float16",
 }
 
