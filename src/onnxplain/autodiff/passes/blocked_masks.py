@@ -62,12 +62,18 @@ def _ramps(condition: ir.Value) -> list[tuple[ir.Value, float, float]] | str:
         found = [part[0] for part in parts if not isinstance(part, str) and len(part) == 1]
         return found if len(found) == 2 else "not every part of the condition is a comparison with a constant"
     v, bound = (*node.inputs, None, None)[:2]
-    c = small_constant(bound)
-    if node.op_type not in ("Greater", "Less") or v is None or c is None or c.size != 1 or c.ndim > _rank(v):
-        return "the condition is not a comparison with a constant"
+    constant = small_constant(bound)
+    if (
+        node.op_type not in ("Greater", "Less")
+        or v is None
+        or constant is None
+        or constant.size != 1
+        or constant.ndim > _rank(v)
+    ):
+        return "the bound is not a single number"
     if v.dtype != ir.DataType.FLOAT:
         return f"{v.dtype} is compared, not FLOAT"
-    sign, c = (1.0 if node.op_type == "Greater" else -1.0), float(c.item())
+    sign, c = (1.0 if node.op_type == "Greater" else -1.0), float(constant.item())
     if c == 0:
         return [(v, sign * _LARGEST, 0.0)]
     if not _SMALLEST_BOUND <= abs(c) <= _LARGEST_BOUND:

@@ -31,7 +31,7 @@ def flip_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report)
         if isinstance(t, str):
             report.left(NAME, node, t)
         elif max(t.strides) > 1:
-            report.left(NAME, node, f"strides {list(t.strides)}")
+            report.left(NAME, node, f"strides {list(t.strides)} and no form for them")
         else:
             with emit.scope(scope_of(node)):
                 new = with_unit_stride(emit, t, t.grid)

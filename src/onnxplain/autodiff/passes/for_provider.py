@@ -14,8 +14,11 @@ import onnx_ir as ir
 from ...errors import InputError
 from ..emitter import Emitter
 from .blocked_masks import blocked_masks
+from .depthwise_strides import depthwise_strides
 from .flip_convolutions import flip_convolutions
+from .phase_convolutions import phase_convolutions
 from .report import Report
+from .subpixel_images import subpixel_images
 
 #: A pass rewrites what is not in the forward nodes, in place, and says what it did.
 Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
@@ -23,7 +26,7 @@ Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
-    "cpu": (flip_convolutions, blocked_masks),
+    "cpu": (subpixel_images, depthwise_strides, phase_convolutions, flip_convolutions, blocked_masks),
     "cuda": (),
 }
 

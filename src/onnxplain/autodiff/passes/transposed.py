@@ -46,6 +46,21 @@ class Transposed:
         """One channel a group, in and out."""
         return self.group == self.channels == self.out_channels
 
+    @property
+    def blocks(self) -> list[int]:
+        """How many blocks of s positions hold the result, less n: ceil((reach - h - t + e) / s) - 1 per axis."""
+        return [-(-room // s) - 1 for room, s in zip(self._room, self.strides)]
+
+    @property
+    def excess(self) -> list[int]:
+        """How many positions those blocks have too many, per axis."""
+        return [-room % s for room, s in zip(self._room, self.strides)]
+
+    @property
+    def _room(self) -> list[int]:
+        reach = [(k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations)]
+        return [r - h - t + e for r, h, t, e in zip(reach, self.head, self.tail, self.extra)]
+
     @classmethod
     def read(cls, node: ir.Node) -> Transposed | str:
         """The node's geometry, or why its weight cannot be rearranged."""
@@ -116,7 +131,15 @@ def convolve(
     return emit.Conv(grid, *weights, pads=pads, strides=strides, dilations=dilations, group=group)
 
 
-def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: int = 0) -> ir.Value:
+def cut_off(emit: Emitter, value: ir.Value, excess: Sequence[int]) -> ir.Value:
+    """``value`` without so many positions at the end of each spatial axis."""
+    axes = [axis for axis, count in enumerate(excess) if count]
+    if not axes:
+        return value
+    return emit.Slice(value, [0] * len(axes), [-excess[axis] for axis in axes], [axis + 2 for axis in axes])
+
+
+def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: Sequence[int] | None = None) -> ir.Value:
     """The transposed convolution of a grid with s = 1, which may be one that zeros were put into.
 
     y[p] = sum over k of W[K - 1 - k] g[p - ((K - 1) d - h) + k d]: pads (K - 1) d - h and (K - 1) d - t + e,
@@ -124,6 +147,6 @@ def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: int =
     """
     reach = [(k - 1) * d for k, d in zip(t.kernel, t.dilations)]
     head = [r - h for r, h in zip(reach, t.head)]
-    tail = [r - a + e - (beyond if s > 1 else 0) for r, a, e, s in zip(reach, t.tail, t.extra, t.strides)]
+    tail = [r - a + e - b for r, a, e, b in zip(reach, t.tail, t.extra, beyond or [0] * len(reach))]
     weight = flipped(emit, t, swapped(emit, t))
     return convolve(emit, grid, weight, head, tail, bias=t.bias, dilations=t.dilations, group=t.group)

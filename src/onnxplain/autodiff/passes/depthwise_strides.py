@@ -1,0 +1,51 @@
+"""Input gradients of depthwise convolutions with a stride: zeros put in between, then a convolution.
+
+y[p] = sum over k of W[k] g[(p + h - k d) / s] = sum over k of W[K - 1 - k] z[p - ((K - 1) d - h) + k d]
+
+where z[s q] = g[q] and z is 0 elsewhere: the transposed convolution with stride 1 of z, which is the convolution
+with the flipped weight (see :mod:`.flip_convolutions`). The zeros come from a ConvTranspose with a single tap of
+one, whose extent is (n - 1) s + 1, or, where the result is small, from Concat with zeros, whose extent is n s.
+
+ONNX Runtime's CPU provider has a vectorised kernel for depthwise Conv; its ConvTranspose runs group by group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..placement import dilate
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute
+from .transposed import Transposed, with_unit_stride
+
+NAME = "depthwise_strides"
+#: Below this extent of the result Concat puts the zeros in faster.
+SMALL = 56
+
+
+def depthwise_strides(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every depthwise ConvTranspose with a stride that is not in ``forward``."""
+    for node in gradient_nodes(emit, forward, "ConvTranspose"):
+        t = Transposed.read(node)
+        if isinstance(t, str) or not t.depthwise or t.channels == 1 or max(t.strides) == 1:
+            continue
+        with emit.scope(scope_of(node)):
+            if _is_small(node.outputs[0]):
+                spread = t.grid
+                for axis, stride in zip(t.spatial_axes, t.strides):
+                    spread = dilate(emit, spread, axis, stride)
+                new = with_unit_stride(emit, t, spread, beyond=[s - 1 for s in t.strides])
+            else:
+                one = emit.constant(np.ones((t.channels, 1, *[1] * len(t.kernel))), t.weight.dtype)
+                spread = emit.ConvTranspose(t.grid, one, strides=t.strides, group=t.group)
+                new = with_unit_stride(emit, t, spread)
+        report.fired(NAME, node)
+        substitute(emit, node, new)
+
+
+def _is_small(result: ir.Value) -> bool:
+    return result.shape is not None and all(isinstance(d, int) and d < SMALL for d in result.shape[2:])
