@@ -7,6 +7,8 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
+from onnxplain.autodiff.passes.blocked_masks import blocked_masks
+from onnxplain.autodiff.passes.for_provider import PASSES
 from onnxplain.autodiff.passes.report import Report
 
 from cases.base import Case, among, normal
@@ -14,6 +16,13 @@ from gradient_passes import LEVELS, gradient_operators, run, same_gradients
 from small_models import FLOAT, build
 
 NAME = "blocked_masks"
+
+
+@pytest.fixture(autouse=True)
+def _only_this_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PASSES, "cpu", (blocked_masks,))
+
+
 TINY = float(np.finfo(np.float32).tiny)
 LARGE = float(np.finfo(np.float32).max)
 

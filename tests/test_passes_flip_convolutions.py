@@ -9,6 +9,8 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
+from onnxplain.autodiff.passes.flip_convolutions import flip_convolutions
+from onnxplain.autodiff.passes.for_provider import PASSES
 from onnxplain.autodiff.passes.report import Report
 from test_convolution_grid import GRID
 
@@ -17,6 +19,11 @@ from gradient_passes import LEVELS, gradient_operators, same_gradients, same_out
 from small_models import FLOAT, build
 
 NAME = "flip_convolutions"
+
+
+@pytest.fixture(autouse=True)
+def _only_this_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PASSES, "cpu", (flip_convolutions,))
 
 
 def unit_stride(case: Case) -> bool:
