@@ -20,6 +20,7 @@ from .passes.inline_constant_if import inline_constant_if
 from .passes.inline_functions import inline_functions
 from .passes.name_everything import name_everything
 from .passes.upgrade_opset import upgrade_opset
+from .passes.vector_operands import multiply_by_columns
 
 
 def prepare(model: ir.Model) -> Inference:
@@ -42,6 +43,9 @@ def prepare(model: ir.Model) -> Inference:
         LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports, outputs_of)
     infer_shapes(model, inference)
+    if multiply_by_columns(model):
+        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        infer_shapes(model, inference)
     while fold_constants(model, inference) or inline_constant_if(model):
         infer_shapes(model, inference)
     return inference
