@@ -21,7 +21,7 @@ _BASIS = {"errors", "_version"}
 _TOOLS = _BASIS | {"native", "progress"}
 _PARTS = _TOOLS | {"autodiff", "runtime", "image"}
 _METHODS = _PARTS | {"methods", "metrics"}
-_EXPLAINER = _METHODS | {"explainer", "explanation", "inputs", "photos", "bundled", "torch_export"}
+_EXPLAINER = _METHODS | {"explainer", "explanation", "inputs", "photos", "bundled", "torch_export", "torch_reference"}
 _FRONTS = {"cli", "serve", "ray"}
 
 # Component of the package (module, or folder) -> components it may import, besides itself.
@@ -39,7 +39,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bundled": _TOOLS,
     "inputs": _METHODS,
     "photos": _PARTS,
-    "torch_export": _PARTS,
+    "torch_export": _PARTS | {"torch_reference"},
+    "torch_reference": _PARTS,
     "explanation": _METHODS,
     "explainer": _EXPLAINER,
     "__init__": _EXPLAINER,
@@ -57,13 +58,15 @@ PUBLIC = {
     "differentiate_file": "autodiff",
     "vjp": "autodiff",
     "Explainer": "explainer",
+    "TorchExport": "torch_export",
+    "export_torch": "torch_export",
     "Explanation": "explainer",
     "Preprocessing": "image",
     **{name: "errors" for name, value in vars(errors).items() if isinstance(value, type)},
 }
 
 # Package from outside -> the only components that may import it.
-ONLY_FOR = {"torch": {"torch_export"}, "torchvision": set[str](), "onnxruntime": {"runtime"}}
+ONLY_FOR = {"torch": {"torch_export", "torch_reference"}, "torchvision": set[str](), "onnxruntime": {"runtime"}}
 
 # Component -> the only packages from outside, besides the standard library, that it may import.
 ONLY_NEEDS = {

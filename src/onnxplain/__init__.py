@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
     from .runtime import ProviderWarning
+    from .torch_export import TorchExport, export_torch
 
 __all__ = [
     "Explainer",
@@ -45,10 +46,12 @@ __all__ = [
     "ProviderWarning",
     "RuntimeMissingError",
     "TargetError",
+    "TorchExport",
     "UnsupportedOperatorError",
     "__version__",
     "differentiate",
     "differentiate_file",
+    "export_torch",
     "vjp",
 ]
 
@@ -60,6 +63,8 @@ _LAZY = {
     "Explanation": ".explainer",
     "Preprocessing": ".image",
     "ProviderWarning": ".runtime",
+    "TorchExport": ".torch_export",
+    "export_torch": ".torch_export",
 }
 
 

@@ -150,6 +150,8 @@ def add_gradients(
     if head is not None:
         if head.probability is not None:
             public.record("probability", head.probability)
+        if head.class_axis is not None:
+            public.record("class_axis", str(head.class_axis))
         target = ir.Value(
             name=public.fresh("target"),
             shape=ir.Shape([_batch(graph, head.value)]),

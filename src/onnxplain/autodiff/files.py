@@ -59,23 +59,27 @@ def differentiate_file(model: ModelSource, path: str | os.PathLike[str], **optio
             raise OutputError(f"{target} is a file that the model is read from; name another output.")
     add_gradients(graph_model, **options)
     try:
-        with _scratch(place) as folder:
-            if outside_weights(graph_model) or _weight(graph_model) > LARGEST_FILE:
-                ir.external_data.unload_from_model(graph_model, folder, data.name, size_threshold_bytes=_SMALL)
-                proto = without_outside_weights(graph_model)
-                targets = [data, place]
-            else:
-                proto = write_model(graph_model)
-                targets = [place]
-            (folder / place.name).write_bytes(proto.SerializeToString())
-            _move(folder, targets)
+        with scratch(place) as folder:
+            proto = write_files(graph_model, folder / place.name)
+            move(folder, files_of(proto, place))
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror or error}") from error
     return proto
 
 
+def write_files(model: ir.Model, path: Path) -> onnx.ModelProto:
+    """Write a model to a new file, and its weights to a second one where they have to; returns what was written."""
+    if outside_weights(model) or _weight(model) > LARGEST_FILE:
+        ir.external_data.unload_from_model(model, path.parent, _beside(path).name, size_threshold_bytes=_SMALL)
+        proto = without_outside_weights(model)
+    else:
+        proto = write_model(model)
+    path.write_bytes(proto.SerializeToString())
+    return proto
+
+
 def files_of(proto: onnx.ModelProto, path: Path) -> list[Path]:
-    """The file of a model that :func:`differentiate_file` wrote, and that of its weights if they are outside."""
+    """The file of a model that :func:`write_files` wrote, and that of its weights if they are outside."""
     outside = any(onnx.external_data_helper.uses_external_data(tensor) for tensor in proto.graph.initializer)
     return [path, _beside(path)] if outside else [path]
 
@@ -90,7 +94,7 @@ def _weight(model: ir.Model) -> int:
 
 
 @contextmanager
-def _scratch(place: Path) -> Iterator[Path]:
+def scratch(place: Path) -> Iterator[Path]:
     """A new folder on the same disk as ``place``, removed at the end."""
     folder = place.with_name(f".{secrets.token_hex(8)}.part")
     folder.mkdir()
@@ -100,7 +104,7 @@ def _scratch(place: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _move(folder: Path, places: Sequence[Path]) -> None:
+def move(folder: Path, places: Sequence[Path]) -> None:
     """Move the files from ``folder`` to ``places``, whose names they have; or leave everything as it was."""
     moved: list[Path] = []
     before = {place: folder / f"{place.name}.before" for place in places if place.exists()}

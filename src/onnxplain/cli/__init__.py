@@ -1,4 +1,4 @@
-"""The command line: ``onnxplain explain | differentiate | check``.
+"""The command line: ``onnxplain explain | differentiate | check | export-torch``.
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
 2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
@@ -17,6 +17,7 @@ from .check import check
 from .common import INTERRUPTED, report
 from .differentiate import differentiate
 from .explain import explain
+from .export_torch import export_torch
 
 app = typer.Typer(
     name="onnxplain",
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(differentiate)
 app.command()(check)
+app.command("export-torch")(export_torch)
 
 
 def _print_version(wanted: bool) -> None:
