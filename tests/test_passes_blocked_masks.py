@@ -78,9 +78,13 @@ def test_exact_beside_every_kink(name: str, level: str) -> None:
 @pytest.mark.parametrize(
     ("case", "dtype", "reason"),
     [
-        (Case("Clip", (normal("N", 5), *clip(-1e9, 1e9))), np.float32, "not every part of the condition is"),
+        (Case("Clip", (normal("N", 5), *clip(-1e9, 1e9))), np.float32, "the bound -1000000000.0 is out of range"),
         (Case("Clip", (normal("N", 5), *clip(None, 1e-30))), np.float32, "the bound 1.0000000031710769e-30 is out"),
-        (Case("Clip", (normal("N", 5), np.array(0.0), None), runtime=(1,)), np.float32, "the condition is not a com"),
+        (
+            Case("Clip", (normal("N", 5), np.array(0.0), None), runtime=(1,)),
+            np.float32,
+            "the bound is not a single number",
+        ),
         (Case("Relu", (normal("N", 5),)), np.float64, "the mask is DOUBLE, not FLOAT"),
         (Case("Relu", (normal("N", 5),)), np.float16, "the mask is FLOAT16, not FLOAT"),
     ],

@@ -17,6 +17,7 @@ Cast and Where leave it, which costs a reordering before and after.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
@@ -31,6 +32,8 @@ NAME = "blocked_masks"
 _LARGEST = float(np.finfo(np.float32).max)
 _STEEP = 2.0**100
 _SMALLEST_BOUND, _LARGEST_BOUND = 2.0**-76, 2.0**27
+
+_NO_CONSTANT = "the condition is not a comparison with a constant"
 
 
 def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
@@ -48,7 +51,7 @@ def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> 
             continue
         with emit.scope(scope_of(node)):
             factors = [emit.HardSigmoid(v, alpha=alpha, beta=beta) for v, alpha, beta in ramps]
-            mask = factors[0] if len(factors) == 1 else emit.Mul(*factors)
+            mask = reduce(emit.Mul, factors)
         report.fired(NAME, node)
         substitute(emit, node, mask)
 
@@ -58,18 +61,18 @@ def _ramps(condition: ir.Value) -> list[tuple[ir.Value, float, float]] | str:
     node = condition.producer()
     assert node is not None
     if node.op_type == "And":
-        parts = [_ramps(v) for v in node.inputs if v is not None and v.producer() is not None]
-        found = [part[0] for part in parts if not isinstance(part, str) and len(part) == 1]
-        return found if len(found) == 2 else "not every part of the condition is a comparison with a constant"
+        found: list[tuple[ir.Value, float, float]] = []
+        for part in node.inputs:
+            ramps = _NO_CONSTANT if part is None or part.producer() is None else _ramps(part)
+            if isinstance(ramps, str):
+                return ramps
+            found += ramps
+        return found
     v, bound = (*node.inputs, None, None)[:2]
     constant = small_constant(bound)
-    if (
-        node.op_type not in ("Greater", "Less")
-        or v is None
-        or constant is None
-        or constant.size != 1
-        or constant.ndim > _rank(v)
-    ):
+    if node.op_type not in ("Greater", "Less") or v is None or constant is None:
+        return _NO_CONSTANT
+    if constant.size != 1 or constant.ndim > _rank(v):
         return "the bound is not a single number"
     if v.dtype != ir.DataType.FLOAT:
         return f"{v.dtype} is compared, not FLOAT"

@@ -1,0 +1,162 @@
+"""Gradient sessions against the plain forward session in ONNX Runtime: ``python benchmarks/saliency.py``.
+
+Everything runs interleaved in one process, with a pause before every timed call and ``session.force_spinning_stop``
+on all sessions, or else the worker threads of one session slow down the next. The table has the median over rounds
+of time / time of the plain forward in the same round, and in brackets the smallest and largest of these ratios:
+
+* portable: the gradient as the rules write it; cpu: in the forms for the CPU provider,
+* one row per pass with ``--ablation``: the forms for the CPU provider without that pass,
+* captum with ``--captum``: Captum's Saliency on torch eager (its own threads).
+
+Correctness is checked in the same run: the largest difference between the two gradients, of the largest gradient
+of each image, and the share of elements beyond 1e-5. Activations within rounding of a kink may fall on the other
+side where ONNX Runtime fuses the forward part differently; that shows as a tiny share of large differences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+
+import nets
+import onnxplain
+from onnxplain.autodiff import differentiate
+from onnxplain.autodiff.passes.for_provider import PASSES
+from onnxplain.autodiff.passes.report import Report
+from onnxplain.bundled import bundled_model
+
+LITE0 = "efficientnet_lite0"
+
+
+def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+
+
+def load() -> str:
+    return " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+
+
+def processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def without(name: str, model: onnx.ModelProto) -> onnx.ModelProto:
+    """The gradient in the forms for the CPU provider, but for one pass."""
+    kept = PASSES["cpu"]
+    try:
+        PASSES["cpu"] = tuple(rewrite for rewrite in kept if rewrite.__name__ != name)
+        return differentiate(model, provider="cpu")
+    finally:
+        PASSES["cpu"] = kept
+
+
+def captum_saliency(model: torch.nn.Module, x: np.ndarray, target: np.ndarray) -> Callable[[], object]:
+    from captum.attr import Saliency
+
+    method, tensor, targets = Saliency(model), torch.from_numpy(x), torch.from_numpy(target)
+    return lambda: method.attribute(tensor.clone().requires_grad_(True), targets, abs=False)
+
+
+def difference(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
+    """The largest difference, and the share of elements beyond 1e-5, of each image's largest gradient."""
+    axes = tuple(range(1, expected.ndim))
+    error = np.abs(found - expected) / np.abs(expected).max(axis=axes, keepdims=True)
+    return float(error.max()), float(np.mean(error > 1e-5))
+
+
+def contestants(
+    name: str, batch: int, options: argparse.Namespace
+) -> tuple[dict[str, Callable[[], Any]], tuple[float, float], Report]:
+    model: torch.nn.Module | None = None
+    if name == LITE0:
+        plain = onnx.load(bundled_model())
+    else:
+        plain, model = nets.cached(name, options.folder)
+    report = Report()
+    variants = {"portable": differentiate(plain), "cpu": differentiate(plain, provider="cpu", report=report)}
+    fired = [rewrite for rewrite, (done, _) in report.counts().items() if done]
+    if options.ablation:
+        variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired}
+    source = plain.graph.input[0].name
+    x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
+    forward = session(plain, options.threads)
+    target = np.asarray(forward.run(None, {source: x})[0]).argmax(1).astype(np.int64)
+    calls: dict[str, Callable[[], Any]] = {"forward": lambda: forward.run(None, {source: x})}
+    for label, variant in variants.items():
+        runner = session(variant, options.threads)
+        calls[label] = lambda runner=runner: runner.run([f"grad_{source}"], {source: x, "target": target})[0]
+    apart = difference(calls["portable"](), calls["cpu"]())
+    if options.captum and model is not None:
+        calls["captum"] = captum_saliency(model, x, target)
+    return calls, apart, report
+
+
+def measure(
+    calls: dict[str, Callable[[], Any]], rounds: int, pause: float, clock: Callable[[], float]
+) -> dict[str, list[float]]:
+    """Seconds of each call, round by round; the first round warms up."""
+    seconds: dict[str, list[float]] = {label: [] for label in calls}
+    for number in range(rounds + 1):
+        for label, call in calls.items():
+            time.sleep(pause)
+            begin = clock()
+            call()
+            if number:
+                seconds[label].append(clock() - begin)
+    return seconds
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--nets", nargs="*", default=[*nets.NETS, LITE0], choices=[*nets.NETS, LITE0])
+    parser.add_argument("--batches", nargs="*", type=int, default=[8, 1])
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--pause", type=float, default=0.1, help="seconds before each timed call")
+    parser.add_argument("--cpu-time", action="store_true", help="processor time: for busy machines, with --threads 1")
+    parser.add_argument("--ablation", action="store_true", help="also leave out one pass at a time")
+    parser.add_argument("--captum", action="store_true", help="also Captum's Saliency in torch eager")
+    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="keeps the exported networks")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+
+    clock = time.process_time if options.cpu_time else time.perf_counter
+    print(f"onnxplain {onnxplain.__version__}, ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}")
+    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}")
+    print(f"{processor()}, {os.cpu_count()} cores, {options.threads} threads, {options.rounds} rounds", end="")
+    print(f", {'processor' if options.cpu_time else 'wall clock'} time, load {load()}")
+    for name in options.nets:
+        for batch in options.batches:
+            calls, (largest, share), report = contestants(name, batch, options)
+            seconds = measure(calls, options.rounds, options.pause, clock)
+            forward = seconds.pop("forward")
+            print(f"\n{name}, batch {batch}: forward {statistics.median(forward) * 1e3:.1f} ms, load {load()}")
+            print(f"  largest difference {largest:.1e}, {share:.1e} of the elements beyond 1e-5; rewritten: ", end="")
+            print(", ".join(f"{done} {rewrite}" for rewrite, (done, _) in report.counts().items() if done))
+            for label, times in seconds.items():
+                ratios = [a / b for a, b in zip(times, forward)]
+                print(f"  {label:34}{statistics.median(ratios):6.2f}  ({min(ratios):.2f} - {max(ratios):.2f})")
+
+
+if __name__ == "__main__":
+    main()
