@@ -1,7 +1,8 @@
 """Gradient sessions against the plain forward session in ONNX Runtime: ``python benchmarks/saliency.py``.
 
-Everything runs interleaved in one process, with a pause before every timed call and ``session.force_spinning_stop``
-on all sessions, or else the worker threads of one session slow down the next. The table has the median over rounds
+Everything runs interleaved in one process, with a pause before every timed call, in sessions as the Explainer opens
+them: with ``session.force_spinning_stop``, or else the worker threads of one session slow down the next, and with
+weights behind DequantizeLinear (the bundled model's) converted at load. The table has the median over rounds
 of time / time of the plain forward in the same round, and in brackets the smallest and largest of these ratios:
 
 * portable: the gradient as the rules write it; cpu: in the forms for the CPU provider,
@@ -36,16 +37,9 @@ from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.passes.for_provider import PASSES
 from onnxplain.autodiff.passes.report import Report
 from onnxplain.bundled import bundled_model
+from onnxplain.runtime import CPU, Session
 
 LITE0 = "efficientnet_lite0"
-
-
-def session(model: onnx.ModelProto, threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def load() -> str:
@@ -99,12 +93,13 @@ def contestants(
         variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired}
     source = plain.graph.input[0].name
     x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
-    forward = session(plain, options.threads)
-    target = np.asarray(forward.run(None, {source: x})[0]).argmax(1).astype(np.int64)
-    calls: dict[str, Callable[[], Any]] = {"forward": lambda: forward.run(None, {source: x})}
+    forward = Session(plain, providers=CPU, threads=options.threads)
+    scores = plain.graph.output[0].name
+    target = forward.run({source: x}, [scores])[0].argmax(1).astype(np.int64)
+    calls: dict[str, Callable[[], Any]] = {"forward": lambda: forward.run({source: x}, [scores])}
     for label, variant in variants.items():
-        runner = session(variant, options.threads)
-        calls[label] = lambda runner=runner: runner.run([f"grad_{source}"], {source: x, "target": target})[0]
+        runner = Session(variant, providers=CPU, threads=options.threads)
+        calls[label] = lambda runner=runner: runner.run({source: x, "target": target}, [f"grad_{source}"])[0]
     apart = difference(calls["portable"](), calls["cpu"]())
     if options.captum and model is not None:
         calls["captum"] = captum_saliency(model, x, target)
