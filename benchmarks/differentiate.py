@@ -54,12 +54,12 @@ def export(network: nn.Module, path: Path, exporter: str) -> None:
             )
 
 
-def measure(path: Path, rounds: int) -> tuple[float, float, int]:
+def measure(path: Path, rounds: int, provider: str) -> tuple[float, float, int]:
     """The best time in seconds, the growth of the file as a fraction, and the number of nodes."""
     best = float("inf")
     for _ in range(rounds):
         start = time.perf_counter()
-        found = onnxplain.differentiate(path)
+        found = onnxplain.differentiate(path, provider=provider)
         best = min(best, time.perf_counter() - start)
     return best, found.ByteSize() / path.stat().st_size - 1, len(found.graph.node)
 
@@ -67,7 +67,8 @@ def measure(path: Path, rounds: int) -> tuple[float, float, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--provider", default="portable", help="portable, cpu or cuda")
+    arguments = parser.parse_args()
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
     print(f"onnx {onnx.__version__}, torch {torch.__version__}, Python {platform.python_version()}, load {load}")
     print(f"{'network':<11} {'exporter':<12} {'seconds':>8} {'limit':>6} {'growth':>8} {'nodes':>6}")
@@ -78,7 +79,7 @@ def main() -> None:
             for exporter in ("dynamo", "torchscript"):
                 path = Path(folder, "model.onnx")
                 export(network, path, exporter)
-                seconds, growth, nodes = measure(path, rounds)
+                seconds, growth, nodes = measure(path, arguments.rounds, arguments.provider)
                 print(f"{name:<11} {exporter:<12} {seconds:>8.2f} {limit:>6.1f} {growth:>8.2%} {nodes:>6}", flush=True)
                 missed |= seconds > limit or growth > GROWTH
     if missed:
