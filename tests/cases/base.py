@@ -98,7 +98,8 @@ class Case:
 
     @property
     def id(self) -> str:
-        return f"{self.op}-{self.name}" if self.name else self.op
+        operator = f"{self.domain}.{self.op}" if self.domain else self.op
+        return f"{operator}-{self.name}" if self.name else operator
 
     def names(self) -> list[str]:
         return ["" if v is None else f"x{i}" for i, v in enumerate(self.inputs)]

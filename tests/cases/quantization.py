@@ -154,6 +154,25 @@ CASES += [
     ),
 ]  # fmt: skip
 
+MS: dict[str, Any] = {"domain": "com.microsoft", "reference": False, "note": "an operator of ONNX Runtime"}
+CASES += [
+    QuantizedCase(
+        "QuantizeLinear", (normal("N", 3, 4), np.array(S), I8), name="int8", dequantizes=(S, I8),
+        torch=lambda x: fake(x, S, I8), **MS,
+    ),
+    QuantizedCase(
+        "QuantizeLinear", (normal("N", 3, 4), SCALES, ZEROS), {"axis": 1}, name="channels", dequantizes=(SCALES, ZEROS),
+        torch=lambda x: fake(x, SCALES, ZEROS, 1), **MS,
+    ),
+    QuantizedCase(
+        "DequantizeLinear", (normal("N", 3, 4), SCALES, ZEROS), {"axis": 1}, name="channels", quantizes={0: (S, U8)},
+        torch=lambda x: (
+            (fake(x, S, U8) / S + 120 - torch.tensor(ZEROS[:, None])) * torch.tensor(SCALES[:, None])
+        ), **MS,
+    ),
+    Case("DequantizeLinear", (DATA.astype(np.int16) * 50, positive(), np.array(-7, np.int16)), name="int16", **MS),
+]  # fmt: skip
+
 
 def dynamic(x: torch.Tensor) -> torch.Tensor:
     high, low = max(float(x.detach().max()), 0), min(float(x.detach().min()), 0)

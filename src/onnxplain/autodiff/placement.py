@@ -45,7 +45,12 @@ def embed(
     ]
     if all(pad == 0 for pad in [*lows, *highs]):
         return part
-    return emit.Pad(part, emit.vector([*lows, *highs]), None, list(axes))
+    assert part.shape is not None
+    rank = len(part.shape)
+    pads: list[Extent] = [0] * 2 * rank  # of all axes: ONNX Runtime moves Transpose past Pad as if it had no axes
+    for axis, low, high in zip(axes, lows, highs):
+        pads[axis % rank], pads[rank + axis % rank] = low, high
+    return emit.Pad(part, emit.vector(pads))
 
 
 def dilate(emit: Emitter, part: ir.Value, axis: int, stride: int) -> ir.Value:

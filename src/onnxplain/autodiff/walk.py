@@ -85,7 +85,9 @@ def by_expansion(
     outputs = expand(emit, node)
     nodes = list(emit.graph)[before:]
     seeds: dict[ir.Value, ir.Value] = {}
-    for output, dy in zip(outputs, dys):
+    for index, (output, dy) in enumerate(zip(outputs, dys)):
+        if output is None and dy is not None:
+            raise node.refuse("gradient of output", index, "use another output of the operator")
         if output is not None and dy is not None:
             seeds[output] = emit.Add(seeds[output], dy) if output in seeds else dy
     variables = [v for i, v in enumerate(node.inputs) if v is not None and node.wants(i)]

@@ -140,14 +140,18 @@ def gelu(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     For approximate="tanh" y = x (1 + t) / 2 with t = tanh(√(2/π) (x + c x³)), c = 0.044715;
     dx = dy (1 + t + x (1 - t²) √(2/π) (1 + 3c x²)) / 2, where |x| is cut at 10: t is ±1 there.
     """
-    x = node.input(0)
-    if node.attribute("approximate", "none") == "tanh":
-        slope = _tanh_gelu_slope(emit, x)
+    return emit.Mul(dy, gelu_slope(emit, node.input(0), node.attribute("approximate", "none") == "tanh"))
+
+
+def gelu_slope(emit: Emitter, x: ir.Value, tanh: bool) -> ir.Value:
+    """The derivative of Gelu, exact or in its tanh approximation."""
+    if tanh:
+        twice = _tanh_gelu_slope(emit, x)
     else:
         u = emit.Mul(x, math.sqrt(0.5))
         density = emit.Exp(emit.Sub(math.log(2 / math.sqrt(math.pi)), emit.Mul(u, u)))
-        slope = emit.Add(emit.Erf(u), emit.Mul(u, density))
-    return emit.Mul(emit.Mul(dy, 0.5), emit.Add(slope, 1.0))
+        twice = emit.Add(emit.Erf(u), emit.Mul(u, density))
+    return emit.Mul(emit.Add(twice, 1.0), 0.5)
 
 
 def _tanh_gelu_slope(emit: Emitter, x: ir.Value) -> ir.Value:
