@@ -19,6 +19,7 @@ from .flip_convolutions import flip_convolutions
 from .phase_convolutions import phase_convolutions
 from .report import Report
 from .subpixel_images import subpixel_images
+from .unpool_maxima import unpool_maxima
 
 #: A pass rewrites what is not in the forward nodes, in place, and says what it did.
 Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
@@ -26,7 +27,7 @@ Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
-    "cpu": (subpixel_images, depthwise_strides, phase_convolutions, flip_convolutions, blocked_masks),
+    "cpu": (subpixel_images, depthwise_strides, phase_convolutions, flip_convolutions, blocked_masks, unpool_maxima),
     "cuda": (),
 }
 

@@ -1,0 +1,52 @@
+"""Gradients of max pooling without overlaps: a scatter of the flat tensors becomes MaxUnpool.
+
+    Reshape(ScatterElements(zeros [size], flat indices, flat dy), shape of x) = MaxUnpool(dy, indices, shape of x)
+
+where the indices are those of MaxPool, flat positions in x, and no two windows share one: both put dy at its index
+and zeros elsewhere. MaxUnpool checks the extents against what the windows need, so pooling with ceil_mode (whose
+last window may end behind the image), dilations or auto_pad is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute
+
+NAME = "unpool_maxima"
+
+
+def unpool_maxima(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every such scatter that is not in ``forward``."""
+    for node in gradient_nodes(emit, forward, "ScatterElements"):
+        indices, dy = (_before_reshape(value) for value in node.inputs[1:3])
+        pool = None if indices is None else indices.producer()
+        uses = list(node.outputs[0].uses())
+        if pool is None or pool.op_type != "MaxPool" or indices is not pool.outputs[1] or dy is None or len(uses) != 1:
+            continue
+        result, x = uses[0].node, pool.inputs[0]
+        if x is None or result.op_type != "Reshape" or result.outputs[0].shape != x.shape:
+            continue
+        given = pool.attributes
+        plain = given.get_string("auto_pad", "NOTSET") == "NOTSET" and not given.get_int("ceil_mode", 0)
+        if node.attributes.get_string("reduction", "none") != "none":
+            report.left(NAME, node, "windows overlap")
+        elif not plain or max(given.get_ints("dilations", [1])) > 1:
+            report.left(NAME, node, "ceil_mode, auto_pad or dilations")
+        elif dy.dtype != ir.DataType.FLOAT:
+            report.left(NAME, node, f"{dy.dtype} is pooled, not FLOAT")
+        else:
+            windows = {n: given.get_ints(n) for n in ("kernel_shape", "pads", "strides") if n in given}
+            with emit.scope(scope_of(node)):
+                new = emit.MaxUnpool(dy, indices, emit.shape(x), **windows)
+            report.fired(NAME, node)
+            substitute(emit, result, new)
+
+
+def _before_reshape(value: ir.Value | None) -> ir.Value | None:
+    node = None if value is None else value.producer()
+    return node.inputs[0] if node is not None and node.op_type == "Reshape" else None
