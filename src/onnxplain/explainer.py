@@ -119,6 +119,11 @@ class Explainer:
         """The model's inputs: name, type, shape and channel axis."""
         return self._model.inputs
 
+    @property
+    def straight_through(self) -> bool:
+        """Whether gradients pass the roundings of a quantised model as if they were the identity."""
+        return "onnxplain.straight_through" in self._model.metadata
+
     @cached_property
     def preprocessing(self) -> ResolvedPreprocessing:
         """How photos become the input tensor, and where that is stated.
@@ -287,6 +292,7 @@ class Explainer:
             probability=mine.probability,
             top=ranking.best(_TOP),
             provider=self.provider,
+            straight_through=self.straight_through,
         )
 
     def _collect(

@@ -43,6 +43,8 @@ class Explanation:
       has any (segmentation, detection).
     - ``top``: the five classes with the highest scores, best first.
     - ``provider``: the execution provider that ran.
+    - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
+      identity (straight-through estimator), so that it is an estimate.
     """
 
     image: NDArray[np.uint8]
@@ -56,6 +58,7 @@ class Explanation:
     probability: float | None
     top: list[ClassScore]
     provider: str
+    straight_through: bool = False
     method: str = "saliency"
 
     @cached_property
@@ -67,7 +70,8 @@ class Explanation:
         """The class and how sure the model is of it, for people."""
         name = f"class {self.target}" if self.label is None else self.label
         sure = "" if self.probability is None else f"{self.probability:.1%}, "
-        return f"{name} ({sure}score {self.score:.3g})"
+        estimate = ", straight-through" if self.straight_through else ""
+        return f"{name} ({sure}score {self.score:.3g}{estimate})"
 
     def overlay(self, **options: Any) -> NDArray[np.uint8]:
         """The saliency map laid over the photo, uint8 RGB [H,W,3].
@@ -90,6 +94,7 @@ class Explanation:
             "top": [asdict(one) for one in self.top],
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
+            "straight_through": self.straight_through,
         }
 
     def save(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:

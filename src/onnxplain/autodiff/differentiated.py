@@ -149,8 +149,8 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     )
 
 
-#: Metadata that describe the original model; the rest of ours names parts of the differentiated one.
-_KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels")
+#: Metadata that describe the model or its gradient; the rest of ours names parts of the differentiated model.
+_KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels", f"{_PREFIX}straight_through")
 
 
 def describe_input(value: ir.Value) -> InputTensor:

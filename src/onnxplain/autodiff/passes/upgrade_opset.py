@@ -58,6 +58,8 @@ UNCHANGED: dict[str, tuple[int, ...]] = {
 def upgrade_opset(model: ir.Model) -> None:
     """Raise ``model`` to opset 18 in place, subgraphs included; other domains stay untouched.
 
+    A model that does not use the default domain at all imports it afterwards.
+
     Raises:
         ModelError: the opset is below 7, or the model uses an operator that its opset does not define.
         UnsupportedOperatorError: a configuration that opset 18 cannot express.
@@ -65,8 +67,8 @@ def upgrade_opset(model: ir.Model) -> None:
     imports = model.graph.opset_imports
     if "ai.onnx" in imports:  # the default domain's other name, which nodes have already dropped
         imports[""] = imports.pop("ai.onnx")
-    opset = imports.get("")
-    if opset is None or opset >= WORKING_OPSET:
+    opset = imports.setdefault("", WORKING_OPSET)  # gradients need it, even if the model is all of ai.onnx.ml
+    if opset >= WORKING_OPSET:
         return
     nodes = [node for node in model.graph.all_nodes() if node.domain == ""]
     if opset < OLDEST_OPSET and nodes:
