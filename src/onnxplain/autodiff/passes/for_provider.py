@@ -16,6 +16,7 @@ from ..emitter import Emitter
 from .blocked_masks import blocked_masks
 from .depthwise_strides import depthwise_strides
 from .flip_convolutions import flip_convolutions
+from .gate_residuals import gate_residuals
 from .phase_convolutions import phase_convolutions
 from .report import Report
 from .subpixel_images import subpixel_images
@@ -27,7 +28,15 @@ Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
-    "cpu": (subpixel_images, depthwise_strides, phase_convolutions, flip_convolutions, blocked_masks, unpool_maxima),
+    "cpu": (
+        subpixel_images,
+        depthwise_strides,
+        phase_convolutions,
+        flip_convolutions,
+        blocked_masks,
+        unpool_maxima,
+        gate_residuals,
+    ),
     "cuda": (),
 }
 
