@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
 from onnxplain import InputError, ModelError, OnnxplainError, UnsupportedOperatorError
 from onnxplain.autodiff import differentiate
 
-from checker import session
-
-FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
-
-
-def build(
-    nodes: list[onnx.NodeProto],
-    inputs: list[tuple[str, int, list[int | str | None]]],
-    outputs: list[tuple[str, int, list[int | str | None]]],
-    constants: dict[str, np.ndarray] | None = None,
-    opset: int = 18,
-    **fields: object,
-) -> onnx.ModelProto:
-    graph = helper.make_graph(
-        nodes,
-        "graph",
-        [helper.make_tensor_value_info(*spec) for spec in inputs],
-        [helper.make_tensor_value_info(*spec) for spec in outputs],
-        [numpy_helper.from_array(array, name) for name, array in (constants or {}).items()],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8, **fields)
-
-
-W = np.arange(12, dtype=np.float32).reshape(3, 4) - 5
-
-
-def classifier(tail: list[onnx.NodeProto] | None = None, last: str = "logits") -> onnx.ModelProto:
-    """logits = x * x @ W, [N,3] -> [N,4], then ``tail``."""
-    nodes = [helper.make_node("Mul", ["x", "x"], ["xx"]), helper.make_node("MatMul", ["xx", "W"], ["logits"])]
-    return build(nodes + (tail or []), [("x", FLOAT, ["N", 3])], [(last, FLOAT, ["N", 4])], {"W": W})
-
-
-X = np.array([[1.0, 2.0, -1.0], [0.5, -2.0, 3.0]], dtype=np.float32)
-TARGET = np.array([2, 0])
-EXPECTED = 2 * X * W[:, TARGET].T
-
-
-def names(values: object) -> list[str]:
-    return [v.name for v in values]  # type: ignore[attr-defined]
-
-
-def run(model: onnx.ModelProto, **feeds: np.ndarray) -> dict[str, np.ndarray]:
-    runner = session(model)
-    outputs = names(runner.get_outputs())
-    return dict(zip(outputs, runner.run(outputs, feeds)))
+from graphs import EXPECTED, FLOAT, INT64, TARGET, W, X, build, classifier, names, run
 
 
 def test_target_adds_the_score_and_the_gradient_of_one_class_per_sample() -> None:
@@ -154,9 +108,7 @@ def test_positions_other_than_the_class_are_summed(
 
 
 def test_one_score_per_sample_is_class_zero() -> None:
-    model = build(
-        [helper.make_node("Mul", ["x", "x"], ["y"])], [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])]
-    )
+    model = build([helper.make_node("Mul", ["x", "x"], ["y"])], [("x", FLOAT, ["N"])], [("y", FLOAT, ["N"])])
     found = run(differentiate(model), x=X[0], target=np.zeros(3, np.int64))
     np.testing.assert_allclose(found["grad_x"], 2 * X[0])
     with pytest.raises(Exception, match="GatherElements"):
@@ -263,92 +215,6 @@ def test_saliency_output_is_reduced_and_normalised_in_the_graph(shape: list[int 
     magnitude[0] /= magnitude[0].max()
     np.testing.assert_allclose(found["saliency_x"], magnitude, rtol=1e-6)
     np.testing.assert_array_equal(found["saliency_x"][1], 0)
-
-
-@pytest.mark.parametrize("kind", ["path", "bytes", "external"])
-def test_models_come_from_paths_bytes_and_with_external_data(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "model.onnx"
-    model = classifier()
-    if kind == "external":
-        onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="weights.bin")
-    else:
-        onnx.save(model, path)
-    found = differentiate(path.read_bytes() if kind == "bytes" else path)
-    np.testing.assert_allclose(run(found, x=X, target=TARGET)["grad_x"], EXPECTED, rtol=1e-6)
-
-
-def external(tmp_path: Path, location: str) -> Path:
-    path = tmp_path / "folder" / "model.onnx"
-    path.parent.mkdir()
-    onnx.save(classifier(), path, save_as_external_data=True, size_threshold=0, location="weights.bin")
-    model = onnx.load(path, load_external_data=False)
-    model.graph.initializer[0].external_data[0].value = location
-    path.write_bytes(model.SerializeToString())
-    return path
-
-
-@pytest.mark.parametrize(
-    ("location", "match"),
-    [
-        ("gone.bin", "is missing"),
-        ("../weights.bin", "outside the model's folder"),
-        ("link.bin", "outside the model's folder"),
-        ("", "outside the model's folder"),
-        ("short.bin", "truncated"),
-    ],
-)
-def test_external_data_that_is_missing_outside_or_short_is_refused(tmp_path: Path, location: str, match: str) -> None:
-    path = external(tmp_path, location)
-    (tmp_path / "weights.bin").write_bytes(bytes(100))
-    (path.parent / "link.bin").symlink_to(tmp_path / "weights.bin")
-    (path.parent / "short.bin").write_bytes(bytes(7))
-    with pytest.raises(ModelError, match=match):
-        differentiate(path)
-
-
-def test_external_data_at_an_absolute_path_is_refused(tmp_path: Path) -> None:
-    path = external(tmp_path, str(tmp_path / "folder" / "weights.bin"))
-    with pytest.raises(ModelError, match="outside the model's folder"):
-        differentiate(path)
-
-
-def test_external_data_without_a_path_is_refused(tmp_path: Path) -> None:
-    path = external(tmp_path, "weights.bin")
-    with pytest.raises(ModelError, match="Pass the model's path"):
-        differentiate(path.read_bytes())
-
-
-def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
-    data = classifier().SerializeToString()
-    for name, content in {
-        "empty": b"",
-        "text": b"this is not a model",
-        "noise": np.random.default_rng(0).bytes(1000),
-        "truncated": data[: len(data) // 2],
-        "cut": data[:-3],
-    }.items():
-        path = tmp_path / f"{name}.onnx"
-        path.write_bytes(content)
-        with pytest.raises(ModelError, match=name):
-            differentiate(path)
-    with pytest.raises(ModelError, match="cannot read the model"):
-        differentiate(tmp_path / "absent.onnx")
-    with pytest.raises(ModelError, match="cannot read the model"):
-        differentiate(tmp_path)
-    with pytest.raises(ModelError, match="found int"):
-        differentiate(3)  # type: ignore[arg-type]
-    with pytest.raises(ModelError, match="no graph"):
-        differentiate(onnx.ModelProto())
-
-
-def test_newer_and_older_opsets_than_known_are_refused() -> None:
-    model = classifier()
-    model.opset_import[0].version = 99
-    with pytest.raises(ModelError, match="opset 99"):
-        differentiate(model)
-    model.opset_import[0].version = 6
-    with pytest.raises(ModelError, match="opset 6"):
-        differentiate(model)
 
 
 def test_operators_without_a_rule_are_refused_by_name() -> None:
