@@ -25,7 +25,10 @@ _DATA_DEPENDENT = {
     "SequenceAt", "SplitToSequence", "ConcatFromSequence", "SequenceConstruct", "SequenceInsert", "MaxRoiPool",
 }  # fmt: skip
 #: Shaped like their first input; ONNX infers nothing for them, or not for every form.
-_LIKE_FIRST = {"GroupNormalization", "MeanVarianceNormalization", *ML_LIKE_FIRST}
+_LIKE_FIRST = {
+    "GroupNormalization", "LayerNormalization", "MeanVarianceNormalization", "SimplifiedLayerNormalization",
+    *ML_LIKE_FIRST,
+}  # fmt: skip
 _SMALL = 1024
 _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 

@@ -36,6 +36,8 @@ def prepare(model: ir.Model) -> Inference:
     name_everything(model)
     RemoveInitializersFromInputsPass()(model)
     inline_functions(model)
+    for domain in sorted({node.domain for node in model.graph.all_nodes()} - {"", "ai.onnx"}):
+        model.graph.opset_imports.setdefault(domain, 1)  # ONNX Runtime takes models without
     upgrade_opset(model)
     make_normalization_checkable(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)

@@ -14,9 +14,16 @@ import onnx_ir as ir
 from ..emitter import Emitter
 from ..operator import Operator
 from ..quantized import MICROSOFT
-from ..registry import expands
+from ..registry import expands, refuses
 
 Outputs = Sequence[ir.Value | None]
+
+
+refuses(
+    "AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool", "ReorderInput", "ReorderOutput", "Upsample",
+    domain="com.microsoft.nchwc",
+    advice="the file was optimised for the layout of one processor; optimise it with ORT_ENABLE_EXTENDED instead",
+)  # fmt: skip
 
 
 @expands("FusedConv", domain=MICROSOFT)
