@@ -47,7 +47,9 @@ def embed(
         return part
     assert part.shape is not None
     rank = len(part.shape)
-    pads: list[Extent] = [0] * 2 * rank  # of all axes: ONNX Runtime moves Transpose past Pad as if it had no axes
+    pads: list[Extent] = [
+        0 for _ in range(2 * rank)
+    ]  # of all axes: ONNX Runtime moves Transpose past Pad as if it had no axes
     for axis, low, high in zip(axes, lows, highs):
         pads[axis % rank], pads[rank + axis % rank] = low, high
     return emit.Pad(part, emit.vector(pads))
