@@ -30,11 +30,15 @@ FLOOR = 8 * float(np.finfo(np.float32).eps)
 
 @dataclass(frozen=True)
 class Subject:
-    """One network by one exporter: before and after differentiation, and what torch says."""
+    """One network by one exporter: before and after differentiation, and what torch says.
+
+    ``rewritten`` has the gradient in the forms for the CPU provider.
+    """
 
     architecture: Architecture
     plain: onnx.ModelProto
     differentiated: onnx.ModelProto
+    rewritten: onnx.ModelProto
     references: tuple[Reference, ...]
 
     @property
@@ -61,12 +65,14 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     differentiated = onnxplain.differentiate(plain)
     assert plain.SerializeToString() == before
     references = tuple(reference(architecture, model, batch) for batch in BATCHES)
-    return Subject(architecture, plain, differentiated, references)
+    rewritten = onnxplain.differentiate(plain, provider="cpu")
+    return Subject(architecture, plain, differentiated, rewritten, references)
 
 
+@pytest.mark.parametrize("provider", ["portable", "cpu"])
 @pytest.mark.parametrize("level", LEVELS)
-def test_gradient_and_score(subject: Subject, level: str) -> None:
-    runner = session(subject.differentiated, level)
+def test_gradient_and_score(subject: Subject, level: str, provider: str) -> None:
+    runner = session(subject.differentiated if provider == "portable" else subject.rewritten, level)
     for expected in subject.references:
         feeds = {"x": expected.x, "target": expected.target}
         gradient, score = runner.run([subject.gradient_name, "score"], feeds)
@@ -125,6 +131,16 @@ def test_graph_is_clean(subject: Subject) -> None:
     assert [v.name for v in model.graph.output][:2] == ["y", "score"]
 
 
+def test_the_provider_changes_neither_inputs_nor_outputs(subject: Subject) -> None:
+    before, after = subject.differentiated, subject.rewritten
+    assert list(after.graph.input) == list(before.graph.input)
+    assert list(after.graph.output) == list(before.graph.output)
+    assert after.metadata_props == before.metadata_props
+    assert {node.domain for node in after.graph.node} == {""}
+    assert dead(after) == []
+    assert weights(after) < 1.02 * weights(before) + 8192
+
+
 def test_shapes_say_where_nothing_was_broadcast(subject: Subject) -> None:
     """Only un-broadcasting that shape inference could not settle looks for its axes at run time."""
     assert [node.name for node in subject.differentiated.graph.node if node.op_type == "NonZero"] == []
@@ -175,6 +191,11 @@ def dead(model: onnx.ModelProto) -> list[str]:
             for attribute in node.attribute:
                 needed.update(name for inner in attribute.g.node for name in inner.input)
     return unused + [tensor.name for tensor in model.graph.initializer if tensor.name not in needed]
+
+
+def weights(model: onnx.ModelProto) -> int:
+    """Bytes of all initialisers."""
+    return sum(tensor.ByteSize() for tensor in model.graph.initializer)
 
 
 def dims(value: onnx.ValueInfoProto) -> list[int | str]:

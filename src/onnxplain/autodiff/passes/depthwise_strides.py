@@ -7,6 +7,9 @@ with the flipped weight (see :mod:`.flip_convolutions`). The zeros come from a C
 one, whose extent is (n - 1) s + 1, or, where the result is small, from Concat with zeros, whose extent is n s.
 
 ONNX Runtime's CPU provider has a vectorised kernel for depthwise Conv; its ConvTranspose runs group by group.
+
+Measured (see :mod:`.for_provider`), with this pass and without: MobileNetV2 3.60 and 4.30, EfficientNet-Lite0 3.48
+and 3.97.
 """
 
 from __future__ import annotations

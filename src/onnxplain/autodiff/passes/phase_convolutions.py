@@ -12,6 +12,8 @@ than the stride) is zero. Phases are interleaved by Concat on a new axis and Res
 what is then more than y's extent is cut off. Weights are slices of the same initialiser, folded at load.
 
 ONNX Runtime's CPU provider has a blocked, vectorised kernel for Conv and none for ConvTranspose.
+
+Measured (see :mod:`.for_provider`), with this pass and without: ResNet-50 2.54 and 2.69, ResNet-18 2.60 and 2.69.
 """
 
 from __future__ import annotations
