@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, numpy_helper
 from PIL import Image, ImageDraw
 
 import onnxplain
@@ -94,7 +95,7 @@ OTHERS = {
     "digits_mlp_sklearn": "scikit-learn pipeline: test_machine_learning.py",
     "digits_rf_sklearn": "trees: no gradient, must be refused",
     "mobilenetv1_025_128_tflite_qdq_nhwc_uint8": "quantised: test_quantized_models.py",
-    "squeezenet10_winml_fp16": "float16",
+    "squeezenet10_winml_fp16": "float16: a test of its own below",
 }
 
 
@@ -177,6 +178,32 @@ def directional_derivative(score: Callable[[np.ndarray], float], x: np.ndarray, 
         if abs(change) >= 1000 * rounding:
             return float(change / (2 * step))
     raise AssertionError("the score does not change enough to be differentiated in float32")
+
+
+def test_the_float16_gradient_agrees_with_finite_differences_in_float32() -> None:
+    """A score in float16 is too coarse for differences: they are taken of the same network in float32."""
+    half = onnx.load(ZOO / "models" / "squeezenet10_winml_fp16.onnx")
+    wide = onnx.ModelProto()
+    wide.CopyFrom(half)
+    for tensor in wide.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT16:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name))
+    for value in [*wide.graph.input, *wide.graph.output, *wide.graph.value_info]:
+        if value.type.tensor_type.elem_type == TensorProto.FLOAT16:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT
+    x = first(photo("winml_dog.jpg", 224)[:, :, ::-1] - _CAFFE_MEAN)[None].astype(np.float16)
+    target = np.array([207])  # golden retriever
+    narrow = session(onnxplain.differentiate(half), _LEVELS.ORT_ENABLE_ALL)
+    gradient = narrow.run(["grad_data_0"], {"data_0": x, "target": target})[0]
+    assert gradient.dtype == np.float16
+    runner = session(onnxplain.differentiate(wide), _LEVELS.ORT_ENABLE_ALL)
+
+    def score(x: np.ndarray) -> float:
+        return float(runner.run(["score"], {"data_0": x.astype(np.float32), "target": target})[0][0])
+
+    length = float(np.linalg.norm(gradient.astype(np.float64)))
+    slope = directional_derivative(score, x.astype(np.float64), gradient.astype(np.float64) / length)
+    assert length == pytest.approx(slope, rel=0.01)
 
 
 def test_trees_are_refused_by_name() -> None:
