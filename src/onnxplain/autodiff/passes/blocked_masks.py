@@ -43,8 +43,11 @@ def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> 
     """Rewrite, in place, every mask (a comparison cast to float32) that is not in ``forward``."""
     for node in gradient_nodes(emit, forward, "Cast"):
         condition = node.inputs[0]
-        if condition is None or condition.dtype != ir.DataType.BOOL or condition.producer() is None:
+        comparison = None if condition is None else condition.producer()
+        if condition is None or condition.dtype != ir.DataType.BOOL or comparison is None:
             continue
+        if comparison.op_type == "Equal":
+            continue  # a one-hot seed, not a mask
         if node.outputs[0].dtype != ir.DataType.FLOAT:
             report.left(NAME, node, f"the mask is {node.outputs[0].dtype}, not FLOAT")
             continue

@@ -2,7 +2,7 @@
 
 ``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
 ``cuda`` is the same, because nothing was measured there. Every pass keeps the public inputs and outputs,
-uses standard operators only and changes a gradient by float32 rounding at most.
+uses standard operators only and changes a gradient by rounding at most.
 
 The docstring of each pass states its gain: time of the gradient as a multiple of the plain forward, at batch 1 with
 224x224 pixels, with all passes and with all but that one, by ``benchmarks/saliency.py --ablation --cpu-time
