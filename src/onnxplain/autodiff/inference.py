@@ -52,6 +52,7 @@ def small_constant(value: ir.Value | None) -> np.ndarray | None:
         return None
     return value.const_value.numpy() if value.const_value.size <= _SMALL else None
 
+
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
 Foreign = Callable[[ir.Node, int], Sequence[ir.Value | None]]
 
