@@ -69,6 +69,8 @@ class Emitter:
         """
         like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
         values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
+        if not domain and not self._inference.takes(op_type, values):
+            return self._in_float32(op_type, values, outputs, attributes)
         name = self.fresh(op_type)
         given = {k: v for k, v in attributes.items() if v is not None}
         node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs, name=name)
@@ -77,6 +79,15 @@ class Emitter:
         self.graph.append(node)
         self._inference.infer(node)
         return tuple(node.outputs)
+
+    def _in_float32(
+        self, op_type: str, values: Sequence[ir.Value | None], outputs: int, attributes: dict[str, Any]
+    ) -> tuple[ir.Value, ...]:
+        """An operator that the standard does not define for bfloat16, between casts."""
+        half, single = ir.DataType.BFLOAT16, ir.DataType.FLOAT
+        wide = [self.Cast(v, to=single) if v is not None and v.dtype == half else v for v in values]
+        found = self.op(op_type, *wide, outputs=outputs, **attributes)
+        return tuple(self.Cast(v, to=half) if v.dtype == single else v for v in found)
 
     def constant(self, array: np.ndarray | Sequence[int] | float, dtype: ir.DataType | None = None) -> ir.Value:
         """An initializer with this content; equal constants are stored once."""
@@ -167,6 +178,8 @@ class Emitter:
 
     def _filled_with_zeros(self, shape: ir.Value, dtype: ir.DataType | None) -> ir.Value:
         assert dtype is not None
+        if dtype == ir.DataType.BFLOAT16:  # ConstantOfShape makes it only from version 20 on
+            return self.Cast(self._filled_with_zeros(shape, ir.DataType.FLOAT), to=dtype)
         return self.ConstantOfShape(shape, value=ir.tensor(np.zeros(1, dtype=dtype.numpy())))
 
     def gate(self, condition: ir.Value, dy: ir.Value) -> ir.Value:

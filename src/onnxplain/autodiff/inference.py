@@ -105,6 +105,14 @@ class Inference:
         """What a small integer tensor holds where shapes say so; None if it takes running the model."""
         return self._values.numbers(value)
 
+    def takes(self, op_type: str, values: Sequence[ir.Value | None]) -> bool:
+        """Whether the standard defines an operator of the default domain for those of ``values`` in bfloat16."""
+        half = [i for i, v in enumerate(values) if v is not None and v.dtype == ir.DataType.BFLOAT16]
+        if not half or not onnx.defs.has(op_type, ""):
+            return True
+        formal = onnx.defs.get_schema(op_type, self._opsets.get("", 0), "").inputs
+        return all("tensor(bfloat16)" in formal[min(i, len(formal) - 1)].types for i in half)
+
     def _onnx(self, node: ir.Node) -> dict[str, onnx.TypeProto]:
         version = self._opsets.get(node.domain)
         if version is None:
