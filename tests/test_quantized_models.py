@@ -116,11 +116,12 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def test_outputs_are_unchanged_at_every_optimisation_level(quantized: tuple[str, onnx.ModelProto]) -> None:
     """Bit for bit: runtimes must fuse the same integer kernels as before."""
-    model = differentiate(quantized[1])
+    models = [differentiate(quantized[1], provider=provider) for provider in ("portable", "cpu")]
     for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_BASIC, _LEVELS.ORT_ENABLE_ALL):
         expected = session(quantized[1], level).run(None, {"x": X})[0]
-        found = session(model, level).run(["probabilities"], {"x": X, "target": TARGET})[0]
-        np.testing.assert_array_equal(found, expected)
+        for model in models:
+            found = session(model, level).run(["probabilities"], {"x": X, "target": TARGET})[0]
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_gradient_is_that_of_the_float_twin(quantized: tuple[str, onnx.ModelProto], tmp_path: Path) -> None:
@@ -153,6 +154,61 @@ def test_twin_has_that_derivative_by_finite_differences(tmp_path: Path) -> None:
     step = 2e-3
     slope = (at(X + step * direction) - at(X - step * direction)) / (2 * step)
     assert slope == pytest.approx(np.linalg.norm(found), rel=0.01)
+
+
+@pytest.mark.parametrize("kind", ["uint8", "int8", "kernels-int8", "dynamic-int8"])
+def test_second_order(kind: str, tmp_path: Path) -> None:
+    """The gradient of a gradient is straight-through as well."""
+    cotangent = np.random.default_rng(5).standard_normal(X.shape).astype(np.float32)
+
+    def twice(model: onnx.ModelProto, **options: Any) -> np.ndarray:
+        model = differentiate(differentiate(model, **options), output="grad_x", wrt="x", seed="cotangent")
+        feeds = {"x": X, "target": TARGET, "cotangent": cotangent}
+        return np.asarray(session(model, _LEVELS.ORT_DISABLE_ALL).run(["grad_x_2"], feeds)[0])
+
+    model = quantize(tmp_path, kind)
+    written_out = quantize(tmp_path, kind, QuantFormat.QDQ) if kind.startswith("kernels") else model
+    score = metadata(differentiate(written_out))["onnxplain.score_tensor"]
+    expected = twice(twin(written_out, {"x": X}), output=score, score="probability")
+    np.testing.assert_allclose(twice(model), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert np.abs(expected).max() > 0.01
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+@pytest.mark.parametrize("runtime", [False, True])
+def test_parameters_at_run_time(dtype: Any, runtime: bool) -> None:
+    """Scale and zero point fed to a quantised product between QuantizeLinear and DequantizeLinear."""
+    node = helper.make_node
+    parameters = {"s": np.array(0.02, np.float32), "z": np.array(5, dtype)}
+    w = np.random.default_rng(0).integers(-50, 50, (3, 2)).astype(np.int8)
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("DequantizeLinear", ["w", "sw"], ["dw"]),
+        node("MatMul", ["d", "dw"], ["m"]),
+        node("QuantizeLinear", ["m", "s", "z"], ["qm"]),
+        node("DequantizeLinear", ["qm", "s", "z"], ["y"]),
+    ]
+    constants = {"w": w, "sw": np.array(0.02, np.float32), **({} if runtime else parameters)}
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3])]
+    for name, array in parameters.items() if runtime else []:
+        inputs.append(helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), []))
+    graph = helper.make_graph(
+        nodes, "graph", inputs, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 2])],
+        [numpy_helper.from_array(v, k) for k, v in constants.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    x = np.random.default_rng(1).standard_normal((20, 3)).astype(np.float32) * 2
+    feeds = {"x": x, **(parameters if runtime else {})}
+    found = session(differentiate(model, wrt="x")).run(["grad_x"], {**feeds, "target": np.arange(20) % 2})[0]
+    info = np.iinfo(dtype)
+    low, high = ((bound - 5) * 0.02 for bound in (info.min - 0.5, info.max + 0.5))
+    real = (np.clip(np.round(x / np.float32(0.02)) + 5, info.min, info.max) - 5) * 0.02
+    m = real @ (w * 0.02)
+    seed = np.eye(2)[np.arange(20) % 2] * ((m >= low) & (m < high))
+    expected = (seed @ (w * 0.02).T) * ((x >= low) & (x < high))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
+    assert 0 < (expected != 0).sum() < expected.size
 
 
 def test_straight_through_is_stated_and_counted(tmp_path: Path) -> None:

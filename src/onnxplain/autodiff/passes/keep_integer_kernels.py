@@ -6,7 +6,8 @@ them instead: x = s (q - z) written out as a product, which no runtime takes for
 the operator on that. Copies of weights are constants that runtimes compute when they load the model.
 
 Signed numbers that QuantizeLinear makes are not read either: ONNX Runtime turns them into unsigned ones on
-some processors if nothing but one DequantizeLinear reads them. Their copy is rounded from a copy of x.
+some processors if nothing but one DequantizeLinear reads them. Their copy is made of a copy of x, as unsigned
+numbers, so that it is not taken for the same.
 """
 
 from __future__ import annotations

@@ -75,13 +75,15 @@ def dequantize(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 
 
 def quantized(emit: Emitter, node: Operator, x: ir.Value) -> ir.Value:
-    """The numbers that a QuantizeLinear node makes of ``x``, as floats and without one; integer types only."""
-    x = x if x.dtype == FLOAT else emit.Cast(x, to=FLOAT)
-    level = emit.Round(emit.Div(x, spread(emit, node, 1)))
-    if node.optional(2) is not None:
-        level = emit.Add(level, spread(emit, node, 2))
-    low, high = limits(node.outputs[0].dtype) or (0.0, 0.0)
-    return emit.Clip(level, low + 0.5, high - 0.5)
+    """The numbers that a QuantizeLinear node of signed 8 bits makes of ``x``, as floats: made as unsigned ones."""
+    zero, constant = node.optional(2), node.constant(2)
+    if zero is None or constant is not None:
+        level = np.int32(0) if constant is None else constant.astype(np.int32)
+        zero = emit.constant((level + 128).astype(np.uint8))
+    else:
+        zero = emit.Cast(emit.Add(emit.Cast(zero, to=ir.DataType.INT32), 128), to=ir.DataType.UINT8)
+    given = {name: node.node.attributes.get(name) for name in ("axis", "block_size")}
+    return emit.Sub(emit.Cast(emit.QuantizeLinear(x, node.input(1), zero, **given), to=FLOAT), 128.0)
 
 
 def dequantized(emit: Emitter, node: Operator, numbers: ir.Value | None = None) -> ir.Value:
