@@ -19,6 +19,7 @@ from .passes.infer_shapes import infer_shapes
 from .passes.inline_constant_if import inline_constant_if
 from .passes.inline_functions import inline_functions
 from .passes.name_everything import name_everything
+from .passes.unpack_sequences import unpack_sequences
 from .passes.upgrade_opset import upgrade_opset
 from .passes.vector_operands import multiply_by_columns
 
@@ -48,7 +49,7 @@ def prepare(model: ir.Model) -> Inference:
     if multiply_by_columns(model):
         LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         infer_shapes(model, inference)
-    while fold_constants(model, inference) or inline_constant_if(model):
+    while fold_constants(model, inference) or inline_constant_if(model) or unpack_sequences(model):
         infer_shapes(model, inference)
     return inference
 
