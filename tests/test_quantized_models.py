@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -209,6 +210,38 @@ def test_parameters_at_run_time(dtype: Any, runtime: bool) -> None:
     expected = (seed @ (w * 0.02).T) * ((x >= low) & (x < high))
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
     assert 0 < (expected != 0).sum() < expected.size
+
+
+def test_weights_of_four_bits_in_blocks() -> None:
+    """ONNX Runtime multiplies by them with kernels that round; nothing else may read the dequantised weights."""
+    rng, node = np.random.default_rng(0), helper.make_node
+    numbers = {"w": rng.integers(-8, 8, (64, 32)), "v": rng.integers(-8, 8, (32, 4))}
+    scales = {"sw": rng.uniform(0.01, 0.05, (2, 32)), "sv": rng.uniform(0.01, 0.05, (1, 4))}
+    nodes = [
+        node("DequantizeLinear", ["w", "sw"], ["dw"], axis=0, block_size=32),
+        node("MatMul", ["x", "dw"], ["m"]),
+        node("Tanh", ["m"], ["t"]),
+        node("DequantizeLinear", ["v", "sv"], ["dv"], axis=0, block_size=32),
+        node("MatMul", ["t", "dv"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "graph",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 4])],
+        [numpy_helper.from_array(v.astype(ml_dtypes.int4), k) for k, v in numbers.items()]
+        + [numpy_helper.from_array(v.astype(np.float32), k) for k, v in scales.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    differentiated, x = differentiate(model), rng.standard_normal((2, 64)).astype(np.float32)
+    for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_ALL):
+        expected = session(model, level).run(None, {"x": x})[0]
+        found = session(differentiated, level).run(["y", "grad_x"], {"x": x, "target": TARGET})
+        np.testing.assert_array_equal(found[0], expected)
+    w, v = (numbers[k] * np.repeat(scales[f"s{k}"], 32, axis=0) for k in "wv")
+    slope = (1 - np.tanh(x @ w) ** 2) * v[:, TARGET].T @ w.T
+    np.testing.assert_allclose(found[1], slope, rtol=0, atol=2e-2 * np.abs(slope).max())
+    assert "onnxplain.straight_through" not in metadata(differentiated)
 
 
 def test_straight_through_is_stated_and_counted(tmp_path: Path) -> None:

@@ -22,17 +22,16 @@ from ..quantized import MICROSOFT
 from ..rules.quantization import dequantized, quantized
 
 _ACTIVATIONS = {"Relu", "Clip"}
-_WIDE_ENOUGH = (ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT32)
 
 
 def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
     """Replace what the nodes that are not in ``forward`` read, in place."""
     inside = {v for node in forward for v in _inside(node)}
-    if not inside:
-        return
     own = {n for node in forward for n in [node, *_nested(node)]}
     readers = [n for n in emit.graph.all_nodes() if n not in own]
     needed = {v for n in readers for v in n.inputs if v is not None and (v in inside or _is_dequantized(v))}
+    if not needed:
+        return
     for node in reversed(forward):
         if any(v in needed for v in node.outputs):
             needed.update(v for v in _sources(node) if v in inside or _is_dequantized(v))
@@ -54,11 +53,8 @@ def _nested(node: ir.Node) -> list[ir.Node]:
 
 
 def _is_dequantized(value: ir.Value) -> bool:
-    """Whether a value is an 8 bit tensor dequantised; copies of constants of 4 bits would grow too much."""
     node = value.producer()
-    if node is None or node.op_type != "DequantizeLinear" or node.domain not in ("", MICROSOFT):
-        return False
-    return node.inputs[0] is not None and node.inputs[0].dtype in _WIDE_ENOUGH
+    return node is not None and node.op_type == "DequantizeLinear" and node.domain in ("", MICROSOFT)
 
 
 def _inside(node: ir.Node) -> list[ir.Value]:
