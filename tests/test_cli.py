@@ -325,3 +325,15 @@ def test_an_interrupt_leaves_whole_files_and_no_traceback(tmp_path: Path) -> Non
     for path in made:
         with Image.open(path) as overlay:
             overlay.load()
+
+
+def test_method_and_its_options(run: Runner, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    onnx.save(small.quadratic(metadata=small.image_metadata()), model)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(small.picture()).save(photo)
+    found = run("explain", model, photo, "-o", tmp_path / "out", "--method", "gradient_x_input", "--json")
+    assert found.code == 0, found.err
+    assert (tmp_path / "out" / "photo_gradient_x_input.png").is_file()
+    wrong = run("explain", model, photo, "--method", "saliency", "--set", "samples=3")
+    assert wrong.code == 1 and "no option 'samples'" in wrong.err

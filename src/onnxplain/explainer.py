@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,10 @@ from .explanation import Explanation
 from .image import PreprocessingLike, ResolvedPreprocessing, resolve_labels, resolve_preprocessing
 from .image.labels import LabelsLike
 from .inputs import check_inputs
+from .methods import Method, find_method
 from .methods.attributor import Attribution, Attributor
 from .methods.ranking import ClassScore, rank_classes
-from .methods.saliency import check_finite, saliency
+from .methods.saliency import check_finite
 from .methods.targets import Target
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
@@ -31,7 +32,8 @@ __all__ = ["ClassScore", "Explainer", "Explanation"]
 
 Array = NDArray[Any]
 
-METHODS = ("saliency",)
+#: A method by its name, or with options chosen.
+MethodLike = str | Method
 #: The form of the gradient graph for an execution provider.
 _FORMS = {CPU: "cpu", CUDA: "cuda"}
 _TOP = 5
@@ -82,7 +84,8 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
-        self._model = DifferentiatedModel.build(
+        build = partial(
+            DifferentiatedModel.build,
             source,
             output=output,
             wrt=input,
@@ -90,9 +93,11 @@ class Explainer:
             class_axis=class_axis,
             provider=_FORMS.get(expected(providers), "portable"),
         )
+        self._model = build()
         self._attributor = Attributor(
             self._model,
             self._find_labels(labels, required=output is None),
+            build=build,
             providers=providers,
             threads=threads,
             batch_size=batch_size,
@@ -155,16 +160,21 @@ class Explainer:
         feeds, _ = check_inputs(self._model, x)
         return self._attributor.class_scores(feeds)
 
-    def attribute(self, x: Array | Mapping[str, Array], target: Target = None) -> Array | dict[str, Array]:
-        """The raw gradient dS_c/dx of the class score, nothing taken away.
+    def attribute(
+        self, x: Array | Mapping[str, Array], target: Target = None, method: MethodLike = "saliency", **options: Any
+    ) -> Array | dict[str, Array]:
+        """The raw attribution, nothing taken away: by default the gradient dS_c/dx of the class score.
 
         Args:
             x: the input tensor, preprocessed, with the batch axis; for a model with several inputs a dict of all.
             target: a class index or label, a sequence of N of these, None for the predicted class, "top3" for the
                 three classes with the highest scores (any number).
+            method: a name in :data:`onnxplain.methods.METHODS`, or a method made of one; ``options`` are those of
+                the method.
 
         Returns:
-            An array shaped like ``x``. For a model of integers the gradient of the first float tensor computed from
+            An array shaped like ``x``; without its channel axis for methods that have none (Grad-CAM, occlusion).
+            For a model of integers the gradient of the first float tensor computed from
             them. With "top3" there is an axis of 3 classes, best first, after the batch: [N,3,...]. For a dict, a
             dict with the gradient of every input that has one.
 
@@ -174,7 +184,7 @@ class Explainer:
             GradientError: the gradient holds NaN or infinity; the message names the sample.
             ProviderError: ONNX Runtime failed.
         """
-        return self._collect(x, target, None)
+        return self._collect(x, target, find_method(method, options), None)
 
     def saliency(
         self,
@@ -182,11 +192,13 @@ class Explainer:
         target: Target = None,
         normalize: Normalization = "max",
         percentile: float = 99.0,
+        method: MethodLike = "saliency",
+        **options: Any,
     ) -> Array | dict[str, Array]:
-        """The saliency map: the maximum over channels of |dS_c/dx|, normalised for each sample.
+        """The saliency map: by default the maximum over channels of |dS_c/dx|, normalised for each sample.
 
         Args:
-            x, target: as for :meth:`attribute`.
+            x, target, method, options: as for :meth:`attribute`.
             normalize: "max", "minmax", "percentile" or "none"; see :func:`onnxplain.native.saliency`.
             percentile: for "percentile", 0..100.
 
@@ -197,11 +209,17 @@ class Explainer:
         Raises:
             As for :meth:`attribute`.
         """
-        options: dict[str, Any] = {"normalize": normalize, "percentile": percentile, "threads": self._threads}
-        return self._collect(x, target, options)
+        reduction = {"normalize": normalize, "percentile": percentile, "threads": self._threads}
+        return self._collect(x, target, find_method(method, options), reduction)
 
     def explain(
-        self, images: Any, target: Target = None, method: str = "saliency", *, progress: bool | None = None
+        self,
+        images: Any,
+        target: Target = None,
+        method: MethodLike = "saliency",
+        *,
+        progress: bool | None = None,
+        **options: Any,
     ) -> Any:
         """Explain photos.
 
@@ -209,7 +227,7 @@ class Explainer:
             images: one photo (a path, the bytes of a file, an open file, a PIL image, or an array [H,W,3] uint8 or
                 float 0..1), or several: a folder, an array [N,H,W,3], or any iterable of photos.
             target: as for :meth:`attribute`; a sequence has one class for each photo.
-            method: "saliency".
+            method, options: as for :meth:`attribute`.
             progress: a bar on stderr when it takes long; None: in terminals only.
 
         Returns:
@@ -222,35 +240,40 @@ class Explainer:
             TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
         one = is_one(images)
-        found = list(self.stream(images, target, method, progress=progress))
+        found = list(self.stream(images, target, method, progress=progress, **options))
         return found[0] if one else found
 
     def stream(
         self,
         images: Any,
         target: Target = None,
-        method: str = "saliency",
+        method: MethodLike = "saliency",
         *,
         on_error: OnError | None = None,
         progress: bool | None = None,
+        **options: Any,
     ) -> Iterator[Any]:
         """Like :meth:`explain` for several photos, but each is handed out as soon as it is done.
 
         Only one micro-batch of photos is in memory. With ``on_error`` a photo that cannot be read, or whose gradient
         is not finite, is skipped after calling it with the photo's name and the error.
         """
-        if method not in METHODS:
-            raise InputError(f"method {method!r} is unknown; there are {', '.join(METHODS)}.")
+        chosen = find_method(method, options)
         sources = photo_sources(images)
         count = len(sources) if isinstance(sources, Sized) else None
         if count is None and np.ndim(target) > 0:  # type: ignore[arg-type]
             raise TargetError("a target for each photo needs photos whose number is known; pass them as a list.")
         classes = self._attributor.classes
         targets = classes.indices(target, 1 if count is None else count)
-        return track(self._stream(sources, targets, classes.top(target), on_error), count, show=progress)
+        return track(self._stream(sources, targets, classes.top(target), chosen, on_error), count, show=progress)
 
     def _stream(
-        self, sources: Iterable[Any], targets: NDArray[np.int64], top: int | None, on_error: OnError | None
+        self,
+        sources: Iterable[Any],
+        targets: NDArray[np.int64],
+        top: int | None,
+        method: Method,
+        on_error: OnError | None,
     ) -> Iterator[Any]:
         preprocessing, name = self.preprocessing.preprocessing, self._model.inputs[0].name
         if len(self._axes) != 1:
@@ -259,10 +282,10 @@ class Explainer:
             feeds = {name: np.stack([photo.tensor for photo in batch])}
             # One target for each photo, or one for all of a number that is not known.
             chosen = np.array([targets[photo.index % len(targets)] for photo in batch], dtype=np.int64)
-            ranked = self._attributor.ranked(feeds, chosen, top)
+            ranked = self._attributor.ranked(method, feeds, chosen, top)
             for row, photo in enumerate(batch):
                 try:
-                    found = [self._explanation(photo, attribution, row) for attribution in ranked]
+                    found = [self._explanation(photo, method, attribution, row) for attribution in ranked]
                 except GradientError as error:
                     if on_error is None:
                         raise
@@ -273,18 +296,20 @@ class Explainer:
     def _batch_size(self, tensor: Array) -> int:
         return self._attributor.session.size({self._model.inputs[0].name: tensor[None]})
 
-    def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
-        gradient, axis = part.gradients[0][row].copy(), next(iter(self._axes.values()))
-        reduced = saliency(gradient[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
+    def _explanation(self, photo: Photo, method: Method, part: Attribution, row: int) -> Explanation:
+        attribution, axis = part.attributions[0][row].copy(), next(iter(self._axes.values()))
+        reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
         if reduced.ndim != 2:
-            raise InputError(f"a gradient of shape {list(gradient.shape)} makes no map [h,w]; use saliency().")
+            raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
+        signed = method.signed_map(attribution[None], axis)
         ranking = rank_classes(part.class_scores[row], self._model.probability, self._attributor.classes)
         mine = ranking.of(int(part.targets[row]))
         return Explanation(
             image=photo.image,
             source=photo.source,
-            attribution=gradient,
+            attribution=attribution,
             saliency_input=reduced,
+            signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
             target=mine.index,
             label=mine.label,
@@ -293,25 +318,26 @@ class Explainer:
             top=ranking.best(_TOP),
             provider=self.provider,
             straight_through=self.straight_through,
+            method=method.name,
         )
 
     def _collect(
-        self, x: Array | Mapping[str, Array], target: Target, reduction: Mapping[str, Any] | None
+        self, x: Array | Mapping[str, Array], target: Target, method: Method, reduction: Mapping[str, Any] | None
     ) -> Array | dict[str, Array]:
-        """The gradients of all samples, as ``attribute`` says, or what ``reduction`` makes of them."""
+        """The attributions of all samples, as ``attribute`` says, or the maps that ``reduction`` makes of them."""
         feeds, samples = check_inputs(self._model, x)
         classes = self._attributor.classes
         targets, top = classes.indices(target, samples), classes.top(target)
         found: dict[str, list[Array]] = {name: [] for name in self._axes}
-        for start, ranked in self._attributor.micro_batches(feeds, targets, top):
+        for start, ranked in self._attributor.micro_batches(method, feeds, targets, top):
             names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
             for index, (tensor, axis) in enumerate(self._axes.items()):
-                parts = [attribution.gradients[index] for attribution in ranked]
+                parts = [attribution.attributions[index] for attribution in ranked]
                 if reduction is None:
                     for part in parts:
                         check_finite(part, names)
                 else:
-                    parts = [saliency(part, names, channel_axis=axis, **reduction) for part in parts]
+                    parts = [method.map(part, names, channel_axis=axis, **reduction) for part in parts]
                 found[tensor].append(parts[0] if top is None else np.stack(parts, axis=1))
         joined = {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in found.items()}
         if isinstance(x, Mapping):

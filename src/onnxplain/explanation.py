@@ -34,10 +34,14 @@ class Explanation:
     """One photo explained for one class.
 
     - ``image``: the photo, uint8 RGB [H,W,3]; ``source``: its path, None if it came from memory.
-    - ``attribution``: the raw gradient dS_c/dx of the input tensor of this photo, without the batch axis.
+    - ``method``: what computed it, by its name in :data:`onnxplain.methods.METHODS`.
+    - ``attribution``: what the method gives for the input tensor of this photo, without the batch axis: the raw
+      gradient dS_c/dx for "saliency"; without channels for methods that have none.
     - ``saliency_input``: the saliency map in the model's pixels, float32 [h,w], 0..1.
     - ``saliency``: the same in the photo's own pixels, float32 [H,W]: crop and resize undone, 0 where the
       model did not look.
+    - ``signed_input``: the attribution summed over channels, float32 [h,w], positive where it speaks for the class;
+      None for methods whose sign says nothing. ``signed``: the same in the photo's own pixels.
     - ``target``, ``label``, ``score``, ``probability``: the explained class, as in :class:`ClassScore`; the
       score is the unnormalised S_c unless the probability was asked for, summed over positions if the model
       has any (segmentation, detection).
@@ -51,6 +55,7 @@ class Explanation:
     source: str | None
     attribution: NDArray[Any]
     saliency_input: NDArray[np.float32]
+    signed_input: NDArray[np.float32] | None
     geometry: Geometry
     target: int
     label: str | None
@@ -64,6 +69,10 @@ class Explanation:
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
         return self.geometry.to_photo(self.saliency_input)
+
+    @cached_property
+    def signed(self) -> NDArray[np.float32] | None:
+        return None if self.signed_input is None else self.geometry.to_photo(self.signed_input)
 
     @property
     def title(self) -> str:
@@ -102,7 +111,7 @@ class Explanation:
 
         Args:
             path: a file (.png, .jpg, .jpeg or .webp for the overlay, .npy for the map [H,W], .json for the facts), or
-                a folder, made if needed, for ``<photo>_saliency.<format>``.
+                a folder, made if needed, for ``<photo>_<method>.<format>``.
             formats: any of "png", "npy", "json", also as "png,npy"; default what ``path`` says, and "png" for a
                 folder. With several, a file's name is taken without its suffix.
 
@@ -128,7 +137,7 @@ class Explanation:
         """
         place, wanted = Path(path), parse_formats(formats)
         if not is_result_file(place):
-            place = place / f"{self.stem}_saliency.png"
+            place = place / f"{self.stem}_{self.method}.png"
             wanted = wanted or ["png"]
         if not wanted:
             return [place]

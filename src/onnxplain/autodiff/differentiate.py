@@ -134,8 +134,12 @@ def add_gradients(
     rules: Overrides | None = None,
     provider: str = "portable",
     report: Report | None = None,
+    values: Sequence[str] = (),
 ) -> None:
-    """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place."""
+    """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place.
+
+    ``values`` names inner tensors whose values become outputs, called ``value_<name>``.
+    """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
     chosen, passes = Rules(rules), passes_for(provider)
@@ -179,6 +183,9 @@ def add_gradients(
             if saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, channel_axis)
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
+    for tensor in _named(graph, nodes, values):
+        name = tensor.name or ""
+        public.output(emit.Identity(tensor), f"value_{name}", f"value.{name}")
     public.record("score_tensor", differentiated.name or "")
     keep_integer_kernels(emit, nodes)
     prune(graph_model)
@@ -219,6 +226,16 @@ def _variables(
             raise ModelError(f"no float path leads from {name!r} to the score tensor {score.name!r}.")
         found += usable
     return list(dict.fromkeys(found))
+
+
+def _named(graph: ir.Graph, nodes: Sequence[ir.Node], names: Sequence[str]) -> list[ir.Value]:
+    values = {v.name: v for v in graph.inputs} | {v.name: v for node in nodes for v in node.outputs}
+    for name in names:
+        if name not in values:
+            raise InputError(
+                f"the graph computes no tensor {name!r}; its outputs are {[v.name for v in graph.outputs]}."
+            )
+    return [values[name] for name in names]
 
 
 def _zeros(emit: Emitter, variable: ir.Value) -> ir.Value:

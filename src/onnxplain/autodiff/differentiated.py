@@ -6,7 +6,7 @@ class with the highest score (the first of equals), and the scores of all classe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +18,13 @@ from ..errors import InputError, ModelError
 from .differentiate import add_gradients
 from .layout import channel_axis
 from .model_io import ModelSource, outside_weights, read_model
+from .overrides import Overrides
 from .passes.prune import prune
 from .score import look_through
 
 _PREFIX = "onnxplain."
 _GRADIENT = f"{_PREFIX}grad."
+_VALUE = f"{_PREFIX}value."
 _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
@@ -62,7 +64,8 @@ class DifferentiatedModel:
     ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
     is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
     are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
-    ``batched`` names the inputs with a batch axis.
+    ``batched`` names the inputs with a batch axis. ``tensors`` are the inner tensors that were asked for, each with the
+    output that has its value.
     """
 
     proto: onnx.ModelProto
@@ -78,6 +81,7 @@ class DifferentiatedModel:
     batch: int | None
     batched: frozenset[str]
     metadata: Mapping[str, str]
+    tensors: Mapping[str, str]
 
     @classmethod
     def build(
@@ -85,22 +89,34 @@ class DifferentiatedModel:
         model: ModelSource,
         *,
         output: str | None = None,
-        wrt: str | None = None,
+        wrt: str | Sequence[str] | None = None,
         score: str = "logit",
         class_axis: int | None = None,
         provider: str = "portable",
+        rules: Overrides | None = None,
+        outputs: Sequence[str] = (),
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
-        The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`.
+        The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`; ``outputs`` names inner
+        tensors whose values become outputs.
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
-            add_gradients(graph_model, output=output, wrt=wrt, score=score, class_axis=class_axis, provider=provider)
-        elif output is not None or wrt is not None or score != "logit" or class_axis is not None:
+            add_gradients(
+                graph_model,
+                output=output,
+                wrt=wrt,
+                score=score,
+                class_axis=class_axis,
+                provider=provider,
+                rules=rules,
+                values=outputs,
+            )
+        elif output is not None or wrt is not None or score != "logit" or class_axis is not None or rules or outputs:
             raise InputError(
-                "the model is already differentiated: output, wrt, score and class_axis were chosen then. "
-                "Leave them out, or pass the original model."
+                "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
+                "were chosen then. Pass the original model."
             )
         return _describe(graph_model)
 
@@ -146,6 +162,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
         batch=batch if isinstance(batch, int) else None,
         batched=frozenset(i.name for i in inputs if i.shape and (isinstance(i.shape[0], str) or i.shape[0] == batch)),
         metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
+        tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,6 +64,13 @@ def explain(
     ] = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Photos that run at once.")] = None,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")] = 0,
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="The attribution method; an unknown one lists all.")
+    ] = "saliency",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the method: samples=20; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
     output: Output = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
@@ -77,8 +85,10 @@ def explain(
     from ..bundled import bundled_photo
     from ..explainer import Explainer
     from ..explanation import parse_formats
+    from ..methods import find_method
     from ..runtime.providers import full_name
 
+    how = find_method(method, _options(option or []))
     model, images = _split(paths or [])
     photos = _photos(images) if images else [bundled_photo()]
     chosen = int(target) if target is not None and target.strip().lstrip("+-").isdigit() else target
@@ -106,7 +116,8 @@ def explain(
 
     results: list[dict[str, Any]] = []
     files.prepare()
-    for found in explainer.stream(photos, chosen, on_error=failed, progress=False if quiet else None):
+    progress = False if quiet else None
+    for found in explainer.stream(photos, chosen, how, on_error=failed, progress=progress):
         ranked = found if isinstance(found, list) else [found]
         for rank, explanation in enumerate(ranked, 1):
             written = files.save(explanation, rank if len(ranked) > 1 else None)
@@ -127,6 +138,20 @@ def explain(
         )
     if failures:
         raise typer.Exit(FAILED)
+
+
+def _options(settings: Sequence[str]) -> dict[str, Any]:
+    """``name=value`` pairs, each value as JSON where it is some, else as text."""
+    found: dict[str, Any] = {}
+    for setting in settings:
+        name, separator, value = setting.partition("=")
+        if not separator or not name:
+            raise typer.BadParameter(f"--set takes NAME=VALUE, found {setting!r}.")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 def _split(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
@@ -171,17 +196,17 @@ class _Files:
         if self.single is not None:
             path = self.single if rank is None else self.single.with_stem(f"{self.single.stem}_{rank}")
         else:
-            path = self._folder / f"{self._fresh(explanation.stem, rank)}.png"
+            path = self._folder / f"{self._fresh(explanation.stem, explanation.method, rank)}.png"
         formats = self._formats or None if self.single is not None else self._formats or ["png"]
         for written in explanation.paths(path, formats):
             refuse_overwriting(written, self._inputs)
         return explanation.save(path, formats)
 
-    def _fresh(self, stem: str, rank: int | None) -> str:
-        """``<photo>_saliency``, with the rank, and with a number where two photos have one name."""
+    def _fresh(self, stem: str, method: str, rank: int | None) -> str:
+        """``<photo>_<method>``, with the rank, and with a number where two photos have one name."""
         suffix = "" if rank is None else f"_{rank}"
-        name, count = f"{stem}_saliency{suffix}", 2
+        name, count = f"{stem}_{method}{suffix}", 2
         while name in self._taken:
-            name, count = f"{stem}_{count}_saliency{suffix}", count + 1
+            name, count = f"{stem}_{count}_{method}{suffix}", count + 1
         self._taken.add(name)
         return name

@@ -1,1 +1,39 @@
-"""Attribution methods, each a few lines over a session and the C++ reduction."""
+"""Attribution methods, each a few lines over a session and the C++ reduction.
+
+``METHODS`` is the table of them by name; adding one is a file with a :class:`~.base.Method` and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from ..errors import InputError
+from .base import Method
+from .vanilla import GradientXInput, Saliency
+
+__all__ = ["METHODS", "Method", "find_method"]
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Saliency, GradientXInput)}
+
+
+def find_method(method: str | Method, options: Mapping[str, Any]) -> Method:
+    """The method of a name with ``options``, or ``method`` itself if it is one.
+
+    Raises:
+        InputError: no such method, or it has no such option; the message lists those that exist.
+    """
+    if isinstance(method, Method):
+        if options:
+            raise InputError(f"options ({', '.join(options)}) belong to a method's name, or into the method itself.")
+        return method
+    if method not in METHODS:
+        raise InputError(f"method {method!r} is unknown; there are {', '.join(METHODS)}.")
+    kind = METHODS[method]
+    known = [field.name for field in fields(kind)]
+    for name in options:
+        if name not in known:
+            there = f"its options are {', '.join(known)}" if known else "it has none"
+            raise InputError(f"method {method!r} has no option {name!r}; {there}.")
+    return kind(**options)

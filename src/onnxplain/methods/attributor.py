@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..autodiff.differentiated import DifferentiatedModel
-from ..errors import ModelError
+from ..errors import InputError, ModelError
 from ..runtime import BatchedSession
 from .targets import Classes
 
+if TYPE_CHECKING:
+    from .base import Method
+
 Array = NDArray[Any]
+
+#: Differentiates the model of an explainer, with changes to what it was told (``wrt``, ``rules``, ``outputs``).
+Build = Callable[..., DifferentiatedModel]
 
 
 @dataclass(frozen=True)
 class Attribution:
     """What one micro-batch of n samples gives for one class each.
 
-    ``gradients`` are the raw dS_c/dx, each [n, ...]; ``targets`` [n] the classes, ``scores`` [n] their scores,
-    ``class_scores`` [n,K] those of all classes.
+    ``attributions`` are one array [n, ...] for each differentiated input; ``targets`` [n] the classes, ``scores`` [n]
+    their scores, ``class_scores`` [n,K] those of all classes; ``tensors`` the inner tensors that were asked for.
     """
 
-    gradients: list[Array]
+    attributions: list[Array]
     targets: NDArray[np.int64]
     scores: Array
     class_scores: Array
+    tensors: Mapping[str, Array]
+
+    def with_attributions(self, attributions: list[Array]) -> Attribution:
+        """The same with other attributions."""
+        return replace(self, attributions=attributions)
 
 
 class Attributor:
-    """``model`` with its sessions, its classes and the gradients that have the batch axis."""
+    """A model with its sessions, its classes and the gradients that have the batch axis."""
 
-    def __init__(self, model: DifferentiatedModel, labels: Sequence[str] | None, **session: Any) -> None:
-        """Load ``model``; ``session`` are the arguments of :class:`~onnxplain.runtime.BatchedSession`.
+    def __init__(
+        self, model: DifferentiatedModel, labels: Sequence[str] | None, *, build: Build, **session: Any
+    ) -> None:
+        """Load ``model``, which ``build()`` made.
+
+        ``session`` are the arguments of :class:`~onnxplain.runtime.BatchedSession`.
 
         Raises:
             ModelError: no gradient has the batch axis of the score.
@@ -48,6 +63,8 @@ class Attributor:
         if not self.gradients:
             names = ", ".join(repr(i.name) for i in model.inputs)
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
+        self._build, self._given = build, session
+        self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
         batched = {*model.batched, model.target}
         self._options = {"fixed": model.batch, "batched": batched, "folder": model.folder, **session}
         self.session = BatchedSession(model.proto, **self._options)
@@ -56,15 +73,67 @@ class Attributor:
     def _forward(self) -> BatchedSession:
         return BatchedSession(self.model.scores_only(), **self._options)
 
+    def variant(self, **changes: Any) -> Attributor:
+        """The same model differentiated otherwise; it is loaded once for each set of ``changes``.
+
+        Args:
+            changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
+                take the place of the usual ones), ``outputs`` (a tuple of inner tensors whose values are wanted).
+
+        Raises:
+            InputError: the model came differentiated, so that nothing can be changed any more.
+        """
+        key = tuple(sorted(changes.items()))
+        if key not in self._variants:
+            if "rules" in changes:
+                changes["rules"] = dict(changes["rules"])
+            model = self._build(**changes)
+            self._variants[key] = Attributor(model, self.classes.labels, build=self._build, **self._given)
+        return self._variants[key]
+
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
         """The scores of all classes [N,K]."""
         parts = [self._forward.run(part, [self.model.class_scores])[0] for _, part in self._forward.split(feeds)]
         return np.concatenate(parts)
 
-    def ranked(self, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None) -> list[Attribution]:
+    def attribute(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        """The gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
+
+        Args:
+            feeds: the model's inputs, n samples.
+            targets: class indices [n]; a negative one stands for the predicted class.
+
+        Raises:
+            ProviderError: ONNX Runtime failed.
+        """
+        count = len(self.gradients)
+        outputs = [self.model.score, self.model.class_scores, *(g.output for g in self.gradients)]
+        outputs += self.model.tensors.values()
+        scores, class_scores, *found = self.session.run({**feeds, self.model.target: targets}, outputs)
+        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        return Attribution(found[:count], chosen, scores, class_scores, dict(zip(self.model.tensors, found[count:])))
+
+    def values(self, feeds: Mapping[str, Array]) -> list[Array]:
+        """The input that each gradient belongs to.
+
+        Raises:
+            InputError: a gradient is that of an inner tensor, which stands in for an input of integers.
+        """
+        for gradient in self.gradients:
+            if gradient.wrt != gradient.source:
+                raise InputError(
+                    f"the gradient belongs to the inner tensor {gradient.wrt!r}, not to the input {gradient.source!r}, "
+                    "so this method cannot combine the two; use method='saliency'."
+                )
+        return [feeds[gradient.source] for gradient in self.gradients]
+
+    def ranked(
+        self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+    ) -> list[Attribution]:
         """The attributions of one micro-batch: for its targets, or for the ``top`` best classes in turn.
 
         Args:
+            method: what is computed.
             feeds: the model's own inputs, n samples.
             targets: class indices [n]; ``PREDICTED`` for the class with the highest score.
             top: how many classes; the run for the predicted one also tells which come next.
@@ -74,24 +143,18 @@ class Attributor:
             ProviderError: ONNX Runtime failed.
         """
         self._learn_classes(feeds, targets, top)
-        first = self._attribute(feeds, targets)
+        first = method.attribute(self, feeds, targets)
         if top is None:
             return [first]
         order = np.argsort(-first.class_scores, axis=1, kind="stable")
-        return [first, *(self._attribute(feeds, order[:, rank]) for rank in range(1, top))]
+        return [first, *(method.attribute(self, feeds, order[:, rank]) for rank in range(1, top))]
 
     def micro_batches(
-        self, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+        self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> Iterator[tuple[int, list[Attribution]]]:
         """:meth:`ranked` over any number of samples, each with the number of its first sample."""
         for start, part in self.session.split({**feeds, self.model.target: targets}):
-            yield start, self.ranked(part, part.pop(self.model.target), top)
-
-    def _attribute(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        outputs = [self.model.score, self.model.class_scores, *(g.output for g in self.gradients)]
-        scores, class_scores, *found = self.session.run({**feeds, self.model.target: targets}, outputs)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
-        return Attribution(found, chosen, scores, class_scores)
+            yield start, self.ranked(method, part, part.pop(self.model.target), top)
 
     def _learn_classes(self, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None) -> None:
         """Ask the model how many classes it has where its shapes do not say, before a class is picked."""

@@ -1,0 +1,94 @@
+"""What an attribution method is: how an attribution is computed, and how it becomes a map.
+
+A method is a small frozen dataclass: its fields are its options, with the defaults of its paper. It is handed the
+:class:`~.attributor.Attributor` of a model and one micro-batch of inputs, and returns their attributions.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..native import Normalization
+from .attributor import Attribution, Attributor
+from .saliency import saliency
+
+Array = NDArray[Any]
+
+#: How an attribution becomes a map: "max_abs", the maximum over channels of |a|; "abs_sum", |sum over channels of a|;
+#: "positive", max(a, 0) of an attribution that has no channels.
+Reduction = Literal["max_abs", "abs_sum", "positive"]
+
+
+@dataclass(frozen=True)
+class Method(ABC):
+    """An attribution method; its fields are its options.
+
+    - ``name``: what :meth:`Explainer.explain` calls it.
+    - ``reduction``: how its attributions become maps.
+    - ``gradients``: whether it needs a model with gradients; methods that only run the model forwards do not.
+    """
+
+    name: ClassVar[str]
+    reduction: ClassVar[Reduction] = "max_abs"
+    gradients: ClassVar[bool] = True
+
+    @abstractmethod
+    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        """The attributions of one micro-batch.
+
+        Args:
+            model: runs the model; :meth:`Attributor.attribute` is one forward and backward pass.
+            feeds: the model's inputs, n samples, preprocessed.
+            targets: class indices [n]; a negative one stands for the predicted class.
+
+        Returns:
+            One attribution [n, ...] for each of ``model.gradients``, in order: shaped like the input, or without its
+            channel axis if the reduction is "positive"; the classes, their scores and those of all classes [n,K] are
+            those of the unchanged inputs.
+        """
+
+    @property
+    def has_channels(self) -> bool:
+        """Whether its attributions have the channel axis of the input."""
+        return self.reduction != "positive"
+
+    def map(
+        self,
+        attribution: Array,
+        names: Sequence[str],
+        *,
+        channel_axis: int | None,
+        normalize: Normalization = "max",
+        percentile: float = 99.0,
+        threads: int = 0,
+    ) -> NDArray[np.float32]:
+        """The maps of attributions [n, ...]: float32, without the channel axis, normalised for each sample.
+
+        Args:
+            attribution: as :meth:`attribute` returns it.
+            names: what the n samples are called in errors.
+            channel_axis: that of the input; None if it has none.
+            normalize, percentile, threads: see :func:`onnxplain.native.saliency`.
+
+        Raises:
+            GradientError: NaN or infinity; the message names the sample.
+        """
+        if self.reduction == "positive":
+            attribution, channel_axis = np.maximum(attribution, 0), None
+        elif self.reduction == "abs_sum" and channel_axis is not None:
+            attribution, channel_axis = attribution.sum(axis=channel_axis), None
+        return saliency(
+            attribution, names, channel_axis=channel_axis, normalize=normalize, percentile=percentile, threads=threads
+        )
+
+    def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
+        """The attributions [n, ...] summed over channels, where their sign means something, else None."""
+        if self.reduction != "abs_sum":
+            return None
+        return attribution if channel_axis is None else attribution.sum(axis=channel_axis)

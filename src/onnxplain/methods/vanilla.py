@@ -1,0 +1,44 @@
+"""Vanilla gradients: the attribution dS_c/dI of Simonyan, Vedaldi and Zisserman 2013, section 3."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .attributor import Attribution, Attributor
+from .base import Method
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Saliency(Method):
+    """w = dS_c/dI, one backward pass with fixed weights; the map is max over channels of |w|.
+
+    It shows which pixels would change the score most if they changed a little: sensitivity, not attribution.
+    """
+
+    name = "saliency"
+
+    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        return model.attribute(feeds, targets)
+
+
+@dataclass(frozen=True)
+class GradientXInput(Method):
+    """I * dS_c/dI, element by element (Shrikumar et al. 2016, "Not Just a Black Box"): the first-order share of every
+    element in the score, for a bias-free piecewise linear network exactly. The map is |sum over channels|.
+    """
+
+    name = "gradient_x_input"
+    reduction = "abs_sum"
+
+    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        found = model.attribute(feeds, targets)
+        return found.with_attributions(
+            [gradient * value for gradient, value in zip(found.attributions, model.values(feeds))]
+        )
