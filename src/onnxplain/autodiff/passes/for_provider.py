@@ -23,8 +23,11 @@ from .blocked_masks import blocked_masks
 from .depthwise_strides import depthwise_strides
 from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
+from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
 from .report import Report
+from .rewriting import remove_dead
+from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
 from .unpool_maxima import unpool_maxima
 
@@ -39,6 +42,8 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         depthwise_strides,
         phase_convolutions,
         flip_convolutions,
+        split_convolutions,
+        mask_pools,
         blocked_masks,
         unpool_maxima,
         gate_residuals,
@@ -65,5 +70,6 @@ def rewrite_for_provider(
     report = Report() if report is None else report
     for rewrite in passes:
         rewrite(emit, forward, report)
+        remove_dead(emit.graph, forward)
     if any(outcome.reason is None for outcome in report.outcomes):
         emit.graph.sort()

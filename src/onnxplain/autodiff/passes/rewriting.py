@@ -28,15 +28,28 @@ def scope_of(node: ir.Node) -> str:
 
 def substitute(emit: Emitter, node: ir.Node, new: ir.Value) -> None:
     """Let ``new`` take the place, the shape and, if it is a graph output, the name of the node's only output."""
-    old = node.outputs[0]
-    new.shape = old.shape if old.shape is not None else new.shape
+    substitute_outputs(emit, node, [new])
+
+
+def substitute_outputs(emit: Emitter, node: ir.Node, values: Sequence[ir.Value]) -> None:
+    """:func:`substitute` for all outputs of a node."""
     outputs = emit.graph.outputs
-    for index, value in enumerate(outputs):
-        if value is old:
-            outputs[index] = new
-            old.name, new.name = f"{old.name}/replaced", old.name
-    old.replace_all_uses_with(new)
+    for old, new in zip(node.outputs, values):
+        new.shape = old.shape if old.shape is not None else new.shape
+        for index, value in enumerate(outputs):
+            if value is old:
+                outputs[index] = new
+                old.name, new.name = f"{old.name}/replaced", old.name
+        old.replace_all_uses_with(new)
     emit.graph.remove(node, safe=True)
+
+
+def remove_dead(graph: ir.Graph, forward: Sequence[ir.Node]) -> None:
+    """Remove the nodes that nothing reads any more, but for the ``forward`` ones."""
+    kept = set(forward)
+    for node in reversed(list(graph)):
+        if node not in kept and not any(v.is_graph_output() or any(v.uses()) for v in node.outputs):
+            graph.remove(node, safe=True)
 
 
 def is_constant(value: ir.Value | None) -> bool:

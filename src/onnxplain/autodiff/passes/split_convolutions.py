@@ -1,0 +1,65 @@
+"""Parts of the gradient of a Concat by one convolution each, instead of cutting the result of a single one.
+
+    Split(Conv(g, W'), axis 1)[i] = Conv(g, the rows of W' that belong to part i)
+
+and the same for sums of such convolutions, where several convolutions read the Concat. The numbers of multiplications
+are equal, and the rows are slices of the same initialiser, which runtimes fold when they load the model.
+
+ONNX Runtime has no Split in its blocked layout: the gradient of every part would be reordered twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..inference import small_constant
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute_outputs
+
+NAME = "split_convolutions"
+#: Channels of a block of ONNX Runtime's layout with AVX-512; fewer would be filled up.
+_BLOCK = 16
+
+
+def split_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every Split along the channels of convolutions that is not in ``forward``."""
+    own = set(forward)
+    for node in gradient_nodes(emit, forward, "Split"):
+        dy, sizes = node.inputs[0], small_constant(node.inputs[1]) if len(node.inputs) > 1 else None
+        if dy is None or sizes is None or node.attributes.get_int("axis", 0) != 1:
+            continue
+        reason = _reason(dy, own) or (None if not (sizes % _BLOCK).any() else f"parts of {sizes.tolist()} channels")
+        if reason is not None:
+            report.left(NAME, node, reason)
+            continue
+        ends = list(accumulate(int(size) for size in sizes))
+        with emit.scope(scope_of(node)):
+            parts = [_part(emit, dy, end - int(size), end) for size, end in zip(sizes, ends)]
+        report.fired(NAME, node)
+        substitute_outputs(emit, node, parts)
+
+
+def _reason(dy: ir.Value, forward: set[ir.Node]) -> str | None:
+    """Why a gradient cannot be computed part by part."""
+    node = dy.producer()
+    if node is None or node in forward or node.op_type not in ("Conv", "Add"):
+        return "what is split is no convolution"
+    if len(list(dy.uses())) > 1 or dy.is_graph_output():
+        return "what is split is read as a whole too"
+    if node.op_type == "Conv":
+        return "what is split is a convolution in groups" if node.attributes.get_int("group", 1) > 1 else None
+    return next((reason for v in node.inputs if v is not None and (reason := _reason(v, forward))), None)
+
+
+def _part(emit: Emitter, dy: ir.Value, start: int, end: int) -> ir.Value:
+    node = dy.producer()
+    assert node is not None
+    if node.op_type == "Add":
+        return emit.Add(*(_part(emit, v, start, end) for v in node.inputs if v is not None))
+    rows = [emit.Slice(v, [start], [end], [0]) for v in node.inputs[1:] if v is not None]
+    attributes = {attribute.name: attribute.value for attribute in node.attributes.values()}
+    return emit.Conv(node.inputs[0], *rows, **attributes)
