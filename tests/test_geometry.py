@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from onnxplain.errors import PreprocessingError
 from onnxplain.image import Geometry, Preprocessing
+from onnxplain.image.geometry import resize_maps
 
 SIDE = st.integers(1, 700)
 RULES = [
@@ -126,3 +128,11 @@ def test_photo_of_another_size_is_refused_without_a_resize() -> None:
     with pytest.raises(PreprocessingError, match=r"20x30.*28x28"):
         Preprocessing("none", 28).geometry(20, 30)
     assert Preprocessing("none", 28).geometry(28, 28).canvas == (28, 28)
+
+
+@pytest.mark.parametrize("shape", [(7, 5), (3, 4), (21, 40)])
+def test_maps_are_enlarged_as_torch_does(shape: tuple[int, int]) -> None:
+    maps = np.random.default_rng(0).random((2, 3, 4), dtype=np.float32)
+    for ours, theirs in (("bilinear", {"mode": "bilinear", "align_corners": False}), ("nearest", {"mode": "nearest"})):
+        expected = torch.nn.functional.interpolate(torch.from_numpy(maps)[:, None], shape, **theirs)[:, 0]
+        np.testing.assert_allclose(resize_maps(maps, shape, ours), expected.numpy(), rtol=1e-5, atol=1e-6)

@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from ..errors import InputError, ModelError
 from .differentiate import add_gradients
+from .feature_maps import FeatureMap, find_feature_map
 from .layout import channel_axis
 from .model_io import ModelSource, outside_weights, read_model
 from .overrides import Overrides
@@ -54,6 +55,11 @@ class Gradient:
     output: str
     rank: int
     channel_axis: int | None
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The extents that a map over an input of ``shape`` has: without batch and channels, (H,W) for images."""
+        axis = self.channel_axis if self.rank == len(shape) else None
+        return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,16 @@ class DifferentiatedModel:
         for value in [v for v in graph.inputs if v.name == self.target]:
             graph.inputs.remove(value)
         return ir.serde.serialize_model(model)
+
+    def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
+        """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.
+
+        Raises:
+            InputError: there is none, or ``layer`` is none; see :func:`~.feature_maps.find_feature_map`.
+        """
+        graph = ir.serde.deserialize_model(self.proto).graph
+        values = {v.name: v for v in graph.inputs} | {v.name: v for node in graph for v in node.outputs}
+        return find_feature_map(graph, values[gradient.wrt], values[self.score_tensor], layer)
 
 
 def _describe(model: ir.Model) -> DifferentiatedModel:

@@ -8,6 +8,7 @@ the photo ``[0,H) x [0,W)`` onto ``[0,h) x [0,w)``; the crop (or the padding) th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,6 +117,29 @@ class _Resampling:
         total = weight.sum(axis=0)
         weight *= np.divide(share, total, out=np.zeros_like(share), where=total > 0)
         return slice(first, last), np.clip(index, 0, self.inputs - 1), weight.astype(np.float32)
+
+
+#: How maps get another size: see :func:`resize_maps`.
+INTERPOLATIONS = ("bilinear", "nearest")
+
+
+def resize_maps(
+    maps: NDArray[np.generic], shape: Sequence[int], interpolation: str = "bilinear"
+) -> NDArray[np.float32]:
+    """Maps [n, ...] at another size, float32 [n, *shape]; every map covers the same area before and after.
+
+    "bilinear" interpolates linearly along every axis between the centres of pixels (``align_corners=False``), and
+    averages where there are fewer pixels than before; "nearest" takes the pixel ``floor(i * before / after)``.
+    """
+    current: NDArray[np.float32] = np.asarray(maps, dtype=np.float32)
+    for axis, extent in enumerate(shape, start=1):
+        before = current.shape[axis]
+        if interpolation == "nearest":
+            current = np.take(current, np.arange(extent) * before // extent, axis=axis)
+        elif extent != before:
+            _, index, weight = _Resampling(extent, before, step=before / extent, start=0).taps()
+            current = _weighted(current, index, weight.reshape(*weight.shape, *[1] * (current.ndim - axis - 1)), axis)
+    return current
 
 
 def _resample(values: NDArray[np.generic], rows: _Resampling, columns: _Resampling) -> NDArray[np.float32]:

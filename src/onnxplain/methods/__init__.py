@@ -11,11 +11,12 @@ from typing import Any
 
 from ..errors import InputError
 from .base import Method
+from .class_activation import GradCam
 from .vanilla import GradientXInput, Saliency
 
 __all__ = ["METHODS", "Method", "find_method"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Saliency, GradientXInput)}
+METHODS: dict[str, type[Method]] = {method.name: method for method in (Saliency, GradientXInput, GradCam)}
 
 
 def find_method(method: str | Method, options: Mapping[str, Any]) -> Method:

@@ -1,0 +1,97 @@
+"""Class activation maps: features of an inner layer, weighted by what they mean for the class.
+
+Let A^k be channel k of a layer's output and g^k = dS_c/dA^k. Every method here is a map over the layer's positions,
+sum_k of A^k weighted by something made of g^k; it is cut off at zero and interpolated to the input's size. The layer is
+the last feature map before the positions are pooled or flattened away, or the one that is named.
+
+Captum's ``LayerGradCam`` does not cut off at zero unless told (``relu_attributions``), and leaves the interpolation to
+the caller: that is ``relu=False, interpolation="none"`` here.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..image.geometry import INTERPOLATIONS, resize_maps
+from .attributor import Attribution, Attributor
+from .base import Method
+from .token_grid import token_grid
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class ClassActivation(Method):
+    """A class activation map, [n,H,W] for images, [n,L] for signals.
+
+    - ``layer``: the name of the tensor in the model, [N,C,h,w], [N,h,w,C], [N,C,l] or tokens [N,T,D]; None finds the
+      last feature map. Tokens of an image form a grid, without the class token before them.
+    - ``relu``: whether the map is cut off at zero. Negative values speak against the class; a saliency map has none.
+    - ``interpolation``: how it gets the input's size: "bilinear" (between pixel centres, ``align_corners=False``),
+      "nearest", or "none" to leave it as coarse as the layer.
+    """
+
+    layer: str | None = None
+    relu: bool = True
+    interpolation: str = "bilinear"
+
+    reduction = "positive"
+
+    def __post_init__(self) -> None:
+        if self.interpolation not in (*INTERPOLATIONS, "none"):
+            known = ", ".join(repr(name) for name in (*INTERPOLATIONS, "none"))
+            raise InputError(f"interpolation is one of {known}; found {self.interpolation!r}.")
+
+    @abstractmethod
+    def combine(self, features: Array, gradients: Array) -> Array:
+        """The map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
+
+    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        if len(model.gradients) != 1:
+            names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
+            raise InputError(f"the model has gradients of {names}; choose one with Explainer(input=...).")
+        source = model.gradients[0]
+        layer = model.model.feature_map(source, self.layer)
+        found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
+        features, gradients = (
+            np.moveaxis(array, layer.channel_axis, 1).astype(np.result_type(array, np.float32), copy=False)
+            for array in (found.tensors[layer.name], found.attributions[0])
+        )
+        positions = source.positions(feeds[source.source].shape)
+        if features.ndim == 3 and len(positions) == 2:
+            features, gradients = (token_grid(array, positions, layer.name) for array in (features, gradients))
+        if features.ndim != 2 + len(positions):
+            raise InputError(
+                f"layer {layer.name!r} has positions {list(features.shape[2:])}, which do not fit the input's "
+                f"{list(positions)}; name another with layer=."
+            )
+        maps = self.combine(features, gradients)
+        if self.relu:
+            maps = np.maximum(maps, 0)
+        if self.interpolation != "none":
+            maps = resize_maps(maps, positions, self.interpolation)
+        return found.with_attributions([maps])
+
+
+@dataclass(frozen=True)
+class GradCam(ClassActivation):
+    """Grad-CAM (Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks"), equations 1 and 2:
+    ReLU(sum_k alpha_k A^k) with alpha_k the mean of dS_c/dA^k over positions.
+    """
+
+    name = "grad_cam"
+
+    def combine(self, features: Array, gradients: Array) -> Array:
+        weights = gradients.mean(axis=_positions(gradients), keepdims=True)
+        return np.asarray((weights * features).sum(axis=1))
+
+
+def _positions(array: Array) -> tuple[int, ...]:
+    return tuple(range(2, array.ndim))

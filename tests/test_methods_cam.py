@@ -1,0 +1,139 @@
+"""Class activation maps against Captum and torch hooks, on networks exported from torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import captum.attr
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+from torch import nn
+from torch.nn import functional as F
+
+import onnxplain
+from onnxplain import Explainer, InputError
+
+import small_models as small
+from architectures import ARCHITECTURES
+from architectures.export import export
+
+TARGETS = [3, 0]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A network in torch and in ONNX, the same layer in both, and inputs for them."""
+
+    torch: nn.Module
+    layer: nn.Module
+    explainer: Explainer
+    tensor: str
+    x: np.ndarray
+
+    @property
+    def shape(self) -> torch.Size:
+        return torch.Size(self.x.shape[2:])
+
+    def captum(self, **options: Any) -> torch.Tensor:
+        """Captum's Grad-CAM at the layer's resolution, [n, ...]."""
+        method = captum.attr.LayerGradCam(self.torch, self.layer)
+        found: torch.Tensor = method.attribute(torch.from_numpy(self.x), TARGETS, **options).detach()
+        return found[:, 0]
+
+    def hooked(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The layer's output and the gradient of the score with respect to it, by torch alone."""
+        kept: list[torch.Tensor] = []
+        handle = self.layer.register_forward_hook(lambda module, args, output: kept.append(output))
+        scores = self.torch(torch.from_numpy(self.x))
+        handle.remove()
+        (gradient,) = torch.autograd.grad(scores[range(len(TARGETS)), TARGETS].sum(), kept[0])
+        return kept[0].detach(), gradient
+
+    def enlarged(self, maps: torch.Tensor, mode: str = "bilinear") -> np.ndarray:
+        """By torch: Captum's interpolation, and that of every implementation in torch."""
+        linear = {"mode": {1: "linear", 2: "bilinear"}[len(self.shape)], "align_corners": False}
+        options: dict[str, Any] = linear if mode == "bilinear" else {"mode": mode}
+        return F.interpolate(maps[:, None], self.shape, **options)[:, 0].numpy()
+
+
+#: Architecture -> the module whose output the default layer is, and what the tensor is called.
+LAYERS: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
+    "resnet18": (lambda model: model.get_submodule("features.9"), "/features/features.9/Relu_output_0"),
+    "vgg": (lambda model: model.get_submodule("features.13"), "/features/features.13/Relu_output_0"),
+    "squeezenet": (lambda model: model.get_submodule("features.6"), "/features/features.6/Concat_output_0"),
+    "mobilenet_v3": (lambda model: model.get_submodule("features.5"), "/features/features.5/features.5.2/HardSwish"),
+    "convnext": (lambda model: model.get_submodule("features"), "/features/features.6/Add_1_output_0"),
+    "cnn1d": (lambda model: model.get_submodule("features.9"), "/0/features/features.9/PRelu_output_0"),
+}
+
+
+@pytest.fixture(scope="module", params=LAYERS)
+def subject(request: pytest.FixtureRequest) -> Subject:
+    architecture = next(a for a in ARCHITECTURES if a.name == request.param)
+    model = architecture.model()
+    for module in model.modules():
+        if hasattr(module, "inplace"):
+            module.inplace = False
+    find, tensor = LAYERS[request.param]
+    x = architecture.inputs(2, seed=1).numpy()
+    return Subject(model, find(model), Explainer(export(architecture, model, "torchscript"), batch_size=2), tensor, x)
+
+
+def assert_agree(found: np.ndarray, expected: np.ndarray) -> None:
+    """To 1e-4 of the largest magnitude."""
+    assert found.shape == expected.shape
+    assert np.abs(expected).max() > 0
+    assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_the_last_feature_map_is_found(subject: Subject) -> None:
+    model = subject.explainer._attributor.model
+    assert model.feature_map(model.gradients[0]).name.startswith(subject.tensor)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_grad_cam_is_captum_s(subject: Subject, relu: bool) -> None:
+    expected = subject.captum(relu_attributions=relu)
+    options: dict[str, Any] = {"method": "grad_cam", "relu": relu}
+    raw = subject.explainer.attribute(subject.x, TARGETS, interpolation="none", **options)
+    assert_agree(raw, expected.numpy())
+    assert_agree(subject.explainer.attribute(subject.x, TARGETS, **options), subject.enlarged(expected))
+    nearest = subject.explainer.attribute(subject.x, TARGETS, interpolation="nearest", **options)
+    assert_agree(nearest, subject.enlarged(expected, "nearest"))
+
+
+def test_tensors_that_are_no_layer_are_refused() -> None:
+    explainer = Explainer(small.quadratic())
+    attribute: Callable[..., Any] = explainer.attribute
+    with pytest.raises(InputError, match="'nowhere', which is not a tensor"):
+        attribute(small.inputs(1), 0, method="grad_cam", layer="nowhere")
+    with pytest.raises(InputError, match=r"'flat' has the shape \[N,48\]"):
+        attribute(small.inputs(1), 0, method="grad_cam", layer="flat")
+    with pytest.raises(InputError, match="interpolation is one of 'bilinear', 'nearest', 'none'; found 'cubic'"):
+        attribute(small.inputs(1), 0, method="grad_cam", interpolation="cubic")
+    with pytest.raises(InputError, match="already differentiated"):
+        Explainer(onnxplain.differentiate(small.quadratic())).attribute(small.inputs(1), 0, method="grad_cam")
+
+
+def test_a_layer_that_the_score_does_not_depend_on_is_refused() -> None:
+    model = small.quadratic()
+    model.graph.node.append(helper.make_node("Neg", ["x"], ["beside"]))
+    model.graph.output.append(helper.make_tensor_value_info("beside", small.FLOAT, ["N", 3, 4, 4]))
+    with pytest.raises(InputError, match="does not depend on layer 'beside'"):
+        Explainer(model).attribute(small.inputs(1), 0, method="grad_cam", layer="beside")
+
+
+def test_models_without_positions_ask_for_a_layer() -> None:
+    weight = np.ones((4, 2), np.float32)
+    model = small.build(
+        [helper.make_node("MatMul", ["x", "W"], ["logits"])],
+        [("x", small.FLOAT, ["N", 4])],
+        [("logits", small.FLOAT, ["N", 2])],
+        {"W": weight},
+    )
+    with pytest.raises(InputError, match=r"no feature map .* layer="):
+        Explainer(model).attribute(np.ones((1, 4), np.float32), 0, method="grad_cam")
