@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .autodiff.differentiated import DifferentiatedModel, Gradient, InputTensor
+from .autodiff.differentiated import DifferentiatedModel, InputTensor
 from .autodiff.model_io import ModelSource
 from .bundled import bundled_model
 from .errors import GradientError, InputError, TargetError
@@ -98,12 +98,12 @@ class Explainer:
             self._model,
             self._find_labels(labels, required=output is None),
             build=build,
+            channel_axis=channel_axis,
             providers=providers,
             threads=threads,
             batch_size=batch_size,
             memory_limit=memory_limit,
         )
-        self._axes = {g.wrt: _axis(g, channel_axis) for g in self._attributor.gradients}
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing
         self._threads = threads
@@ -276,8 +276,9 @@ class Explainer:
         on_error: OnError | None,
     ) -> Iterator[Any]:
         preprocessing, name = self.preprocessing.preprocessing, self._model.inputs[0].name
-        if len(self._axes) != 1:
-            raise InputError(f"the model has gradients of {_listed(self._axes)}; choose one with Explainer(input=...).")
+        axes = self._attributor.axes(method)
+        if len(axes) != 1:
+            raise InputError(f"the model has gradients of {_listed(axes)}; choose one with Explainer(input=...).")
         for batch in photo_batches(sources, preprocessing, self._batch_size, on_error):
             feeds = {name: np.stack([photo.tensor for photo in batch])}
             # One target for each photo, or one for all of a number that is not known.
@@ -297,7 +298,7 @@ class Explainer:
         return self._attributor.session.size({self._model.inputs[0].name: tensor[None]})
 
     def _explanation(self, photo: Photo, method: Method, part: Attribution, row: int) -> Explanation:
-        attribution, axis = part.attributions[0][row].copy(), next(iter(self._axes.values()))
+        attribution, axis = part.attributions[0][row].copy(), next(iter(self._attributor.axes(method).values()))
         reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
         if reduced.ndim != 2:
             raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
@@ -327,11 +328,11 @@ class Explainer:
         """The attributions of all samples, as ``attribute`` says, or the maps that ``reduction`` makes of them."""
         feeds, samples = check_inputs(self._model, x)
         classes = self._attributor.classes
-        targets, top = classes.indices(target, samples), classes.top(target)
-        found: dict[str, list[Array]] = {name: [] for name in self._axes}
+        targets, top, axes = classes.indices(target, samples), classes.top(target), self._attributor.axes(method)
+        found: dict[str, list[Array]] = {name: [] for name in axes}
         for start, ranked in self._attributor.micro_batches(method, feeds, targets, top):
             names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
-            for index, (tensor, axis) in enumerate(self._axes.items()):
+            for index, (tensor, axis) in enumerate(axes.items()):
                 parts = [attribution.attributions[index] for attribution in ranked]
                 if reduction is None:
                     for part in parts:
@@ -355,15 +356,6 @@ class Explainer:
             if labels is not None or required:
                 raise
             return None
-
-
-def _axis(gradient: Gradient, stated: int | None) -> int | None:
-    """The channel axis of a gradient: as stated, else as found."""
-    if stated is None:
-        return gradient.channel_axis
-    if not -gradient.rank <= stated < gradient.rank or stated % gradient.rank == 0:
-        raise InputError(f"channel_axis={stated} is not an axis of {gradient.wrt!r}, which has rank {gradient.rank}.")
-    return stated % gradient.rank
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -12,11 +12,18 @@ from typing import Any
 from ..errors import InputError
 from .base import Method
 from .class_activation import GradCam
+from .occlusion import Occlusion
 from .vanilla import GradientXInput, Saliency
 
 __all__ = ["METHODS", "Method", "find_method"]
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in (Saliency, GradientXInput, GradCam)}
+_KINDS: tuple[type[Method], ...] = (
+    Saliency,
+    GradientXInput,
+    GradCam,
+    Occlusion,
+)
+METHODS = {method.name: method for method in _KINDS}
 
 
 def find_method(method: str | Method, options: Mapping[str, Any]) -> Method:

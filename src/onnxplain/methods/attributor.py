@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autodiff.differentiated import DifferentiatedModel
+from ..autodiff.differentiated import DifferentiatedModel, Gradient, InputTensor
 from ..errors import InputError, ModelError
 from ..runtime import BatchedSession
 from .targets import Classes
@@ -44,17 +44,28 @@ class Attribution:
 
 
 class Attributor:
-    """A model with its sessions, its classes and the gradients that have the batch axis."""
+    """A model with its sessions, its classes, the gradients that have the batch axis, and the inputs they come from.
+
+    ``gradients`` are differentiated, ``perturbed`` are the inputs that methods without gradients change.
+    """
 
     def __init__(
-        self, model: DifferentiatedModel, labels: Sequence[str] | None, *, build: Build, **session: Any
+        self,
+        model: DifferentiatedModel,
+        labels: Sequence[str] | None,
+        *,
+        build: Build,
+        channel_axis: int | None = None,
+        **session: Any,
     ) -> None:
         """Load ``model``, which ``build()`` made.
 
-        ``session`` are the arguments of :class:`~onnxplain.runtime.BatchedSession`.
+        ``channel_axis`` is that of all gradients and inputs, None where the graph tells; ``session`` are the
+        arguments of :class:`~onnxplain.runtime.BatchedSession`.
 
         Raises:
             ModelError: no gradient has the batch axis of the score.
+            InputError: ``channel_axis`` is not one.
             RuntimeMissingError, ProviderError, InputError: as for the session.
         """
         self.model = model
@@ -63,6 +74,10 @@ class Attributor:
         if not self.gradients:
             names = ", ".join(repr(i.name) for i in model.inputs)
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
+        sources = {g.source for g in self.gradients}
+        self.perturbed = [i for i in model.inputs if i.name in sources]
+        self._gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
+        self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
         self._build, self._given = build, session
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
         batched = {*model.batched, model.target}
@@ -90,6 +105,21 @@ class Attributor:
             model = self._build(**changes)
             self._variants[key] = Attributor(model, self.classes.labels, build=self._build, **self._given)
         return self._variants[key]
+
+    def axes(self, method: Method) -> dict[str, int | None]:
+        """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis."""
+        return self._gradient_axes if method.gradients else self._input_axes
+
+    def size(self, feeds: Mapping[str, Array]) -> int:
+        """Samples that one run forwards takes at best, for inputs shaped like ``feeds``."""
+        return self._forward.size(feeds)
+
+    def repeated(self, feeds: Mapping[str, Array], times: int) -> dict[str, Array]:
+        """All samples, ``times`` times one after the other: [s0, s1, ..., s0, s1, ...]."""
+        return {
+            name: np.concatenate([array] * times) if name in self.model.batched else array
+            for name, array in feeds.items()
+        }
 
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
         """The scores of all classes [N,K]."""
@@ -163,3 +193,12 @@ class Attributor:
         self.classes = replace(self.classes, count=int(self.class_scores(feeds).shape[1]))
         self.classes.check_count(top)
         self.classes.indices([int(t) for t in targets if t >= 0], int((targets >= 0).sum()))
+
+
+def _axis(tensor: Gradient | InputTensor, name: str, rank: int, stated: int | None) -> int | None:
+    """The channel axis of a tensor: as stated, else as found."""
+    if stated is None:
+        return tensor.channel_axis
+    if not -rank <= stated < rank or stated % rank == 0:
+        raise InputError(f"channel_axis={stated} is not an axis of {name!r}, which has rank {rank}.")
+    return stated % rank

@@ -21,7 +21,7 @@ from .saliency import saliency
 Array = NDArray[Any]
 
 #: How an attribution becomes a map: "max_abs", the maximum over channels of |a|; "abs_sum", |sum over channels of a|;
-#: "positive", max(a, 0) of an attribution that has no channels.
+#: "positive", max(a, 0) of an attribution that has no channels, or is summed over them.
 Reduction = Literal["max_abs", "abs_sum", "positive"]
 
 
@@ -48,9 +48,9 @@ class Method(ABC):
             targets: class indices [n]; a negative one stands for the predicted class.
 
         Returns:
-            One attribution [n, ...] for each of ``model.gradients``, in order: shaped like the input, or without its
-            channel axis if the reduction is "positive"; the classes, their scores and those of all classes [n,K] are
-            those of the unchanged inputs.
+            One attribution [n, ...] for each of ``model.gradients``, in order (of ``model.perturbed``, if the method
+            needs no gradients): shaped like it, or without its channel axis if not :attr:`has_channels`; the classes,
+            their scores and those of all classes [n,K] are those of the unchanged inputs.
         """
 
     @property
@@ -79,10 +79,12 @@ class Method(ABC):
         Raises:
             GradientError: NaN or infinity; the message names the sample.
         """
+        if self.reduction != "max_abs":
+            if self.has_channels and channel_axis is not None:
+                attribution = attribution.sum(axis=channel_axis)
+            channel_axis = None
         if self.reduction == "positive":
-            attribution, channel_axis = np.maximum(attribution, 0), None
-        elif self.reduction == "abs_sum" and channel_axis is not None:
-            attribution, channel_axis = attribution.sum(axis=channel_axis), None
+            attribution = np.maximum(attribution, 0)
         return saliency(
             attribution, names, channel_axis=channel_axis, normalize=normalize, percentile=percentile, threads=threads
         )

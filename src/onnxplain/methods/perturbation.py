@@ -1,0 +1,85 @@
+"""What methods share that change the input and only run the model forwards; they serve models without gradients too."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .attributor import Attribution, Attributor
+from .base import Method
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """n samples whose input ``name`` is perturbed, and the class of each.
+
+    ``x`` [n, ...] are the values of the input, ``channel_axis`` is its channel axis; ``feeds`` are all inputs of the
+    model, ``targets`` [n] the classes, ``class_scores`` [n,K] the scores before anything was changed.
+    """
+
+    model: Attributor
+    feeds: Mapping[str, Array]
+    name: str
+    channel_axis: int | None
+    targets: NDArray[np.int64]
+    class_scores: Array
+
+    @property
+    def x(self) -> Array:
+        return self.feeds[self.name]
+
+    @property
+    def positions(self) -> list[int]:
+        """All axes but the batch and the channels."""
+        return [axis for axis in range(1, self.x.ndim) if axis != self.channel_axis]
+
+    @property
+    def copies(self) -> int:
+        """How many perturbed copies of all samples make a run of the best size."""
+        return max(1, self.model.size(self.feeds) // len(self.x))
+
+    def scores(self, perturbed: Array) -> Array:
+        """The scores of all classes [m,n,K] for ``perturbed`` [m, n, ...] in the place of ``x``."""
+        feeds = self.model.repeated({k: v for k, v in self.feeds.items() if k != self.name}, len(perturbed))
+        found = self.model.class_scores({**feeds, self.name: perturbed.reshape(-1, *self.x.shape[1:])})
+        return found.reshape(*perturbed.shape[:2], -1)
+
+    def picked(self, values: Array) -> Array:
+        """Of values [..., n, K] those of the explained classes: [..., n]."""
+        return values[..., np.arange(len(self.targets)), self.targets]
+
+
+@dataclass(frozen=True)
+class Perturbation(Method):
+    """A method that needs scores only. Its attributions have a sign; the map shows what speaks for the class."""
+
+    reduction = "positive"
+    gradients = False
+
+    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        class_scores = model.class_scores(feeds)
+        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        found = []
+        for name, axis in model.axes(self).items():
+            if feeds[name].dtype.kind not in "fiu":
+                raise InputError(
+                    f"method {self.name!r} changes numbers, but input {name!r} holds {feeds[name].dtype}; "
+                    "choose another with Explainer(input=...)."
+                )
+            found.append(self.perturb(Inputs(model, feeds, name, axis, chosen, class_scores)))
+        return Attribution(found, chosen, class_scores[np.arange(len(chosen)), chosen], class_scores, {})
+
+    @abstractmethod
+    def perturb(self, inputs: Inputs) -> Array:
+        """The attribution [n, ...] of one input."""
+
+    def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
+        return attribution if channel_axis is None or not self.has_channels else attribution.sum(axis=channel_axis)
