@@ -178,8 +178,9 @@ def test_the_predicted_class_and_the_best_three(explainer: Explainer) -> None:
         ({"window": 0}, "window is a positive whole number, or 2 of them; found 0"),
         ({"window": (1, 2, 3)}, "window is a positive whole number, or 2 of them"),
         ({"channels": 4}, "window of 4 does not fit an axis of 3"),
-        ({"baseline": "grey"}, "baseline is a finite number.*found 'grey'"),
-        ({"baseline": np.zeros((2, 3, 4, 4))}, r"shape \[2, 3, 4, 4\] does not fit a sample of shape \[3, 4, 4\]"),
+        ({"baseline": "grey"}, "baseline 'grey' is unknown"),
+        ({"baseline": float("nan")}, "finite number.*found nan"),
+        ({"baseline": np.zeros((2, 3, 4, 4))}, r"shape \[2, 3, 4, 4\] does not fit images \[1, 3, 4, 4\]"),
     ],
 )
 def test_options_that_do_not_fit_are_refused(explainer: Explainer, options: Mapping[str, Any], message: str) -> None:

@@ -9,36 +9,53 @@ import numpy as np
 from ..errors import InputError
 from .arrays import Array, filtered, gaussian
 
-#: "zero": 0 in the input tensor, the mean colour for most preprocessings. "mean": the mean of each channel of the
-#: image. "blur": the image blurred by a Gaussian of 5 pixels, cut off at 5 (Petsiuk et al. 2018), edges repeated.
+#: A number, "zero": 0 in the input tensor, the mean colour for most preprocessings. "mean": the mean of each channel of
+#: the image. "blur": the image blurred by a Gaussian of 5 pixels, cut off at 5 (Petsiuk et al. 2018), edges repeated.
 #: An array that broadcasts over the images.
-Baseline: TypeAlias = Literal["zero", "mean", "blur"] | Array
+Baseline: TypeAlias = Literal["zero", "mean", "blur"] | float | Array
 
 _SIGMA, _RADIUS = 5.0, 5
 
 
-def baseline_images(baseline: Baseline, x: Array, channel_axis: int = 1) -> Array:
-    """The baseline of images ``x``, [N,C,H,W] or [N,H,W,C]; an array of their shape and type.
+def baseline_images(baseline: Baseline, x: Array, channel_axis: int | None = 1) -> Array:
+    """The baseline of images ``x``, [N,C,H,W] or [N,H,W,C], or of other samples.
+
+    Args:
+        baseline: what stands in the place of pixels.
+        x: the samples [N, ...].
+        channel_axis: the axis of the channels, None without them; all further ones are positions.
+
+    Returns:
+        An array of the shape and type of ``x``; rounded for whole numbers.
 
     Raises:
-        InputError: an unknown name, or an array that does not broadcast.
+        InputError: an unknown name, not finite, or an array that does not broadcast.
     """
-    positions = tuple(axis for axis in range(1, x.ndim) if axis != channel_axis % x.ndim)
+    channels = None if channel_axis is None else channel_axis % x.ndim
+    positions = tuple(axis for axis in range(1, x.ndim) if axis != channels)
     if isinstance(baseline, str):
+        if baseline not in ("zero", "mean", "blur"):
+            raise InputError(f"baseline {baseline!r} is unknown; there are zero, mean, blur, a number, or an array.")
         if baseline == "zero":
             return np.zeros_like(x)
-        if baseline == "mean":
-            found: Array = x.mean(axis=positions, keepdims=True)
-        elif baseline == "blur":
-            found = _blurred(x, positions)
-        else:
-            raise InputError(f"baseline {baseline!r} is unknown; there are zero, mean, blur, or an array.")
+        found: Array = x.mean(axis=positions, keepdims=True) if baseline == "mean" else _blurred(x, positions)
     else:
-        found = np.asarray(baseline)
+        found = _finite(baseline)
     try:
-        return np.broadcast_to(found, x.shape).astype(x.dtype)
+        whole = np.broadcast_to(np.rint(found) if x.dtype.kind in "iu" else found, x.shape)
     except ValueError:
         raise InputError(f"a baseline of shape {list(found.shape)} does not fit images {list(x.shape)}.") from None
+    return whole.astype(x.dtype)
+
+
+def _finite(baseline: float | Array) -> Array:
+    try:
+        found = np.asarray(baseline, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if not np.isfinite(found).all():
+        raise InputError(f"a baseline is zero, mean, blur, a finite number, or an array of them; found {baseline!r}.")
+    return found
 
 
 def _blurred(x: Array, positions: tuple[int, ...]) -> Array:
