@@ -17,17 +17,26 @@ from onnxplain import errors
 
 REPOSITORY = Path(__file__).parent.parent
 
-_BASIS = {"errors", "_version"}
+_BASIS = {"errors", "_version", "signature"}
 _TOOLS = _BASIS | {"native", "progress"}
 _PARTS = _TOOLS | {"autodiff", "runtime", "image"}
 _METHODS = _PARTS | {"methods", "metrics"}
-_EXPLAINER = _METHODS | {"explainer", "explanation", "inputs", "photos", "bundled", "torch_export", "torch_reference"}
+_EXPLAINER = _METHODS | {
+    "bundled",
+    "explainer",
+    "explanation",
+    "inputs",
+    "photos",
+    "torch_export",
+    "torch_reference",
+}
 _FRONTS = {"cli", "serve", "ray"}
 
 # Component of the package (module, or folder) -> components it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
     "_version": set(),
+    "signature": set(),
     "progress": _BASIS,
     "native": _BASIS | {"_native"},
     "numpy_twins": _BASIS | {"native"},
@@ -62,6 +71,7 @@ PUBLIC = {
     "export_torch": "torch_export",
     "Explanation": "explainer",
     "Preprocessing": "image",
+    "clear_cache": "runtime",
     **{name: "errors" for name, value in vars(errors).items() if isinstance(value, type)},
 }
 
@@ -72,6 +82,7 @@ ONLY_FOR = {"torch": {"torch_export", "torch_reference"}, "torchvision": set[str
 ONLY_NEEDS = {
     "errors": set[str](),
     "_version": set[str](),
+    "signature": set[str](),
     "native": {"numpy"},
     # google.protobuf: what onnx's messages are made of; typing_extensions: by the type checker alone.
     "autodiff": {"numpy", "onnx", "onnx_ir", "google", "typing_extensions"},

@@ -91,7 +91,7 @@ def assert_agree(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def test_the_last_feature_map_is_found(subject: Subject) -> None:
-    model = subject.explainer._attributor.model
+    model = subject.explainer._attributor
     assert model.feature_map(model.gradients[0]).name.startswith(subject.tensor)
 
 

@@ -36,12 +36,12 @@ def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.Monk
         return build(*args, provider=provider, **options)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
-    explainer = onnxplain.Explainer(signal(), providers=CPU)
+    explainer = onnxplain.Explainer(signal(), providers=CPU, cache=False)
     assert seen == ["cpu"] and explainer.provider == CPU
     x = np.random.default_rng(0).standard_normal((3, 2, 6)).astype(np.float32)
     portable = DifferentiatedModel.build(signal(), provider="portable")
     monkeypatch.setattr(DifferentiatedModel, "build", lambda *args, **options: portable)
-    plain = onnxplain.Explainer(signal(), providers=CPU).attribute(x, 1)
+    plain = onnxplain.Explainer(signal(), providers=CPU, cache=False).attribute(x, 1)
     np.testing.assert_allclose(explainer.attribute(x, 1), plain, rtol=1e-6, atol=1e-6)
 
 

@@ -26,7 +26,8 @@ ABSENT = next(name for name in onnxruntime.get_all_providers() if name not in AV
 
 
 def batched(model: onnx.ModelProto, **options: Any) -> BatchedSession:
-    return BatchedSession(model, batched={"x"}, **{"fixed": None, "providers": [CPU], **options})
+    session = Session(model, providers=[CPU])
+    return BatchedSession(session, without_weights(model), batched={"x"}, **{"fixed": None, **options})
 
 
 def run_all(session: BatchedSession, x: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
-    from .runtime import ProviderWarning
+    from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "TorchExport",
     "UnsupportedOperatorError",
     "__version__",
+    "clear_cache",
     "differentiate",
     "differentiate_file",
     "export_torch",
@@ -63,6 +64,7 @@ _LAZY = {
     "Explanation": ".explainer",
     "Preprocessing": ".image",
     "ProviderWarning": ".runtime",
+    "clear_cache": ".runtime",
     "TorchExport": ".torch_export",
     "export_torch": ".torch_export",
 }

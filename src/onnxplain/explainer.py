@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property, partial
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .autodiff.differentiated import DifferentiatedModel, InputTensor
-from .autodiff.model_io import ModelSource
 from .bundled import bundled_model
 from .errors import GradientError, InputError, TargetError
 from .explanation import Explanation
@@ -20,13 +18,18 @@ from .image.labels import LabelsLike
 from .inputs import check_inputs
 from .methods import Method, find_method
 from .methods.attributor import Attribution, Attributor
+from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, rank_classes
 from .methods.saliency import check_finite
 from .methods.targets import Target
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
 from .progress import track
-from .runtime import CPU, CUDA, Provider, expected
+from .runtime import Provider, open_cache
+from .signature import InputTensor
+
+if TYPE_CHECKING:
+    from .autodiff.model_io import ModelSource
 
 __all__ = ["ClassScore", "Explainer", "Explanation"]
 
@@ -34,8 +37,6 @@ Array = NDArray[Any]
 
 #: A method by its name, or with options chosen.
 MethodLike = str | Method
-#: The form of the gradient graph for an execution provider.
-_FORMS = {CPU: "cpu", CUDA: "cuda"}
 _TOP = 5
 
 
@@ -57,6 +58,7 @@ class Explainer:
         input: str | None = None,
         threads: int = 0,
         memory_limit: int | None = None,
+        cache: bool | str | os.PathLike[str] = True,
     ) -> None:
         """Differentiate ``model`` and load it into ONNX Runtime.
 
@@ -74,6 +76,8 @@ class Explainer:
             input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
             threads: threads on the CPU; 0 is all cores.
             memory_limit: bytes that one run may take; None is half of the memory that is available.
+            cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
+                environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
 
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
@@ -84,26 +88,17 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
-        build = partial(
-            DifferentiatedModel.build,
-            source,
-            output=output,
-            wrt=input,
-            score=score,
-            class_axis=class_axis,
-            provider=_FORMS.get(expected(providers), "portable"),
-        )
-        self._model = build()
-        self._attributor = Attributor(
-            self._model,
-            self._find_labels(labels, required=output is None),
-            build=build,
-            channel_axis=channel_axis,
+        loader = ModelLoader(
+            source=source,
+            options={"output": output, "wrt": input, "score": score, "class_axis": class_axis},
             providers=providers,
             threads=threads,
-            batch_size=batch_size,
-            memory_limit=memory_limit,
+            batching={"batch_size": batch_size, "memory_limit": memory_limit},
+            cache=open_cache(cache),
         )
+        self._model, session = loader.open()
+        found = self._find_labels(labels, required=output is None)
+        self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing
         self._threads = threads

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .autodiff.differentiated import DifferentiatedModel, InputTensor
 from .errors import InputError, ModelError
+from .signature import InputTensor, Signature
 
 Array = NDArray[Any]
 
 
-def check_inputs(model: DifferentiatedModel, x: object) -> tuple[dict[str, Array], int]:
+def check_inputs(model: Signature, x: object) -> tuple[dict[str, Array], int]:
     """``x`` as feeds of the model, and the number of samples.
 
     Args:

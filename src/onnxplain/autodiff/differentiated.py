@@ -1,4 +1,4 @@
-"""A differentiated model and what is in it: names of its inputs and outputs, channel axes, class scores.
+"""Differentiate a model for an explainer, and say what is in the result.
 
 To explain the predicted class in one run, the graph itself picks it: a negative ``target`` stands for the
 class with the highest score (the first of equals), and the scores of all classes become an output.
@@ -6,7 +6,7 @@ class with the highest score (the first of equals), and the scores of all classe
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,11 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError
+from ..signature import Gradient, InputTensor, Signature
 from .differentiate import add_gradients
 from .feature_maps import FeatureMap, find_feature_map
 from .layout import channel_axis
-from .model_io import ModelSource, outside_weights, read_model
+from .model_io import ModelSource, outside_files, outside_weights, read_model
 from .overrides import Overrides
 from .passes.prune import prune
 from .score import look_through
@@ -30,64 +31,17 @@ _HALF = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 @dataclass(frozen=True)
-class InputTensor:
-    """An input of the model: numpy's name of its type ("" if numpy has none), and its shape.
-
-    Open extents are names; ``channel_axis`` is None where there is none.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
-    channel_axis: int | None
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """An output that holds a gradient.
-
-    ``wrt`` is the tensor it belongs to and ``source`` the input that tensor is, or is computed from;
-    ``rank`` and ``channel_axis`` are the gradient's, the axis None where it has no channels.
-    """
-
-    wrt: str
-    source: str
-    output: str
-    rank: int
-    channel_axis: int | None
-
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The extents that a map over an input of ``shape`` has: without batch and channels, (H,W) for images."""
-        axis = self.channel_axis if self.rank == len(shape) else None
-        return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
-
-
-@dataclass(frozen=True)
 class DifferentiatedModel:
-    """``proto`` with the names that a caller needs to run it.
+    """A differentiated model, and what is in it.
 
     Large weights that the model keeps in files stay there: ``folder`` is where, None if ``proto`` has them all.
-    ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
-    is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
-    are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
-    ``batched`` names the inputs with a batch axis. ``tensors`` are the inner tensors that were asked for, each with the
-    output that has its value.
+    ``files`` are all files besides the model's own that it was read from.
     """
 
     proto: onnx.ModelProto
     folder: Path | None
-    inputs: tuple[InputTensor, ...]
-    gradients: tuple[Gradient, ...]
-    target: str
-    score: str
-    class_scores: str
-    score_tensor: str
-    classes: int | None
-    probability: str | None
-    batch: int | None
-    batched: frozenset[str]
-    metadata: Mapping[str, str]
-    tensors: Mapping[str, str]
+    files: tuple[Path, ...]
+    signature: Signature
 
     @classmethod
     def build(
@@ -130,11 +84,11 @@ class DifferentiatedModel:
         """The forward part: the model's inputs, and the class scores as the only output."""
         model = ir.serde.deserialize_model(self.proto)
         graph = model.graph
-        kept = [v for v in graph.outputs if v.name == self.class_scores]
+        kept = [v for v in graph.outputs if v.name == self.signature.class_scores]
         graph.outputs.clear()
         graph.outputs.extend(kept)
         prune(model)
-        for value in [v for v in graph.inputs if v.name == self.target]:
+        for value in [v for v in graph.inputs if v.name == self.signature.target]:
             graph.inputs.remove(value)
         return ir.serde.serialize_model(model)
 
@@ -146,7 +100,7 @@ class DifferentiatedModel:
         """
         graph = ir.serde.deserialize_model(self.proto).graph
         values = {v.name: v for v in graph.inputs} | {v.name: v for node in graph for v in node.outputs}
-        return find_feature_map(graph, values[gradient.wrt], values[self.score_tensor], layer)
+        return find_feature_map(graph, values[gradient.wrt], values[self.signature.score_tensor], layer)
 
 
 def _describe(model: ir.Model) -> DifferentiatedModel:
@@ -164,9 +118,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     class_scores = _pick_in_graph(graph, target, values[score_name])
     assert target.shape is not None and class_scores.shape is not None
     batch, classes = target.shape[0], class_scores.shape[1]
-    return DifferentiatedModel(
-        proto=ir.serde.serialize_model(model),
-        folder=next((Path(tensor.base_dir) for tensor in outside_weights(model)), None),
+    signature = Signature(
         inputs=inputs,
         gradients=gradients,
         target=target_name,
@@ -180,6 +132,8 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
         metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
     )
+    folder = next((Path(tensor.base_dir) for tensor in outside_weights(model)), None)
+    return DifferentiatedModel(ir.serde.serialize_model(model), folder, outside_files(model), signature)
 
 
 #: Metadata that describe the model or its gradient; the rest of ours names parts of the differentiated model.

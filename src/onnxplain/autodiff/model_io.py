@@ -14,6 +14,7 @@ from .registry import NEWEST_OPSET
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"
+_OUTSIDE = "onnxplain.outside_files"
 _SMALL = 1 << 16  # bytes of a weight that is read at once
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -38,7 +39,7 @@ def read_model(source: ModelSource) -> ir.Model:
             f"{where} uses opset {opset}; this release of onnxplain knows opsets up to {NEWEST_OPSET}. "
             "Export the model with an older opset or upgrade onnxplain."
         )
-    _check_external_data(proto, where, folder)
+    outside = _check_external_data(proto, where, folder)
     _check_names(proto.graph, where, set())
     taken = take_off(proto)
     try:
@@ -49,6 +50,7 @@ def read_model(source: ModelSource) -> ir.Model:
         ir.external_data.set_base_dir(model.graph, folder)
         _load_small(model)
     model.meta[_ZIP_MAPS] = taken
+    model.meta[_OUTSIDE] = outside
     return model
 
 
@@ -78,6 +80,12 @@ def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
     """The weights that lie outside of the model's file."""
     values = [value.const_value for value in model.graph.initializers.values()]
     return [tensor for tensor in values if isinstance(tensor, ir.ExternalTensor)]
+
+
+def outside_files(model: ir.Model) -> tuple[Path, ...]:
+    """The files besides its own that a model was read from by :func:`read_model`."""
+    files: tuple[Path, ...] = model.meta[_OUTSIDE]
+    return files
 
 
 def _load_small(model: ir.Model) -> None:
@@ -127,7 +135,9 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
     return proto, where, folder
 
 
-def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None) -> None:
+def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None) -> tuple[Path, ...]:
+    """Refuse external data that cannot or should not be read; returns the files that hold it."""
+    files: dict[Path, None] = {}
     for tensor in onnx.external_data_helper._get_all_tensors(proto):
         if not onnx.external_data_helper.uses_external_data(tensor):
             continue
@@ -160,6 +170,8 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
                 f"{where}: {location!r} is truncated: tensor {tensor.name!r} ends at byte {end}, "
                 f"the file has {path.stat().st_size}. Copy it again."
             )
+        files[path] = None
+    return tuple(files)
 
 
 def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:

@@ -166,3 +166,9 @@ def registrations() -> list[Registration]:
     """Every registration, sorted by domain, operator and version."""
     found = [r for versions in _REGISTRY.values() for r in versions.values()]
     return sorted(found, key=lambda r: (r.domain, r.op_type, r.since_version))
+
+
+def foreign() -> bool:
+    """Whether rules were registered from outside of this package."""
+    package = __name__.rpartition(".")[0]
+    return any(not one.rule.__module__.startswith(f"{package}.") for one in registrations())

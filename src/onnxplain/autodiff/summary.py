@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..errors import ModelError, UnsupportedOperatorError
+from ..signature import InputTensor
 from . import registry
 from .differentiate import add_gradients
-from .differentiated import InputTensor, describe_input
+from .differentiated import describe_input
 from .emitter import Emitter
 from .inference import Inference
 from .model_io import ModelSource, read_model, without_outside_weights

@@ -1,4 +1,4 @@
-"""The command line: ``onnxplain explain | differentiate | check | export-torch``.
+"""The command line: ``onnxplain explain | differentiate | check | export-torch | cache``.
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
 2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .cache import cache
 from .check import check
 from .common import INTERRUPTED, report
 from .differentiate import differentiate
@@ -31,6 +32,7 @@ app.command()(explain)
 app.command()(differentiate)
 app.command()(check)
 app.command("export-torch")(export_torch)
+app.command()(cache)
 
 
 def _print_version(wanted: bool) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .cache import describe_cache, in_words
 from .common import FAILED, ClassAxis, Json, Output, Quiet, Score, guarded, print_json, report
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
         "nodes_after": summary.nodes_after,
         "differentiable": summary.differentiable,
         "problems": problems,
+        "cache": describe_cache(),
     }
 
 
@@ -146,6 +148,7 @@ def _print(facts: dict[str, Any]) -> None:
     )
     after = "cannot be differentiated" if facts["nodes_after"] is None else f"{facts['nodes_after']} differentiated"
     rows.append(("nodes", f"{facts['nodes_before']}, {after}"))
+    rows.append(("cache", in_words(facts["cache"])))
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 2))
     for name, value in rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,18 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autodiff.differentiated import DifferentiatedModel, Gradient, InputTensor
 from ..errors import InputError, ModelError
 from ..runtime import BatchedSession
+from ..signature import Gradient, InputTensor, Signature
+from .loading import ModelLoader
 from .targets import Classes
 
 if TYPE_CHECKING:
+    from ..autodiff.feature_maps import FeatureMap
     from .base import Method
 
 Array = NDArray[Any]
-
-#: Differentiates the model of an explainer, with changes to what it was told (``wrt``, ``rules``, ``outputs``).
-Build = Callable[..., DifferentiatedModel]
 
 
 @dataclass(frozen=True)
@@ -51,24 +50,23 @@ class Attributor:
 
     def __init__(
         self,
-        model: DifferentiatedModel,
+        model: Signature,
+        session: BatchedSession,
         labels: Sequence[str] | None,
         *,
-        build: Build,
+        loader: ModelLoader,
         channel_axis: int | None = None,
-        **session: Any,
+        changes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Load ``model``, which ``build()`` made.
+        """Take what ``loader.open("gradients", **changes)`` returned.
 
-        ``channel_axis`` is that of all gradients and inputs, None where the graph tells; ``session`` are the
-        arguments of :class:`~onnxplain.runtime.BatchedSession`.
+        ``channel_axis`` is that of all gradients and inputs, None where the graph tells.
 
         Raises:
             ModelError: no gradient has the batch axis of the score.
             InputError: ``channel_axis`` is not one.
-            RuntimeMissingError, ProviderError, InputError: as for the session.
         """
-        self.model = model
+        self.model, self.session = model, session
         self.classes = Classes(model.classes, labels)
         self.gradients = [g for g in model.gradients if g.source in model.batched]
         if not self.gradients:
@@ -78,15 +76,13 @@ class Attributor:
         self.perturbed = [i for i in model.inputs if i.name in sources]
         self._gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
         self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
-        self._build, self._given = build, session
+        self._loader, self._changes = loader, changes or {}
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
-        batched = {*model.batched, model.target}
-        self._options = {"fixed": model.batch, "batched": batched, "folder": model.folder, **session}
-        self.session = BatchedSession(model.proto, **self._options)
+        self._feature_maps: dict[tuple[Gradient, str | None], FeatureMap] = {}
 
     @cached_property
     def _forward(self) -> BatchedSession:
-        return BatchedSession(self.model.scores_only(), **self._options)
+        return self._loader.open("scores", **self._changes)[1]
 
     def variant(self, **changes: Any) -> Attributor:
         """The same model differentiated otherwise; it is loaded once for each set of ``changes``.
@@ -102,9 +98,21 @@ class Attributor:
         if key not in self._variants:
             if "rules" in changes:
                 changes["rules"] = dict(changes["rules"])
-            model = self._build(**changes)
-            self._variants[key] = Attributor(model, self.classes.labels, build=self._build, **self._given)
+            self._variants[key] = Attributor(
+                *self._loader.open("gradients", **changes), self.classes.labels, loader=self._loader, changes=changes
+            )
         return self._variants[key]
+
+    def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
+        """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.
+
+        Raises:
+            InputError: there is none, or ``layer`` is none.
+        """
+        key = gradient, layer
+        if key not in self._feature_maps:
+            self._feature_maps[key] = self._loader.differentiate(**self._changes).feature_map(gradient, layer)
+        return self._feature_maps[key]
 
     def axes(self, method: Method) -> dict[str, int | None]:
         """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis."""

@@ -58,7 +58,7 @@ class ClassActivation(Method):
             names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
             raise InputError(f"the model has gradients of {names}; choose one with Explainer(input=...).")
         source = model.gradients[0]
-        layer = model.model.feature_map(source, self.layer)
+        layer = model.feature_map(source, self.layer)
         found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
         features, gradients = (
             np.moveaxis(array, layer.channel_axis, 1).astype(np.result_type(array, np.float32), copy=False)

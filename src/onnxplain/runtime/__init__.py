@@ -1,9 +1,22 @@
-"""Running models in ONNX Runtime: providers, sessions, micro-batches."""
+"""Running models in ONNX Runtime: providers, sessions, micro-batches, prepared models on disk."""
 
 from __future__ import annotations
 
 from .batching import BatchedSession
-from .providers import CPU, CUDA, Provider, ProviderWarning, expected
+from .cache import ModelCache, clear_cache, open_cache
+from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session
 
-__all__ = ["CPU", "CUDA", "BatchedSession", "Provider", "ProviderWarning", "Session", "expected"]
+__all__ = [
+    "CPU",
+    "CUDA",
+    "BatchedSession",
+    "ModelCache",
+    "Provider",
+    "ProviderWarning",
+    "Session",
+    "clear_cache",
+    "expected",
+    "open_cache",
+    "usable",
+]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
-import onnx
 
 from ..errors import InputError, ProviderError
-from .memory import available_memory, bytes_per_sample, without_weights
-from .providers import CPU, Provider
+from .providers import CPU
 from .session import Array, Session
 
 #: Samples a run. More of them bring nothing on a CPU (EfficientNet-Lite0: 32 are slower per image than 8).
@@ -29,20 +26,18 @@ class BatchedSession:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        session: Session,
+        graph: bytes,
         *,
         batched: Collection[str],
         fixed: int | None,
-        providers: str | Sequence[Provider] | None = None,
-        threads: int = 0,
         batch_size: int | None = None,
         memory_limit: int | None = None,
-        folder: Path | None = None,
     ) -> None:
-        """Load ``model``.
+        """Split what ``session`` is given.
 
         Args:
-            model, providers, threads, folder: see :class:`Session`.
+            graph: the session's model without its weights, by :func:`~.memory.without_weights`.
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
             batch_size: samples a run; None: as many as fit, at most 8 on the CPU and 32 elsewhere.
@@ -56,12 +51,12 @@ class BatchedSession:
                 raise InputError(f"{name} is a positive whole number or None; found {value!r}.")
         if fixed is not None and batch_size not in (None, fixed):
             raise InputError(f"the model fixes the batch at {fixed}, so batch_size={batch_size} is impossible.")
-        self.session = Session(model, providers=providers, threads=threads, folder=folder)
+        self.session = session
         self.fixed = fixed
         self._batched = frozenset(batched)
         self._batch_size = batch_size
         self._memory_limit = memory_limit
-        self._shapes_only = without_weights(model)
+        self._graph = graph
         self._per_sample: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
 
     def size(self, feeds: Mapping[str, Array]) -> int:
@@ -70,10 +65,12 @@ class BatchedSession:
             return self.fixed
         if self._batch_size is not None:
             return self._batch_size
+        from .memory import available_memory, bytes_per_sample  # imports onnx, which one photo never needs
+
         key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
         if key not in self._per_sample:
             shapes = {name: array.shape for name, array in feeds.items()}
-            self._per_sample[key] = max(bytes_per_sample(self._shapes_only, shapes, self._batched), 1)
+            self._per_sample[key] = max(bytes_per_sample(self._graph, shapes, self._batched), 1)
         limit = self._memory_limit or int(available_memory() * _SHARE)
         chunk = _CHUNK_ON_CPU if self.session.provider == CPU else _CHUNK_ELSEWHERE
         return max(1, min(chunk, limit // self._per_sample[key]))

@@ -42,8 +42,8 @@ def _lines(path: str) -> list[str]:
         return []
 
 
-def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The graph alone: large constants become inputs, so that their shapes stay known."""
+def without_weights(model: onnx.ModelProto) -> bytes:
+    """The graph alone, serialised: large constants become inputs, so that their shapes stay known."""
     graph = onnx.GraphProto(name=model.graph.name)
     graph.node.extend(model.graph.node)
     for part in ("input", "output", "value_info"):
@@ -53,17 +53,19 @@ def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
             graph.initializer.append(tensor)
         else:
             graph.input.append(onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    return onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
+    alone = onnx.ModelProto(ir_version=model.ir_version, opset_import=model.opset_import, graph=graph)
+    data: bytes = alone.SerializeToString()
+    return data
 
 
-def bytes_per_sample(model: onnx.ModelProto, shapes: Mapping[str, Sequence[int]], batched: frozenset[str]) -> int:
+def bytes_per_sample(graph_alone: bytes, shapes: Mapping[str, Sequence[int]], batched: frozenset[str]) -> int:
     """Peak bytes of the values of one sample: an estimate for a run that frees each value after its last use.
 
-    ``shapes`` are those of the inputs to be fed, with any batch on axis 0 of the ``batched`` ones. Extents that
-    cannot be inferred from them count as the largest extent of the inputs.
+    ``graph_alone`` is what :func:`without_weights` returns. ``shapes`` are those of the inputs to be fed, with any
+    batch on axis 0 of the ``batched`` ones. Extents that cannot be inferred from them count as the largest extent
+    of the inputs.
     """
-    sized = onnx.ModelProto()
-    sized.CopyFrom(model)
+    model, sized = onnx.load_model_from_string(graph_alone), onnx.load_model_from_string(graph_alone)
     for value in sized.graph.input:
         shape = list(shapes.get(value.name, ()))
         if shape and value.name in batched:

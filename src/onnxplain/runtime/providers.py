@@ -65,14 +65,23 @@ def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dic
     return pairs
 
 
+def usable(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:
+    """:func:`requested`, but only what ONNX Runtime has; the CPU if that is nothing.
+
+    Raises:
+        ProviderError: as for :func:`requested`.
+    """
+    available: list[str] = import_runtime().get_available_providers()
+    return [pair for pair in requested(providers) if pair[0] in available] or [(CPU, {})]
+
+
 def expected(providers: str | Sequence[Provider] | None) -> str:
     """The provider that will most likely run a model: the first of those asked for that ONNX Runtime has, else CPU.
 
     Raises:
         ProviderError: as for :func:`requested`.
     """
-    available: list[str] = import_runtime().get_available_providers()
-    return next((name for name, _ in requested(providers) if name in available), CPU)
+    return usable(providers)[0][0]
 
 
 def _pair(provider: Provider) -> tuple[str, dict[str, Any]]:

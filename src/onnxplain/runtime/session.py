@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 
 from ..errors import ProviderError
-from .providers import CPU, Provider, ProviderWarning, import_runtime, requested
+from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
+
+if TYPE_CHECKING:
+    import onnx
 
 Array = np.ndarray[Any, Any]
 
@@ -29,20 +32,24 @@ class Session:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        model: onnx.ModelProto | bytes | Path,
         *,
         providers: str | Sequence[Provider] | None = None,
         threads: int = 0,
         folder: Path | None = None,
+        save_to: Path | None = None,
+        optimised: bool = False,
     ) -> None:
         """Load ``model``.
 
         Args:
-            model: smaller than 2 GB without the weights that it keeps in files.
+            model: a model, its bytes or its file; smaller than 2 GB without the weights that it keeps in files.
             folder: where those files are; ONNX Runtime reads them by itself (1.21 and later).
             providers: as in ONNX Runtime, names or (name, options) pairs in order of preference; None is
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
+            save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
+            optimised: whether ``model`` was written so, and is to be taken as it is.
 
         Raises:
             RuntimeMissingError: ONNX Runtime is not installed.
@@ -52,25 +59,27 @@ class Session:
             ProviderWarning: a requested provider is not available, failed to start, or got no node.
         """
         runtime = import_runtime()
-        wanted = requested(providers)
         available = runtime.get_available_providers()
-        usable = [pair for pair in wanted if pair[0] in available] or [(CPU, {})]
-        try:
-            data = model.SerializeToString()
-        except Exception as error:  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            raise ProviderError(f"the model cannot be handed to ONNX Runtime: {error}") from error
+        pairs = usable(providers)
+        options = _options(runtime, threads, folder)
+        if save_to is not None:
+            options.optimized_model_filepath = str(save_to)
+        if optimised:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = runtime.InferenceSession(
-                data, _options(runtime, threads, folder), [name for name, _ in usable], [given for _, given in usable]
+                _loadable(model), options, [name for name, _ in pairs], [given for _, given in pairs]
             )
+        except ProviderError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class
-            names = ", ".join(name for name, _ in usable)
+            names = ", ".join(name for name, _ in pairs)
             raise ProviderError(f"ONNX Runtime cannot load the model with {names}: {_first_line(error)}") from error
         started: list[str] = self._session.get_providers()
         self.node_counts = _node_counts(self._session)
         self.provider = next((n for n in started if not self.node_counts or self.node_counts.get(n)), started[0])
         if providers is not None:
-            for name, _ in wanted:
+            for name, _ in requested(providers):
                 self._warn_unless_given(name, available, started)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
@@ -95,8 +104,29 @@ class Session:
             reason = "it takes none of the model's nodes"
         else:
             return
-        # The level of whoever makes an Explainer.
-        warnings.warn(f"{name} was requested but not given: {reason}. {self.provider} runs.", ProviderWarning, 6)
+        message = f"{name} was requested but not given: {reason}. {self.provider} runs."
+        warnings.warn(message, ProviderWarning, _frames_of_the_package())
+
+
+def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
+    if isinstance(model, Path):
+        return str(model)
+    if isinstance(model, bytes):
+        return model
+    try:
+        data: bytes = model.SerializeToString()
+    except Exception as error:  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
+        raise ProviderError(f"the model cannot be handed to ONNX Runtime: {error}") from error
+    return data
+
+
+def _frames_of_the_package() -> int:
+    """How many callers, from the one of this function on, are in this package: a warning names the next one."""
+    package, depth = __name__.partition(".")[0], 1
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 def _options(runtime: Any, threads: int, folder: Path | None) -> Any:

@@ -1,0 +1,184 @@
+"""From the model that a user names to sessions that run it: out of the cache, or differentiated and put there.
+
+On the CPU the cache holds models as ONNX Runtime optimised them, which load several times faster than they are
+optimised. Other providers optimise for themselves; for them, and for weights that stay in files, it holds the
+differentiated model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ProviderError
+from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, usable
+from ..runtime.fingerprint import file_digest, processor, software
+from ..signature import Signature
+
+if TYPE_CHECKING:
+    import onnx
+
+    from ..autodiff.differentiated import DifferentiatedModel
+    from ..autodiff.model_io import ModelSource
+
+#: What a session computes: scores and gradients, or the scores of all classes alone.
+Part = Literal["gradients", "scores"]
+
+#: The form of the gradient graph for an execution provider.
+_FORMS = {CPU: "cpu", CUDA: "cuda"}
+_MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
+
+
+@dataclass
+class ModelLoader:
+    """Loads one model, differentiated in whatever ways it is asked for.
+
+    - ``source``: a path, bytes or a proto; it is read again for each way.
+    - ``options``: those of :func:`onnxplain.differentiate` that the user chose.
+    - ``providers``, ``threads``: as for a :class:`~onnxplain.runtime.Session`; ``batching``: the arguments of a
+      :class:`~onnxplain.runtime.BatchedSession` that the user chose.
+    - ``cache``: where prepared models are kept, if at all.
+    """
+
+    source: ModelSource
+    options: Mapping[str, Any]
+    providers: str | Sequence[Provider] | None
+    threads: int
+    batching: Mapping[str, Any]
+    cache: ModelCache | None
+
+    def open(self, part: Part = "gradients", **changes: Any) -> tuple[Signature, BatchedSession]:
+        """The model in a session.
+
+        Args:
+            part: what is computed.
+            changes: arguments of ``DifferentiatedModel.build`` that take the place of the user's options.
+
+        Raises:
+            ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
+            RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
+        """
+        key = None if self.cache is None else self._key(part, changes)
+        found = None if key is None else self._load(key)
+        signature, session, graph = found or self._prepare(part, changes, key)
+        batched = signature.batched if part == "scores" else {*signature.batched, signature.target}
+        return signature, BatchedSession(session, graph, batched=batched, fixed=signature.batch, **self.batching)
+
+    def differentiate(self, **changes: Any) -> DifferentiatedModel:
+        """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
+        from ..autodiff.differentiated import DifferentiatedModel
+
+        form = _FORMS.get(expected(self.providers), "portable")
+        return DifferentiatedModel.build(self.source, **{**self.options, "provider": form, **changes})
+
+    def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
+        """Differentiate the model and load it; the cache keeps it as ``key``."""
+        from ..runtime.memory import without_weights
+
+        model = self.differentiate(**changes)
+        proto = model.proto if part == "gradients" else model.scores_only()
+        graph = without_weights(proto)
+        if self.cache is None or key is None:
+            return model.signature, self._session(proto, model.folder), graph
+        with self.cache.aside() as folder:
+            if folder is None:
+                return model.signature, self._session(proto, model.folder), graph
+            session, optimised = self._saving_session(proto, model.folder, folder / _MODEL)
+            with suppress(OSError):
+                if not optimised:
+                    (folder / _MODEL).write_bytes(proto.SerializeToString())
+                (folder / _GRAPH).write_bytes(graph)
+                (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
+                self.cache.keep(key, folder)
+        return model.signature, session, graph
+
+    def _saving_session(self, proto: onnx.ModelProto, outside: Path | None, file: Path) -> tuple[Session, bool]:
+        """A session, and whether ONNX Runtime wrote the model to ``file`` as it optimised it."""
+        if outside is None and [name for name, _ in usable(self.providers)] == [CPU]:
+            with suppress(ProviderError):  # the disk may be full
+                return self._session(proto, save_to=file), True
+        return self._session(proto, outside), False
+
+    def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
+        """What the cache holds as ``key``; None if that is nothing that can be used."""
+        assert self.cache is not None
+        entry = self.cache.find(key)
+        if entry is None:
+            return None
+        try:
+            facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
+            if facts["files"] and (facts["origin"] != self._origin or facts["files"] != _states(facts["files"])):
+                return None
+            graph, file = (entry / _GRAPH).read_bytes(), entry / _MODEL
+            outside = None if facts["folder"] is None else Path(facts["folder"])
+            # ONNX Runtime looks for weights beside a file, and in ``outside`` only for bytes.
+            model = file if outside is None else file.read_bytes()
+            return Signature.from_dict(facts["signature"]), self._session(model, outside, **facts["session"]), graph
+        except (OSError, ValueError, KeyError, TypeError, ProviderError):
+            return None
+
+    def _session(self, model: onnx.ModelProto | bytes | Path, folder: Path | None = None, **options: Any) -> Session:
+        return Session(model, providers=self.providers, threads=self.threads, folder=folder, **options)
+
+    def _facts(self, model: DifferentiatedModel, optimised: bool) -> dict[str, Any]:
+        return {
+            "signature": model.signature.to_dict(),
+            "session": {"optimised": optimised},
+            "folder": None if model.folder is None else str(model.folder),
+            "origin": self._origin,
+            "files": _states(str(path) for path in model.files),
+        }
+
+    @property
+    def _origin(self) -> str | None:
+        """The folder of the model's file."""
+        return str(Path(self.source).resolve().parent) if isinstance(self.source, (str, os.PathLike)) else None
+
+    def _key(self, part: Part, changes: Mapping[str, Any]) -> str | None:
+        """The hash of everything that a prepared model depends on; None if something has no hash."""
+        rules = {str(operator): _name(rule) for operator, rule in (changes.get("rules") or {}).items()}
+        if self._digest is None or None in rules.values() or _has_foreign_rules():
+            return None
+        settings = {**self.options, **changes, "rules": rules, "part": part, "providers": usable(self.providers)}
+        everything = [self._digest, settings, software(), processor()]
+        return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
+
+    @cached_property
+    def _digest(self) -> str | None:
+        """SHA-256 of the model; None if there is no such file, or a proto too large to be bytes."""
+        if isinstance(self.source, (str, os.PathLike)):
+            with suppress(OSError):
+                return file_digest(self.source)
+            return None
+        if isinstance(self.source, (bytes, bytearray, memoryview)):
+            return hashlib.sha256(self.source).hexdigest()
+        with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
+            return hashlib.sha256(self.source.SerializeToString(deterministic=True)).hexdigest()
+        return None
+
+
+def _states(files: Any) -> list[list[Any]]:
+    """Path, size and time of files, given as paths or as such lists."""
+    paths = [one if isinstance(one, str) else one[0] for one in files]
+    return [[path, os.stat(path).st_size, os.stat(path).st_mtime_ns] for path in paths]
+
+
+def _name(rule: Callable[..., Any]) -> str | None:
+    """The name of a rule of this package; None for one whose code may be anything."""
+    module, name = getattr(rule, "__module__", ""), getattr(rule, "__qualname__", "<locals>")
+    package = __name__.partition(".")[0]
+    return None if module.partition(".")[0] != package or "<locals>" in name else f"{module}.{name}"
+
+
+def _has_foreign_rules() -> bool:
+    """Whether a user registered rules, whose code may be anything. Without the registry nobody can have."""
+    registry = sys.modules.get("onnxplain.autodiff.registry")
+    return registry is not None and registry.foreign()

@@ -1,0 +1,69 @@
+"""What a prepared model depends on: the model, the software that prepares it, and the processor."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from .. import native
+from .._version import __version__
+from .providers import import_runtime
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CHUNK = 1 << 20
+
+
+def file_digest(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def software() -> list[str]:
+    """Versions of what differentiates and optimises a model, and the state of this package's own files."""
+    runtime = import_runtime()
+    built = runtime.get_build_info() if hasattr(runtime, "get_build_info") else ""
+    return [__version__, _sources(), _version("onnx"), _version("onnx-ir"), runtime.__version__, built]
+
+
+@lru_cache(maxsize=1)
+def processor() -> list[str]:
+    """What decides the memory layouts that ONNX Runtime chooses: the instruction sets of the processor."""
+    return [platform.system(), platform.machine(), *native.available_instruction_sets(), _flags()]
+
+
+def _sources() -> str:
+    """The names, sizes and times of the package's modules: a checkout changes without a new version."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        state = path.stat()
+        digest.update(f"{path.relative_to(_PACKAGE)} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _flags() -> str:
+    """The features that Linux lists; elsewhere the processor's name, which tells its family."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            return next(line for line in lines if line.startswith(("flags", "Features")))
+    except (OSError, StopIteration):
+        return platform.processor()

@@ -1,0 +1,79 @@
+"""What is in a differentiated model: names of its inputs and outputs, channel axes, class scores.
+
+Plain values, so that a model that was kept on disk is described without the packages that differentiate one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class InputTensor:
+    """An input of the model: numpy's name of its type ("" if numpy has none), and its shape.
+
+    Open extents are names; ``channel_axis`` is None where there is none.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+    channel_axis: int | None
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """An output that holds a gradient.
+
+    ``wrt`` is the tensor it belongs to and ``source`` the input that tensor is, or is computed from;
+    ``rank`` and ``channel_axis`` are the gradient's, the axis None where it has no channels.
+    """
+
+    wrt: str
+    source: str
+    output: str
+    rank: int
+    channel_axis: int | None
+
+    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The extents that a map over an input of ``shape`` has: without batch and channels, (H,W) for images."""
+        axis = self.channel_axis if self.rank == len(shape) else None
+        return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The names that a caller needs to run a differentiated model.
+
+    ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
+    is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
+    are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
+    ``batched`` names the inputs with a batch axis. ``tensors`` are the inner tensors that were asked for, each with the
+    output that has its value.
+    """
+
+    inputs: tuple[InputTensor, ...]
+    gradients: tuple[Gradient, ...]
+    target: str
+    score: str
+    class_scores: str
+    score_tensor: str
+    classes: int | None
+    probability: str | None
+    batch: int | None
+    batched: frozenset[str]
+    metadata: Mapping[str, str]
+    tensors: Mapping[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Values for JSON; :meth:`from_dict` reads them back to an equal object."""
+        return {**asdict(self), "batched": sorted(self.batched)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Signature:
+        """Reads :meth:`to_dict`, also after JSON made lists of its tuples."""
+        inputs = tuple(InputTensor(**{**one, "shape": tuple(one["shape"])}) for one in values["inputs"])
+        gradients = tuple(Gradient(**one) for one in values["gradients"])
+        return cls(**{**values, "inputs": inputs, "gradients": gradients, "batched": frozenset(values["batched"])})
