@@ -19,8 +19,11 @@ import onnx_ir as ir
 
 from ...errors import InputError
 from ..emitter import Emitter
+from .attention_row_sums import attention_row_sums
 from .blocked_masks import blocked_masks
+from .center_normalizations import center_normalizations
 from .depthwise_strides import depthwise_strides
+from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
 from .mask_pools import mask_pools
@@ -47,6 +50,9 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         blocked_masks,
         unpool_maxima,
         gate_residuals,
+        center_normalizations,
+        attention_row_sums,
+        factor_products,
     ),
     "cuda": (),
 }

@@ -1,0 +1,102 @@
+"""Gradients of layer normalisations behind matrix products: scale and centring go into the weight.
+
+The rule's dx = r (g - mean g - n mean(g n)) with g = dy s, where dy = h W' comes from the product that read the
+normalised tensor. With V = (W' s) less its mean along each row, g' = h V is g less its mean, and since mean n = 0
+
+    dx = r (g' - n mean(g' n)).
+
+V is computed from the same initialisers by nodes that runtimes fold when they load the model. Where several products
+read the normalised tensor (queries, keys and values), each gets its own. Four of nine passes over memory are saved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..inference import small_constant
+from .report import Report
+from .rewriting import gradient_nodes, is_constant, scope_of, substitute
+
+NAME = "center_normalizations"
+
+
+def center_normalizations(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every gradient of a LayerNormalization over the last axis that is not in ``forward``."""
+    for normalization in gradient_nodes(emit, forward, "LayerNormalization"):
+        found = _Backward.of(normalization)
+        if isinstance(found, str):
+            report.left(NAME, normalization, found)
+            continue
+        with emit.scope(scope_of(found.result)):
+            g = _centred(emit, found.dy, found.scale)
+            along = emit.ReduceMean(emit.Mul(g, found.n), [-1], keepdims=1)
+            new = emit.Mul(emit.Sub(g, emit.Mul(found.n, along)), found.r)
+        report.fired(NAME, normalization)
+        substitute(emit, found.result, new)
+
+
+class _Backward:
+    """The nodes that the rule wrote: the result, and what it is made of."""
+
+    def __init__(self, result: ir.Node, dy: ir.Value, scale: ir.Value, n: ir.Value, r: ir.Value) -> None:
+        self.result, self.dy, self.scale, self.n, self.r = result, dy, scale, n, r
+
+    @classmethod
+    def of(cls, normalization: ir.Node) -> _Backward | str:
+        """What belongs to a normalisation, or why it cannot be rewritten."""
+        n, r = normalization.outputs[0], normalization.outputs[2]
+        other = "its gradient has another form"
+        result = _only(r, "Mul")
+        difference = None if result is None else _producer(result.inputs[0], "Sub")
+        level = None if difference is None else _producer(difference.inputs[0], "Sub")
+        g = None if level is None else level.inputs[0]
+        product = _producer(g, "Mul")
+        if result is None or level is None or g is None or product is None:
+            return other
+        mean = _producer(level.inputs[1], "ReduceMean")
+        if mean is None or mean.inputs[0] is not g or n.dtype != ir.DataType.FLOAT:
+            return other
+        dy, scale = product.inputs
+        if dy is None or scale is None or not is_constant(scale) or scale.shape is None or len(scale.shape) != 1:
+            return other
+        axes = small_constant(mean.inputs[1])
+        if n.shape is None or axes is None or axes.tolist() not in ([-1], [len(n.shape) - 1]):
+            return "it normalises more than the last axis"
+        if len(list(g.uses())) != 3:
+            return other
+        return cls(result, dy, scale, n, r) if _is_product(dy) else "what reads it is no product with a weight"
+
+
+def _is_product(dy: ir.Value) -> bool:
+    """Whether a gradient is h W' with a constant W', or a sum of such, that nobody else reads."""
+    node = dy.producer()
+    if node is None or len(list(dy.uses())) != 1 or dy.is_graph_output():
+        return False
+    if node.op_type == "Add":
+        return all(v is not None and _is_product(v) for v in node.inputs)
+    weight = node.inputs[1] if node.op_type == "MatMul" else None
+    return weight is not None and is_constant(weight) and weight.shape is not None and len(weight.shape) == 2
+
+
+def _centred(emit: Emitter, dy: ir.Value, scale: ir.Value) -> ir.Value:
+    node = dy.producer()
+    assert node is not None
+    if node.op_type == "Add":
+        return emit.Add(*(_centred(emit, v, scale) for v in node.inputs if v is not None))
+    scaled = emit.Mul(node.inputs[1], scale)
+    centred = emit.MatMul(node.inputs[0], emit.Sub(scaled, emit.ReduceMean(scaled, [-1], keepdims=1)))
+    centred.shape = dy.shape
+    return centred
+
+
+def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op_type else None
+
+
+def _only(value: ir.Value, op_type: str) -> ir.Node | None:
+    uses = list(value.uses())
+    return uses[0].node if len(uses) == 1 and uses[0].node.op_type == op_type else None

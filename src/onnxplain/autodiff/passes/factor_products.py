@@ -1,0 +1,91 @@
+"""Common factors of sums: g a + g b c -> g (a + b c), one pass over memory less for every sum.
+
+Product rules end in such sums: y = x s(x) has dx = dy s + (dy x) s'. Numbers among the factors go into an exponential
+where there is one, since c exp(k - v) = exp(k + ln c - v): so the gradient of the Gelu of erf, exported as
+x/2 (1 + erf(x / √2)), takes six passes instead of eight, and that of SiLU one less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..inference import small_constant
+from .report import Report
+from .rewriting import gradient_nodes, scope_of, substitute
+
+NAME = "factor_products"
+
+
+def factor_products(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """Rewrite, in place, every sum of two products with a common factor that is not in ``forward``."""
+    own = set(forward)
+    for node in gradient_nodes(emit, forward, "Add"):
+        a, b = (_Product.of(value, node.outputs[0], own) for value in node.inputs)
+        common = next((v for v in a.factors if v in b.factors), None)
+        if common is None or min(len(a.factors), len(b.factors)) < 2:
+            continue
+        with emit.scope(scope_of(node)):
+            new = emit.Mul(common, emit.Add(a.without(common).emitted(emit), b.without(common).emitted(emit)))
+        report.fired(NAME, node)
+        substitute(emit, node, new)
+
+
+@dataclass(frozen=True)
+class _Product:
+    """``number`` times ``factors``, which all have the shape of the product."""
+
+    factors: tuple[ir.Value, ...]
+    number: float
+
+    @classmethod
+    def of(cls, value: ir.Value | None, like: ir.Value, forward: set[ir.Node]) -> _Product:
+        """What a value is the product of; it is the only factor if nothing more is known."""
+        assert value is not None
+        node = value.producer()
+        if node is None or node in forward or node.op_type not in ("Mul", "Div") or len(list(value.uses())) > 1:
+            return cls((value,), 1.0)
+        left, right = node.inputs
+        number = small_constant(right)
+        if left is not None and number is not None and number.size == 1 and number.ndim == 0 and float(number) > 0:
+            inner = cls.of(left, like, forward)
+            size = float(number)
+            return cls(inner.factors, inner.number * (size if node.op_type == "Mul" else 1 / size))
+        if node.op_type == "Div" or like.shape is None or any(v is None or v.shape != like.shape for v in node.inputs):
+            return cls((value,), 1.0)
+        parts = [cls.of(part, like, forward) for part in node.inputs]
+        return cls(parts[0].factors + parts[1].factors, parts[0].number * parts[1].number)
+
+    def without(self, factor: ir.Value) -> _Product:
+        """The product of the other factors."""
+        rest = list(self.factors)
+        rest.remove(factor)
+        return _Product(tuple(rest), self.number)
+
+    def emitted(self, emit: Emitter) -> ir.Value:
+        factors = list(self.factors)
+        if self.number == 1.0:
+            return reduce(emit.Mul, factors)
+        for index, factor in enumerate(factors):
+            scaled = _scaled_exponential(emit, factor, self.number)
+            if scaled is not None:
+                factors[index] = scaled
+                return reduce(emit.Mul, factors)
+        return emit.Mul(reduce(emit.Mul, factors), self.number)
+
+
+def _scaled_exponential(emit: Emitter, value: ir.Value, number: float) -> ir.Value | None:
+    """number * value, if the value is exp(k - v) that nobody else reads."""
+    node = value.producer()
+    difference = None if node is None or node.op_type != "Exp" or node.inputs[0] is None else node.inputs[0].producer()
+    if difference is None or difference.op_type != "Sub" or len(list(value.uses())) > 1:
+        return None
+    k = small_constant(difference.inputs[0])
+    if k is None or k.ndim:
+        return None
+    return emit.Exp(emit.Sub(float(k) + math.log(number), difference.inputs[1]))

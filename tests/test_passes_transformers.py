@@ -1,0 +1,151 @@
+"""Normalisations, attention and gated activations with fewer passes over memory: same gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from onnxplain.autodiff.passes import for_provider
+from onnxplain.autodiff.passes.attention_row_sums import attention_row_sums
+from onnxplain.autodiff.passes.center_normalizations import center_normalizations
+from onnxplain.autodiff.passes.factor_products import factor_products
+
+from gradient_passes import LEVELS, gradient_operators, same_outputs
+from small_models import FLOAT, build
+
+TOKENS, WIDTH, HEADS = 9, 8, 2
+Only = Callable[..., None]
+
+
+@pytest.fixture
+def only(monkeypatch: pytest.MonkeyPatch) -> Only:
+    return lambda *passes: monkeypatch.setitem(for_provider.PASSES, "cpu", passes)
+
+
+class Net:
+    """Builds x [N,9,8] -> ... -> mean over the tokens -> logits [N,8]."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: dict[str, np.ndarray] = {}
+        self.random = np.random.default_rng(5)
+
+    def op(self, kind: str, *inputs: str | np.ndarray | float, **attributes: object) -> str:
+        name = f"{kind}{len(self.nodes)}"
+        names = [value if isinstance(value, str) else self.constant(np.asarray(value)) for value in inputs]
+        self.nodes.append(helper.make_node(kind, names, [name], name=name, **attributes))
+        return name
+
+    def constant(self, array: np.ndarray) -> str:
+        name = f"constant{len(self.constants)}"
+        self.constants[name] = array if array.dtype == np.int64 else array.astype(np.float32)
+        return name
+
+    def normal(self, *shape: int) -> np.ndarray:
+        return self.random.standard_normal(shape)
+
+    def linear(self, x: str, outputs: int = WIDTH) -> str:
+        return self.op("Add", self.op("MatMul", x, self.normal(WIDTH, outputs) * 0.5), self.normal(outputs))
+
+    def normalization(self, x: str) -> str:
+        return self.op("LayerNormalization", x, self.normal(WIDTH), self.normal(WIDTH), axis=-1)
+
+    def attention(self, q: str, k: str, v: str) -> str:
+        def heads(x: str, perm: list[int]) -> str:
+            return self.op("Transpose", self.op("Reshape", x, np.array([0, 0, HEADS, -1])), perm=perm)
+
+        scores = self.op("MatMul", heads(q, [0, 2, 1, 3]), heads(k, [0, 2, 3, 1]))
+        mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1), heads(v, [0, 2, 1, 3]))
+        return self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, WIDTH]))
+
+    def model(self, last: str, tokens: int | str = TOKENS) -> onnx.ModelProto:
+        logits = self.op("ReduceMean", last, np.array([1]), keepdims=0)
+        return build(self.nodes, [("x", FLOAT, ["N", tokens, WIDTH])], [(logits, FLOAT, ["N", WIDTH])], self.constants)
+
+
+def feeds(samples: int) -> dict[str, np.ndarray]:
+    x = np.random.default_rng(samples).standard_normal((samples, TOKENS, WIDTH)).astype(np.float32)
+    return {"x": x, "target": np.arange(samples, dtype=np.int64)}
+
+
+@pytest.mark.parametrize("readers", [1, 3])
+def test_scale_and_centring_go_into_the_weight(only: Only, readers: int) -> None:
+    only(center_normalizations)
+    net = Net()
+    normal = net.normalization("x")
+    read = [net.linear(normal) for _ in range(readers)]
+    model = net.model(read[0] if readers == 1 else net.attention(*read))
+    for samples in (1, 3):
+        found, report = same_outputs(model, feeds(samples), LEVELS)
+    assert report.counts() == {"center_normalizations": (1, 0)}
+    assert len(found.graph.initializer) <= len(model.graph.initializer) + 20  # small numbers and shapes, no weights
+
+
+def test_normalisations_that_are_left_alone(only: Only) -> None:
+    only(center_normalizations)
+    net = Net()
+    _, report = same_outputs(net.model(net.op("Relu", net.normalization("x"))), feeds(2))
+    assert [o.reason for o in report.outcomes] == ["what reads it is no product with a weight"]
+    net = Net()
+    normal = net.normalization("x")
+    _, report = same_outputs(net.model(net.op("Add", normal, net.linear(normal))), feeds(2))
+    assert [o.reason for o in report.outcomes] == ["what reads it is no product with a weight"]
+    net = Net()
+    axes = net.op("LayerNormalization", "x", net.normal(TOKENS, WIDTH), axis=1)
+    _, report = same_outputs(net.model(net.linear(axes)), feeds(2))
+    assert report.counts() == {"center_normalizations": (0, 1)}
+
+
+@pytest.mark.parametrize("tokens", [TOKENS, "T"])
+def test_row_sums_over_the_values(only: Only, tokens: int | str) -> None:
+    only(attention_row_sums)
+    net = Net()
+    model = net.model(net.attention(*(net.linear("x") for _ in range(3))), tokens)
+    for samples in (1, 3):
+        _, report = same_outputs(model, feeds(samples), LEVELS)
+    assert report.counts() == {"attention_row_sums": (1, 0)}
+
+
+def test_other_row_sums_are_left_alone(only: Only) -> None:
+    only(attention_row_sums)
+    net = Net()
+    _, report = same_outputs(net.model(net.op("Softmax", net.linear("x"), axis=-1)), feeds(2))
+    assert report.counts() == {}
+
+
+def gelu(net: Net, x: str) -> str:
+    slope = net.op("Add", net.op("Erf", net.op("Div", x, math.sqrt(2))), 1.0)
+    return net.op("Mul", net.op("Mul", x, slope), 0.5)
+
+
+def silu(net: Net, x: str) -> str:
+    return net.op("Mul", x, net.op("Sigmoid", x))
+
+
+@pytest.mark.parametrize(("act", "saved"), [(gelu, 2), (silu, 1)])
+def test_common_factors(
+    only: Only, monkeypatch: pytest.MonkeyPatch, act: Callable[[Net, str], str], saved: int
+) -> None:
+    net = Net()
+    model = net.model(act(net, net.linear("x")))
+    only()
+    before, _ = same_outputs(model, feeds(2))
+    only(factor_products)
+    for samples in (1, 3):
+        after, report = same_outputs(model, feeds(samples), LEVELS)
+    assert report.counts() == {"factor_products": (1, 0)}
+    assert len(gradient_operators(before)) - len(gradient_operators(after)) == saved
+
+
+def test_sums_of_other_shapes_are_left_alone(only: Only) -> None:
+    """A factor that is broadcast is none that the other product has."""
+    only(factor_products)
+    net = Net()
+    gate = net.op("ReduceMean", "x", np.array([2]), keepdims=1)
+    _, report = same_outputs(net.model(net.op("Mul", "x", net.op("Sigmoid", gate))), feeds(2))
+    assert report.counts() == {}
