@@ -20,6 +20,7 @@ from .passes.report import Report
 from .prepare import check, prepare
 from .quantized import is_whole
 from .reach import depends_on, is_float, needed_for, rounding, stand_ins
+from .rule_sets import rule_set
 from .saliency_output import add_saliency
 from .score import find_output, find_score, target_seed
 from .walk import walk
@@ -36,7 +37,7 @@ class Options(TypedDict, total=False):
     saliency: bool
     channel_axis: int | None
     straight_through: bool
-    rules: Overrides | None
+    rules: Overrides | str | None
     provider: str
     report: Report | None
 
@@ -52,7 +53,7 @@ def differentiate(
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
-    rules: Overrides | None = None,
+    rules: Overrides | str | None = None,
     provider: str = "portable",
     report: Report | None = None,
 ) -> onnx.ModelProto:
@@ -83,7 +84,9 @@ def differentiate(
             then count the nodes that round. False refuses such models: their derivative is zero.
         rules: rules that take the place of the usual ones in this call, by operator (``"Relu"``) or by domain and
             operator (``("my.domain", "MyOperator")``), in subgraphs too; see ``docs/custom_rules.md``. Models are
-            brought to opset 18 or newer first, so the names and attributes are those of that opset.
+            brought to opset 18 or newer first, so the names and attributes are those of that opset. The metadata
+            ``onnxplain.replaced_rules`` then say how often one of them was applied. Also the name of a set of them,
+            ``"guided_backprop"`` or ``"deconvnet"``.
         provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider;
             ``"portable"`` and ``"cuda"`` leave it as the rules write it. All of them run everywhere and agree
             to float32 rounding.
@@ -131,7 +134,7 @@ def add_gradients(
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
-    rules: Overrides | None = None,
+    rules: Overrides | str | None = None,
     provider: str = "portable",
     report: Report | None = None,
     values: Sequence[str] = (),
@@ -142,7 +145,7 @@ def add_gradients(
     """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
-    chosen, passes = Rules(rules), passes_for(provider)
+    chosen, passes = Rules(rule_set(rules)), passes_for(provider)
     inference = prepare(graph_model)
     graph = graph_model.graph
     chosen.check(graph.all_nodes())
@@ -176,6 +179,8 @@ def add_gradients(
             raise _refusal(crossed[0], graph.opset_imports)
         public.record("straight_through", str(len(crossed)))
     gradients = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
+    if rules:
+        public.record("replaced_rules", str(chosen.applied))
     for variable in variables:
         gradient = gradients.get(variable)
         with emit.scope(f"{variable.name}"):

@@ -53,7 +53,7 @@ class DifferentiatedModel:
         score: str = "logit",
         class_axis: int | None = None,
         provider: str = "portable",
-        rules: Overrides | None = None,
+        rules: Overrides | str | None = None,
         outputs: Sequence[str] = (),
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
@@ -137,7 +137,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
 
 
 #: Metadata that describe the model or its gradient; the rest of ours names parts of the differentiated model.
-_KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels", f"{_PREFIX}straight_through")
+_KEPT = (f"{_PREFIX}preprocessing", f"{_PREFIX}labels", f"{_PREFIX}straight_through", f"{_PREFIX}replaced_rules")
 
 
 def describe_input(value: ir.Value) -> InputTensor:

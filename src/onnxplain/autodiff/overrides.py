@@ -17,7 +17,10 @@ Overrides = Mapping[str | tuple[str, str], Rule]
 
 
 class Rules:
-    """What the walk asks for a rule. It belongs to one call: nothing here outlives it."""
+    """What the walk asks for a rule. It belongs to one call: nothing here outlives it.
+
+    ``applied`` counts how often a rule took the place of the usual one.
+    """
 
     def __init__(self, overrides: Overrides | None = None) -> None:
         """Take ``overrides`` over; see :func:`~.differentiate.differentiate`.
@@ -26,6 +29,7 @@ class Rules:
             InputError: a key is no operator, or a rule cannot be called.
         """
         self._overrides: dict[tuple[str, str], Rule] = {}
+        self.applied = 0
         for key, rule in (overrides or {}).items():
             pair = ("", key) if isinstance(key, str) else key
             if not (isinstance(pair, tuple) and len(pair) == 2 and all(isinstance(part, str) for part in pair)):
@@ -44,8 +48,8 @@ class Rules:
         if rule is None:
             return found
         if found is None:
-            return Registration(rule, domain, op_type, 1)
-        return replace(found, rule=rule, every_output=False, expands=False)
+            return Registration(rule, domain, op_type, 1, replaces=True)
+        return replace(found, rule=rule, every_output=False, expands=False, replaces=True)
 
     def check(self, nodes: Iterable[ir.Node]) -> None:
         """Refuse an operator that neither ONNX nor the registry nor the model knows: a slip of the pen.

@@ -39,7 +39,10 @@ NEWEST_OPSET = 28
 
 @dataclass(frozen=True)
 class Registration:
-    """A rule (or, if it ``expands``, an expansion that the walk goes through) and how it is to be called."""
+    """A rule (or, if it ``expands``, an expansion that the walk goes through) and how it is to be called.
+
+    One that ``replaces`` the usual rule for a call may return NotImplemented, which leaves the node to the usual one.
+    """
 
     rule: Callable[..., Any]
     domain: str
@@ -50,6 +53,7 @@ class Registration:
     expands: bool = False
     quantized: bool = False
     rounds: bool = False
+    replaces: bool = False
 
 
 _REGISTRY: dict[tuple[str, str], dict[int, Registration]] = {}

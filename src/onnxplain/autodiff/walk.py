@@ -68,8 +68,12 @@ def _gradients(
         return by_expansion(emit, node, dys, registration.rule)
     if not registration.every_output and any(dy is not None for dy in dys[1:]):
         raise node.refuse("gradient of a secondary output", node.op_type, "use its first output only")
-    found: registry.Gradients = registration.rule(emit, node, dys if registration.every_output else dys[0])
-    return found
+    found = registration.rule(emit, node, dys if registration.every_output else dys[0])
+    if found is NotImplemented and registration.replaces:
+        return _gradients(emit, node, registry.lookup(node.node.domain, node.op_type, node.opset), dys)
+    emit.rules.applied += registration.replaces
+    gradients: registry.Gradients = found
+    return gradients
 
 
 def by_expansion(

@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import InputError
 from .base import Method
 from .class_activation import GradCam
+from .guided import Deconvnet, GuidedBackprop
 from .occlusion import Occlusion
 from .vanilla import GradientXInput, Saliency
 
@@ -21,6 +22,8 @@ _KINDS: tuple[type[Method], ...] = (
     Saliency,
     GradientXInput,
     GradCam,
+    GuidedBackprop,
+    Deconvnet,
     Occlusion,
 )
 METHODS = {method.name: method for method in _KINDS}

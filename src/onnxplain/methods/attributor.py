@@ -89,14 +89,15 @@ class Attributor:
 
         Args:
             changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
-                take the place of the usual ones), ``outputs`` (a tuple of inner tensors whose values are wanted).
+                take the place of the usual ones, or the name of a set of them), ``outputs`` (a tuple of inner tensors
+                whose values are wanted).
 
         Raises:
             InputError: the model came differentiated, so that nothing can be changed any more.
         """
         key = tuple(sorted(changes.items()))
         if key not in self._variants:
-            if "rules" in changes:
+            if isinstance(changes.get("rules"), tuple):
                 changes["rules"] = dict(changes["rules"])
             self._variants[key] = Attributor(
                 *self._loader.open("gradients", **changes), self.classes.labels, loader=self._loader, changes=changes

@@ -144,8 +144,10 @@ class ModelLoader:
 
     def _key(self, part: Part, changes: Mapping[str, Any]) -> str | None:
         """The hash of everything that a prepared model depends on; None if something has no hash."""
-        rules = {str(operator): _name(rule) for operator, rule in (changes.get("rules") or {}).items()}
-        if self._digest is None or None in rules.values() or _has_foreign_rules():
+        rules = changes.get("rules") or {}
+        if not isinstance(rules, str):
+            rules = {str(operator): _name(rule) for operator, rule in rules.items()}
+        if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
         settings = {**self.options, **changes, "rules": rules, "part": part, "providers": usable(self.providers)}
         everything = [self._digest, settings, software(), processor()]
