@@ -1,156 +1,167 @@
-"""Gradient sessions against the plain forward session in ONNX Runtime: ``python benchmarks/saliency.py``.
+"""Saliency maps end to end, as multiples of a plain forward pass: ``python benchmarks/saliency.py``.
 
-Everything runs interleaved in one process, with a pause before every timed call, in sessions as the Explainer opens
-them: with ``session.force_spinning_stop``, or else the worker threads of one session slow down the next, and with
-weights behind DequantizeLinear (the bundled model's) converted at load. The table has the median over rounds
-of time / time of the plain forward in the same round, and in brackets the smallest and largest of these ratios:
+``Explainer.saliency`` on arrays (forward, backward, reduction in C++, normalisation) against
 
-* portable: the gradient as the rules write it; cpu: in the forms for the CPU provider,
-* one row per pass with ``--ablation``: the forms for the CPU provider without that pass,
-* captum with ``--captum``: Captum's Saliency on torch eager (its own threads).
+* forward: the same model without gradients in ONNX Runtime, in a session with the Explainer's options,
+* captum: Captum's Saliency on the torch network, then the same reduction in torch; eager,
+* compiled with ``--compile``: the same computation with torch.compile,
+* onnx-ad where it is installed: its gradient in ONNX Runtime, with a fixed batch, and NumPy's reduction.
 
-Correctness is checked in the same run: the largest difference between the two gradients, of the largest gradient
-of each image, and the share of elements beyond 1e-5. Activations within rounding of a kink may fall on the other
-side where ONNX Runtime fuses the forward part differently; that shows as a tiny share of large differences.
+Everything is interleaved in one process; the tables have medians over rounds of ratios within a round. The networks
+have random weights (``nets.py``; the layers count, not their values), except for the bundled one. Correctness is
+checked in the same run: the largest difference between our maps and Captum's (both 0..1), and the share of pixels
+beyond 1e-3, where an activation within rounding of a kink fell on the other side.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
+from captum.attr import Saliency
 
+import common
 import nets
-import onnxplain
-from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
+from onnxplain import Explainer
 from onnxplain.bundled import bundled_model
 from onnxplain.runtime import CPU, Session
 
-LITE0 = "efficientnet_lite0"
+BUNDLED = "bundled efficientnet_lite0"
+#: VGG-16 at larger batches takes more memory than the smallest machine has, with four contestants in one process.
+LARGEST_BATCH = {"vgg16": 4}
+#: The limits that were set: time / forward at batch 8 (4 for VGG-16) and 1, and time / Captum at batch 8.
+BARS = {
+    "resnet50": (2.65, 2.55, 0.65), "resnet18": (2.75, 2.65, 0.72), "vgg16": (2.35, 2.2, 0.72),
+    "efficientnet_lite0": (3.5, 3.1, 0.40), "mobilenet_v2": (3.8, 3.3, 0.75), "squeezenet": (4.3, 4.2, 0.75),
+    "vit_s": (2.2, 2.2, 0.90), BUNDLED: (3.5, 3.1, None),
+}  # fmt: skip
 
 
-def load() -> str:
-    return " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
+def reduced(gradient: torch.Tensor) -> torch.Tensor:
+    """The maximum over channels of the absolute gradient, divided by its maximum over the image."""
+    magnitude = gradient.abs().amax(1)
+    return magnitude / magnitude.amax((1, 2), keepdim=True)
 
 
-def processor() -> str:
+def captum_call(model: torch.nn.Module, x: np.ndarray, target: np.ndarray) -> common.Call:
+    method, tensor, classes = Saliency(model), torch.from_numpy(x), torch.from_numpy(target)
+    return lambda: reduced(method.attribute(tensor.clone().requires_grad_(), classes)).numpy()
+
+
+def compiled_call(model: torch.nn.Module, x: np.ndarray, target: np.ndarray) -> common.Call:
+    compiled, tensor, classes = torch.compile(model), torch.from_numpy(x), torch.from_numpy(target)
+
+    def call() -> np.ndarray:
+        inputs = tensor.clone().requires_grad_()
+        score = compiled(inputs).gather(1, classes[:, None]).sum()
+        return reduced(torch.autograd.grad(score, inputs)[0]).numpy()
+
+    return call
+
+
+def onnx_ad_call(plain: onnx.ModelProto, x: np.ndarray, target: np.ndarray, threads: int) -> common.Call | None:
+    """None where it is not installed or refuses the model."""
     try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
-
-
-def without(name: str, model: onnx.ModelProto) -> onnx.ModelProto:
-    """The gradient in the forms for the CPU provider, but for one pass."""
-    kept = PASSES["cpu"]
+        import onnx_ad
+    except ImportError:
+        return None
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(plain)
+    for value in [*fixed.graph.input, *fixed.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_value = len(x)
     try:
-        PASSES["cpu"] = tuple(rewrite for rewrite in kept if rewrite.__name__ != name)
-        return differentiate(model, provider="cpu")
-    finally:
-        PASSES["cpu"] = kept
+        model = onnx_ad.reverse(onnx.shape_inference.infer_shapes(fixed), layout="onnx")
+        session = Session(model, providers=CPU, threads=threads)
+        (seed,) = (value for value in model.graph.input if value.name.startswith("adj_"))
+        name, (gradient,) = plain.graph.input[0].name, [v.name for v in model.graph.output if v.name.startswith("adj_")]
+        one_hot = np.zeros((len(x), nets.CLASSES, 1), np.float32)
+        one_hot[np.arange(len(x)), target] = 1
+
+        def call() -> np.ndarray:
+            magnitude = np.abs(session.run({name: x, seed.name: one_hot}, [gradient])[0]).reshape(x.shape).max(1)
+            return magnitude / magnitude.max((1, 2), keepdims=True)
+
+        call()
+    except Exception as error:
+        print(f"<!-- onnx-ad: {type(error).__name__}: {str(error).splitlines()[0][:120]} -->")
+        return None
+    return call
 
 
-def captum_saliency(model: torch.nn.Module, x: np.ndarray, target: np.ndarray) -> Callable[[], object]:
-    from captum.attr import Saliency
-
-    method, tensor, targets = Saliency(model), torch.from_numpy(x), torch.from_numpy(target)
-    return lambda: method.attribute(tensor.clone().requires_grad_(True), targets, abs=False)
-
-
-def difference(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
-    """The largest difference, and the share of elements beyond 1e-5, of each image's largest gradient."""
-    axes = tuple(range(1, expected.ndim))
-    error = np.abs(found - expected) / np.abs(expected).max(axis=axes, keepdims=True)
-    return float(error.max()), float(np.mean(error > 1e-5))
-
-
-def contestants(
-    name: str, batch: int, options: argparse.Namespace
-) -> tuple[dict[str, Callable[[], Any]], tuple[float, float], Report]:
-    model: torch.nn.Module | None = None
-    if name == LITE0:
-        plain = onnx.load(bundled_model())
-    else:
-        plain, model = nets.cached(name, options.folder)
-    report = Report()
-    variants = {"portable": differentiate(plain), "cpu": differentiate(plain, provider="cpu", report=report)}
-    fired = [rewrite for rewrite, (done, _) in report.counts().items() if done]
-    if options.ablation:
-        variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired}
-    source = plain.graph.input[0].name
+def contestants(name: str, batch: int, options: argparse.Namespace) -> tuple[dict[str, common.Call], np.ndarray]:
+    """The calls by label, all of which return maps but for the forward pass; and the input."""
+    plain, model = (onnx.load(bundled_model()), None) if name == BUNDLED else nets.cached(name, options.folder)
+    source, scores = plain.graph.input[0].name, plain.graph.output[0].name
     x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
     forward = Session(plain, providers=CPU, threads=options.threads)
-    scores = plain.graph.output[0].name
     target = forward.run({source: x}, [scores])[0].argmax(1).astype(np.int64)
-    calls: dict[str, Callable[[], Any]] = {"forward": lambda: forward.run({source: x}, [scores])}
-    for label, variant in variants.items():
-        runner = Session(variant, providers=CPU, threads=options.threads)
-        calls[label] = lambda runner=runner: runner.run({source: x, "target": target}, [f"grad_{source}"])[0]
-    apart = difference(calls["portable"](), calls["cpu"]())
-    if options.captum and model is not None:
-        calls["captum"] = captum_saliency(model, x, target)
-    return calls, apart, report
+    explainer = Explainer(plain, providers=CPU, threads=options.threads)
+    calls: dict[str, common.Call] = {
+        "forward": lambda: forward.run({source: x}, [scores]),
+        "onnxplain": lambda: explainer.saliency(x, target),
+    }
+    if model is not None:
+        calls["captum"] = captum_call(model, x, target)
+        if options.compile:
+            calls["compiled"] = compiled_call(model, x, target)
+        other = onnx_ad_call(plain, x, target, options.threads) if batch <= options.onnx_ad_up_to else None
+        if other is not None:
+            calls["onnx-ad"] = other
+    return calls, x
 
 
-def measure(
-    calls: dict[str, Callable[[], Any]], rounds: int, pause: float, clock: Callable[[], float]
-) -> dict[str, list[float]]:
-    """Seconds of each call, round by round; the first round warms up."""
-    seconds: dict[str, list[float]] = {label: [] for label in calls}
-    for number in range(rounds + 1):
-        for label, call in calls.items():
-            time.sleep(pause)
-            begin = clock()
-            call()
-            if number:
-                seconds[label].append(clock() - begin)
-    return seconds
+def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
+    calls, _ = contestants(name, batch, options)
+    ours = np.asarray(calls["onnxplain"]())
+    apart = "-"
+    if "captum" in calls:
+        error = np.abs(ours - calls["captum"]())
+        apart = f"{error.max():.0e} ({np.mean(error > 1e-3):.0e})"
+    seconds = common.measure(calls, options.rounds, options.pause)
+    unit, mine = seconds["forward"], seconds["onnxplain"]
+    cells = [name, str(batch), f"{statistics.median(unit) * 1e3:.0f} ms", f"{common.ratio(mine, unit):.2f}"]
+    bars = BARS[name]
+    limit = bars[1] if batch == 1 else bars[0] if batch in (4, 8) else None
+    cells.append("-" if limit is None else f"{limit:.2f}")
+    for other in ("captum", "compiled", "onnx-ad"):
+        cells.append(f"{common.ratio(seconds[other], unit):.2f}" if other in seconds else "-")
+    cells.append(f"{common.ratio(mine, seconds['captum']):.2f}" if "captum" in seconds else "-")
+    cells.append("-" if bars[2] is None or batch not in (4, 8) else f"{bars[2]:.2f}")
+    return [*cells, apart]
+
+
+HEADER = (
+    "network", "batch", "forward", "onnxplain / forward", "limit", "captum / forward", "compiled / forward",
+    "onnx-ad / forward", "onnxplain / captum", "limit", "largest difference (share > 1e-3)",
+)  # fmt: skip
 
 
 def main() -> None:
+    names = [*nets.NETS, BUNDLED]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nets", nargs="*", default=[*nets.NETS, LITE0], choices=[*nets.NETS, LITE0])
+    parser.add_argument("--nets", nargs="*", default=names, choices=names)
     parser.add_argument("--batches", nargs="*", type=int, default=[8, 1])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds before each timed call")
-    parser.add_argument("--cpu-time", action="store_true", help="processor time: for busy machines, with --threads 1")
-    parser.add_argument("--ablation", action="store_true", help="also leave out one pass at a time")
-    parser.add_argument("--captum", action="store_true", help="also Captum's Saliency in torch eager")
+    parser.add_argument("--compile", action="store_true", help="also torch.compile; it compiles for a minute each")
+    parser.add_argument("--onnx-ad-up-to", type=int, default=1, metavar="BATCH", help="also onnx-ad, up to this batch")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="keeps the exported networks")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-
-    clock = time.process_time if options.cpu_time else time.perf_counter
-    print(f"onnxplain {onnxplain.__version__}, ONNX Runtime {onnxruntime.__version__}, onnx {onnx.__version__}")
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {platform.system()}")
-    print(f"{processor()}, {os.cpu_count()} cores, {options.threads} threads, {options.rounds} rounds", end="")
-    print(f", {'processor' if options.cpu_time else 'wall clock'} time, load {load()}")
+    print(f"`python benchmarks/saliency.py`, {options.rounds} rounds, {options.threads} threads.", end=" ")
+    print(common.environment("torch", "captum", "onnx-ad"), flush=True)
+    print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:
-        for batch in options.batches:
-            calls, (largest, share), report = contestants(name, batch, options)
-            seconds = measure(calls, options.rounds, options.pause, clock)
-            forward = seconds.pop("forward")
-            print(f"\n{name}, batch {batch}: forward {statistics.median(forward) * 1e3:.1f} ms, load {load()}")
-            print(f"  largest difference {largest:.1e}, {share:.1e} of the elements beyond 1e-5; rewritten: ", end="")
-            print(", ".join(f"{done} {rewrite}" for rewrite, (done, _) in report.counts().items() if done))
-            for label, times in seconds.items():
-                ratios = [a / b for a, b in zip(times, forward)]
-                print(f"  {label:34}{statistics.median(ratios):6.2f}  ({min(ratios):.2f} - {max(ratios):.2f})")
+        batches = dict.fromkeys(min(batch, LARGEST_BATCH.get(name, batch)) for batch in options.batches)
+        for batch in batches:
+            print(f"| {' | '.join(row(name, batch, options))} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 uses standard operators only and changes a gradient by rounding at most.
 
 The docstring of each pass states its gain: time of the gradient as a multiple of the plain forward, at batch 1 with
-224x224 pixels, with all passes and with all but that one, by ``benchmarks/saliency.py --ablation --cpu-time
+224x224 pixels, with all passes and with all but that one, by ``benchmarks/passes.py --ablation --cpu-time
 --threads 1``: the median of three to five interleaved rounds of processor time on one thread (ONNX Runtime 1.32,
 a Xeon with AVX-512). The machine was in use, so differences below 0.05 say nothing. Those of all networks but
 VGG-16 are of two runs, where only the second had the pass :mod:`.gate_residuals`.
