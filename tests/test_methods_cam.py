@@ -106,6 +106,45 @@ def test_grad_cam_is_captum_s(subject: Subject, relu: bool) -> None:
     assert_agree(nearest, subject.enlarged(expected, "nearest"))
 
 
+def grad_cam_plus_plus(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    """As the paper writes it: alpha of the second and third derivatives of exp(S)."""
+    places = tuple(range(2, a.ndim))
+    alpha = g**2 / (2 * g**2 + a.sum(places, keepdim=True) * g**3)
+    return ((alpha.nan_to_num() * g.relu()).sum(places, keepdim=True) * a).sum(1).relu()
+
+
+def layer_cam(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    return (g.relu() * a).sum(1).relu()
+
+
+def hires_cam(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    return (g * a).sum(1).relu()
+
+
+def xgrad_cam(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
+    places = tuple(range(2, a.ndim))
+    weights = ((g * a).sum(places, keepdim=True) / a.sum(places, keepdim=True)).nan_to_num()
+    return (weights * a).sum(1).relu()
+
+
+FORMULAS = [grad_cam_plus_plus, layer_cam, hires_cam, xgrad_cam]
+
+
+@pytest.mark.parametrize("formula", FORMULAS, ids=lambda formula: formula.__name__)
+def test_formulas_of_the_papers(subject: Subject, formula: Callable[..., torch.Tensor]) -> None:
+    expected = formula(*(array.double() for array in subject.hooked())).float()
+    found = subject.explainer.attribute(subject.x, TARGETS, method=formula.__name__)
+    assert_agree(found, subject.enlarged(expected))
+
+
+def test_hires_cam_adds_up_to_the_score_before_a_linear_classifier() -> None:
+    """Completeness, up to the bias: the sum over positions of sum_k g A."""
+    x = small.inputs(3)
+    shares = Explainer(small.quadratic()).attribute(x, [0, 1, 2], method="hires_cam", relu=False)
+    scores = small.quadratic_scores(x)[range(3), range(3)] - small.BIAS[:3]
+    np.testing.assert_allclose(shares.sum(axis=(1, 2)), scores, rtol=1e-4)
+
+
 def test_tensors_that_are_no_layer_are_refused() -> None:
     explainer = Explainer(small.quadratic())
     attribute: Callable[..., Any] = explainer.attribute

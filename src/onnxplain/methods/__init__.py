@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import InputError
 from .base import Method
-from .class_activation import GradCam
+from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
 from .guided import Deconvnet, GuidedBackprop
 from .occlusion import Occlusion
 from .vanilla import GradientXInput, Saliency
@@ -22,6 +22,10 @@ _KINDS: tuple[type[Method], ...] = (
     Saliency,
     GradientXInput,
     GradCam,
+    GradCamPlusPlus,
+    LayerCam,
+    HiResCam,
+    XGradCam,
     GuidedBackprop,
     Deconvnet,
     Occlusion,

@@ -93,5 +93,70 @@ class GradCam(ClassActivation):
         return np.asarray((weights * features).sum(axis=1))
 
 
+@dataclass(frozen=True)
+class GradCamPlusPlus(ClassActivation):
+    """Grad-CAM++ (Chattopadhay et al. 2018, "Grad-CAM++: Generalized Gradient-Based Visual Explanations"):
+    weights sum_ij alpha_ij ReLU(g_ij) with alpha = g^2 / (2 g^2 + g^3 sum_ab A_ab), the derivatives
+    being those of exp(S_c). Its first one has the factor exp(S_c), which scales the whole map and is left out.
+
+    Several instances of a class count alike, whatever their size. Captum does not have it.
+    """
+
+    name = "grad_cam_plus_plus"
+
+    def combine(self, features: Array, gradients: Array) -> Array:
+        positive = np.maximum(gradients, 0)
+        alpha = 1 / (2 + positive * features.sum(axis=_positions(features), keepdims=True))
+        weights = (alpha * positive).sum(axis=_positions(features), keepdims=True)
+        return np.asarray((weights * features).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class LayerCam(ClassActivation):
+    """LayerCAM (Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps for Localization"):
+    sum_k ReLU(g^k) A^k, position by position, so that early, fine layers give clean maps too.
+
+    Captum does not have it.
+    """
+
+    name = "layer_cam"
+
+    def combine(self, features: Array, gradients: Array) -> Array:
+        return np.asarray((np.maximum(gradients, 0) * features).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class HiResCam(ClassActivation):
+    """HiResCAM (Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations"):
+    sum_k g^k A^k, position by position: where a linear classifier follows the layer, the share of every position in the
+    score. The paper does not cut it off at zero: that is ``relu=False``.
+
+    Captum has it as ``LayerGradientXActivation``, whose channels are then to be summed.
+    """
+
+    name = "hires_cam"
+
+    def combine(self, features: Array, gradients: Array) -> Array:
+        return np.asarray((gradients * features).sum(axis=1))
+
+
+@dataclass(frozen=True)
+class XGradCam(ClassActivation):
+    """XGrad-CAM (Fu et al. 2020, "Axiom-based Grad-CAM"): weights sum_ij g_ij A_ij / sum_ij A_ij, so that
+    the map adds up to the shares of all positions in the score. A channel that adds up to zero has the weight zero.
+
+    Captum does not have it.
+    """
+
+    name = "xgrad_cam"
+
+    def combine(self, features: Array, gradients: Array) -> Array:
+        share, total = (
+            array.sum(axis=_positions(features), keepdims=True) for array in (gradients * features, features)
+        )
+        weights = np.divide(share, total, out=np.zeros_like(total), where=total != 0)
+        return np.asarray((weights * features).sum(axis=1))
+
+
 def _positions(array: Array) -> tuple[int, ...]:
     return tuple(range(2, array.ndim))
