@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -13,6 +15,8 @@ from PIL import Image
 
 from onnxplain import Explainer, Explanation, InputError, OutputError, RuntimeMissingError
 from onnxplain.bundled import bundled_model, bundled_photo
+from onnxplain.explanation import PICTURES
+from onnxplain.image import colormap
 
 
 @pytest.fixture(scope="module")
@@ -78,13 +82,63 @@ def test_saving_where_it_is_impossible_leaves_nothing_behind(cat: Explanation, t
         cat.save(file / "below" / "a.png")
     with pytest.raises(OutputError, match=r"out\.gif"):
         cat.save(tmp_path / "out.gif")
-    with pytest.raises(InputError, match=r"'gif'.*png, npy, json"):
+    with pytest.raises(InputError, match=r"'gif'.*png, svg, pdf, npy, json"):
         cat.save(tmp_path, "gif")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_notebooks_show_the_overlay(cat: Explanation) -> None:
     assert cat._repr_png_().startswith(b"\x89PNG")
+
+
+def test_notebooks_show_the_class_and_its_rivals(cat: Explanation) -> None:
+    html = replace(cat, label="<script>alert(1)</script>")._repr_html_()
+    assert "&lt;script&gt;" in html and "<script" not in html
+    assert "http" not in html and html.count('src="data:image/jpeg;base64,') == 1 and 'alt="' in html
+    assert html.count("<tr>") == len(cat.top) and all(str(one.label) in html for one in cat.top[1:])
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_every_kind_of_picture(cat: Explanation, kind: str, tmp_path: Path) -> None:
+    picture = cat.picture(kind, colormap="viridis", percentiles=(10, 99))
+    assert picture.dtype == np.uint8 and (picture != cat.picture(kind)).any()
+    if kind != "panel":
+        assert picture.shape == cat.image.shape
+    cat.save(tmp_path / "a.png", kind=kind, smooth=0.01)
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), cat.picture(kind, smooth=0.01))
+
+
+def test_a_panel_holds_the_photo_the_map_and_the_overlay(cat: Explanation) -> None:
+    sheet = cat.picture("panel", alpha=0.5)
+    height, width = cat.image.shape[:2]
+    windows = np.lib.stride_tricks.sliding_window_view(sheet[:, :, 0], (height, width))[:, :, 150:152, :]
+    lefts = []
+    for part in (cat.image, cat.picture("heatmap"), cat.overlay(alpha=0.5)):
+        (top,), (left,) = np.nonzero((windows == part[150:152, :, 0]).all(axis=(2, 3)))
+        np.testing.assert_array_equal(sheet[top : top + height, left : left + width], part)
+        lefts.append(left)
+    assert lefts == sorted(lefts)
+
+
+def test_signed_pictures(cat: Explanation) -> None:
+    with pytest.raises(InputError, match="'saliency' maps says nothing"):
+        cat.picture("heatmap", signed=True)
+    signed = replace(cat, signed_input=cat.attribution.sum(axis=0))
+    heat = signed.picture("heatmap", signed=True)
+    assert (heat[0, 0] == colormap("diverging")[128]).all()  # nothing outside the crop
+    for kind in PICTURES:
+        assert (signed.picture(kind, signed=True) != cat.picture(kind)).any()
+
+
+def test_pictures_refuse_what_they_do_not_have(cat: Explanation, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="picture 'poster' is unknown; there are overlay, heatmap"):
+        cat.picture("poster")
+    with pytest.raises(InputError, match="'heatmap' has no option 'alpha'; it has colormap, percentiles, smooth"):
+        cat.picture("heatmap", alpha=0.5)
+    with pytest.raises(InputError, match="'overlay' has no option 'levels'"):
+        cat.save(tmp_path / "a.png", kind="panel", levels=[0.5])
+    assert not list(tmp_path.iterdir())
 
 
 def test_plot_needs_matplotlib(cat: Explanation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,6 +154,15 @@ def test_plot_shows_photo_and_overlay(cat: Explanation, tmp_path: Path) -> None:
     assert len(figure.axes) == 2
     figure.savefig(tmp_path / "figure.png", dpi=50)
     assert (tmp_path / "figure.png").stat().st_size > 1000
+    assert len(cat.plot("panel").axes) == 3
+
+
+@pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="needs matplotlib")
+def test_figures_as_svg_and_pdf(cat: Explanation, tmp_path: Path) -> None:
+    assert cat.save(tmp_path / "a.svg", kind="contour") == [tmp_path / "a.svg"]
+    assert ElementTree.parse(tmp_path / "a.svg").getroot().tag.endswith("svg")
+    assert cat.save(tmp_path, "pdf", kind="panel") == [tmp_path / "chelsea_saliency.pdf"]
+    assert (tmp_path / "chelsea_saliency.pdf").read_bytes().startswith(b"%PDF")
 
 
 def test_the_bundled_files_are_found() -> None:

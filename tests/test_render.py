@@ -162,7 +162,7 @@ def test_refusals() -> None:
 
 def test_panel() -> None:
     plain = panel([PHOTO, PHOTO])
-    assert plain.shape[0] < 100 and plain.shape[1] > 2 * 60
+    assert plain.shape[0] < 224 and plain.shape[1] > 2 * 224  # enlarged to 224 pixels
     titled = panel([PHOTO, heatmap(np.ones((80, 30)))], title="tabby cat " * 30, captions=["photo", "map"])
     assert titled.shape[0] > plain.shape[0] and titled.dtype == np.uint8
     assert (titled[:2] == 255).all() and (titled < 128).any()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,20 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from .errors import InputError, OutputError, RuntimeMissingError
-from .image import Geometry
+from .errors import InputError, OutputError
+from .image import Geometry, contour_image, heatmap, overlay_image, panel, save_image
+from .image.figures import encode_figure, pictures_figure
 from .image.files import make_folder, write_bytes
-from .image.render import overlay_image, save_image
+from .image.html import bar_table, data_uri, escape, thumbnail
+from .image.render import encode
 from .methods.ranking import ClassScore
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-#: What :meth:`Explanation.save` writes: the overlay, the map as an array, the facts.
-FORMATS = ("png", "npy", "json")
+#: What :meth:`Explanation.save` writes: a picture, a figure of matplotlib, the map as an array, the facts.
+FORMATS = ("png", "svg", "pdf", "npy", "json")
+#: What :meth:`Explanation.picture` draws.
+PICTURES = ("overlay", "heatmap", "contour", "panel")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+_FIGURES = (".svg", ".pdf")
+_NOTEBOOK_PIXELS = 480
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,18 +83,35 @@ class Explanation:
     @property
     def title(self) -> str:
         """The class and how sure the model is of it, for people."""
-        name = f"class {self.target}" if self.label is None else self.label
+        name = ClassScore(self.target, self.label, self.score, self.probability).name
         sure = "" if self.probability is None else f"{self.probability:.1%}, "
         estimate = ", straight-through" if self.straight_through else ""
         return f"{name} ({sure}score {self.score:.3g}{estimate})"
 
     def overlay(self, **options: Any) -> NDArray[np.uint8]:
-        """The saliency map laid over the photo, uint8 RGB [H,W,3].
+        """The map laid over the photo: :meth:`picture` of kind "overlay"."""
+        return self.picture("overlay", **options)
 
-        ``options`` are those of :func:`onnxplain.image.render.overlay_image`: ``colormap``, ``alpha``,
-        ``percentiles``, ``smooth``, ``saturation``, ``brightness``, ``threads``.
+    def picture(self, kind: str = "overlay", *, signed: bool = False, **options: Any) -> NDArray[np.uint8]:
+        """A picture of the map in the photo's own pixels, uint8 RGB [H,W,3].
+
+        Args:
+            kind: "overlay", the map laid over the dimmed photo; "heatmap", the map alone; "contour", its iso-lines
+                over the photo; "panel", the photo, the map and the overlay side by side below the class and its score.
+            signed: draw :attr:`signed` instead of :attr:`saliency`: what speaks for the class and what against it,
+                in colours that diverge at zero.
+            options: those of :func:`onnxplain.image.overlay_image` (``colormap``, ``alpha``, ``percentiles``,
+                ``smooth``, ``saturation``, ``brightness``, ``threads``), which a panel takes as well,
+                :func:`~onnxplain.image.heatmap` or :func:`~onnxplain.image.contour_image`.
+
+        Raises:
+            InputError: an unknown kind, an option that it does not have, a signed picture of a method whose sign
+                says nothing.
         """
-        return overlay_image(self.image, self.saliency, **options)
+        if kind != "panel":
+            return self._drawn(kind, signed, options)
+        parts = self._parts(kind, signed, options)
+        return panel([part for _, part in parts], title=self.title, captions=[caption for caption, _ in parts])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as plain values for JSON."""
@@ -106,26 +129,35 @@ class Explanation:
             "straight_through": self.straight_through,
         }
 
-    def save(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        formats: str | Sequence[str] | None = None,
+        *,
+        kind: str = "overlay",
+        **options: Any,
+    ) -> list[Path]:
         """Write files; each appears whole or not at all. Existing ones are replaced.
 
         Args:
-            path: a file (.png, .jpg, .jpeg or .webp for the overlay, .npy for the map [H,W], .json for the facts), or
-                a folder, made if needed, for ``<photo>_<method>.<format>``.
-            formats: any of "png", "npy", "json", also as "png,npy"; default what ``path`` says, and "png" for a
-                folder. With several, a file's name is taken without its suffix.
+            path: a file (.png, .jpg, .jpeg or .webp for the picture, .svg or .pdf for the figure of :meth:`plot`, .npy
+                for the map [H,W], .json for the facts), or a folder, made if needed, for ``<photo>_<method>.<format>``.
+            formats: any of "png", "svg", "pdf", "npy", "json", also as "png,npy"; default what ``path`` says, and
+                "png" for a folder. With several, a file's name is taken without its suffix.
+            kind, options: as for :meth:`picture`.
 
         Returns:
             The paths written, in the order of ``formats``.
 
         Raises:
-            InputError: an unknown format.
+            InputError: an unknown format, or as for :meth:`picture`.
             OutputError: a file cannot be written.
+            RuntimeMissingError: a figure without matplotlib.
         """
         paths = self.paths(path, formats)
         make_folder(paths[0].parent)
         for place in paths:
-            self._write(place)
+            self._write(place, kind, options)
         return paths
 
     def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
@@ -149,42 +181,88 @@ class Explanation:
         """The photo's name without folder and suffix; "image" if it has none."""
         return "image" if self.source is None else Path(self.source).stem or "image"
 
-    def plot(self) -> Figure:
-        """A matplotlib figure: the photo and the overlay.
+    def plot(self, kind: str = "overlay", *, signed: bool = False, **options: Any) -> Figure:
+        """A matplotlib figure: the photo and :meth:`picture` beside it; for "panel" photo, map and overlay.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
+            InputError: as for :meth:`picture`.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise RuntimeMissingError('plot() needs matplotlib; pip install "onnxplain[plot]".') from error
-        height, width = self.image.shape[:2]
-        figure = Figure(figsize=(9, 9 * height / (2 * width) + 0.6), layout="constrained")
-        for axes, picture in zip(figure.subplots(1, 2), (self.image, self.overlay())):
-            axes.imshow(picture)
-            axes.set_axis_off()
-        figure.suptitle(self.title)
-        return figure
+        parts = self._parts(kind, signed, options)
+        captions = [caption for caption, _ in parts] if kind == "panel" else []
+        return pictures_figure([part for _, part in parts], title=self.title, captions=captions)
+
+    def _parts(self, kind: str, signed: bool, options: dict[str, Any]) -> list[tuple[str, NDArray[np.uint8]]]:
+        """The photo and what belongs beside it, each with its caption."""
+        photo = ("photo", self.image)
+        if kind != "panel":
+            return [photo, (kind, self._drawn(kind, signed, options))]
+        overlay = self._drawn("overlay", signed, options)
+        shared = {name: value for name, value in options.items() if name in _options_of(heatmap)}
+        return [photo, (self.method, self._drawn("heatmap", signed, shared)), ("overlay", overlay)]
+
+    def _drawn(self, kind: str, signed: bool, options: dict[str, Any]) -> NDArray[np.uint8]:
+        """One picture of the photo's size."""
+        if kind not in _DRAWN:
+            raise InputError(f"picture {kind!r} is unknown; there are {', '.join(PICTURES)}.")
+        draw, known = _DRAWN[kind], _options_of(_DRAWN[kind])
+        for name in options:
+            if name not in known:
+                raise InputError(f"a picture of kind {kind!r} has no option {name!r}; it has {', '.join(known)}.")
+        values = self.signed if signed else self.saliency
+        if values is None:
+            raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
+        ground = () if kind == "heatmap" else (self.image,)
+        return draw(*ground, values, signed=signed, **options)
 
     def _repr_png_(self) -> bytes:
-        encoded = io.BytesIO()
-        Image.fromarray(self.overlay()).save(encoded, format="PNG")
-        return encoded.getvalue()
+        return encode(self.overlay())
+
+    def _repr_html_(self) -> str:
+        """The picture beside bars of the best classes; styles and pixels are inside."""
+        picture = data_uri(thumbnail(self.overlay(), _NOTEBOOK_PIXELS))
+        largest = max(abs(one.score) for one in self.top) or 1.0
+        rows = [
+            (one.name, max(one.score, 0) / largest, f"{one.score:.3g}")
+            if one.probability is None
+            else (one.name, one.probability, f"{one.probability:.1%}")
+            for one in self.top
+        ]
+        return (
+            '<figure style="margin:0;display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start">'
+            f'<img src="{picture}" alt="{escape(self.method)} map of {escape(self.title)}" style="max-width:100%">'
+            f"<figcaption><strong>{escape(self.title)}</strong><br>{escape(self.method)}{bar_table(rows)}</figcaption>"
+            "</figure>"
+        )
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
         return f"<Explanation of {self.source or 'an image'} ({height}x{width}): {self.title}, target {self.target}>"
 
-    def _write(self, path: Path) -> None:
+    def _write(self, path: Path, kind: str, options: dict[str, Any]) -> None:
         if path.suffix.lower() == ".npy":
             encoded = io.BytesIO()
             np.save(encoded, self.saliency, allow_pickle=False)
             write_bytes(path, encoded.getvalue())
         elif path.suffix.lower() == ".json":
             write_bytes(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+        elif path.suffix.lower() in _FIGURES:
+            write_bytes(path, encode_figure(self.plot(kind, **options), path.suffix[1:].lower()))
         else:
-            save_image(path, self.overlay())
+            save_image(path, self.picture(kind, **options))
+
+
+_DRAWN: dict[str, Callable[..., NDArray[np.uint8]]] = {
+    "overlay": overlay_image,
+    "heatmap": heatmap,
+    "contour": contour_image,
+}
+
+
+def _options_of(draw: Callable[..., NDArray[np.uint8]]) -> list[str]:
+    """The names of the options that a drawing function has."""
+    parameters = inspect.signature(draw).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "signed"]
 
 
 def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
@@ -207,7 +285,7 @@ def is_result_file(path: Path) -> bool:
     Raises:
         OutputError: it has the suffix of a file that cannot be written.
     """
-    known = (*_PICTURES, ".npy", ".json")
+    known = (*_PICTURES, *_FIGURES, ".npy", ".json")
     if path.is_dir() or not path.suffix:
         return False
     if path.suffix.lower() not in known:

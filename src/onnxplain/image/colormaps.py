@@ -3,7 +3,8 @@
 inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) are perceptually uniform: equal
 steps look equally large. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
 Each is stored as 33 of its colours; in between is interpolated, at most 3/255 off the original. gray is linear;
-diverging (blue, white, red) is for signed maps, whose zero belongs in its middle.
+diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black there and
+bright at its ends, is the one to lay over a photo.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ _COLOURS = {
     ),
     "gray": "000000 ffffff",
     "diverging": "08306b 2f7ebc 9fcae3 f7f7f7 f5a886 d14339 67000d",
+    "diverging_dark": "a8d4ff 5aa2f5 2464c8 101010 b8321e f4693c ffc08f",
 }
 
 #: Names that :func:`colormap` knows.

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 from onnxplain import native
 from onnxplain.errors import ImageError, InputError, OutputError
@@ -22,7 +21,6 @@ from onnxplain.image.files import write_bytes
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
-_INK, _PAPER = (40, 40, 40), (255, 255, 255)
 
 
 def contrast(
@@ -54,6 +52,36 @@ def contrast(
     return stretched
 
 
+def signed_contrast(
+    values: NDArray[np.generic],
+    *,
+    percentiles: tuple[float, float] = (0, 99.5),
+    smooth: float = 0.0,
+) -> NDArray[np.float32]:
+    """A map [H,W] of numbers of either sign, stretched for display, as float32 [H,W] in -1..1; zero stays zero.
+
+    First smoothed as by :func:`contrast`, then its magnitudes are stretched and its signs put back.
+    Raises :class:`InputError` for another rank, NaN or infinity.
+    """
+    smoothed = _smoothed(_checked_map(values), smooth * max(values.shape))
+    stretched: NDArray[np.float32] = np.sign(smoothed) * contrast(np.abs(smoothed), percentiles=percentiles, smooth=0)
+    return stretched
+
+
+def display_level(
+    values: NDArray[np.generic], *, percentiles: tuple[float, float], smooth: float, signed: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where each pixel of a map [H,W] stands in its colour map, 0..1, and how much it counts, 0..1.
+
+    The two are one for unsigned maps. Of a signed map 0 stands at 0.5 and counts nothing.
+    """
+    if not signed:
+        level = contrast(values, percentiles=percentiles, smooth=smooth)
+        return level, level
+    stretched = signed_contrast(values, percentiles=percentiles, smooth=smooth)
+    return ((1 + stretched) / 2).astype(np.float32), np.abs(stretched)
+
+
 def heatmap(
     saliency: NDArray[np.generic],
     *,
@@ -65,77 +93,77 @@ def heatmap(
     """The map [H,W] in colours, uint8 RGB [H,W,3].
 
     Unsigned maps go through :func:`contrast` and, by default, "inferno". With ``signed`` zero is the middle
-    of the map ("diverging" by default) and the upper percentile of magnitudes its ends.
+    of the colour map ("diverging" by default) and the upper percentile of magnitudes its ends; see
+    :func:`signed_contrast`.
     """
-    table = table_of(colormap if colormap is not None else "diverging" if signed else "inferno")
-    if signed:
-        values = _checked_map(saliency)
-        size = contrast(np.abs(values), percentiles=(0, percentiles[1]), smooth=0.0)
-        level = np.float32(0.5) + np.float32(0.5) * np.sign(values) * size
-    else:
-        level = contrast(saliency, percentiles=percentiles, smooth=smooth)
-    return native.overlay(level, None, table)
+    level, _ = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
+    return native.overlay(
+        level, None, table_of(colormap if colormap is not None else "diverging" if signed else "inferno")
+    )
 
 
 def overlay_image(
     photo: NDArray[np.uint8],
     saliency: NDArray[np.generic],
     *,
-    colormap: str | NDArray[np.uint8] = "inferno",
+    colormap: str | NDArray[np.uint8] | None = None,
     alpha: float = 0.95,
     percentiles: tuple[float, float] = (50, 99.5),
     smooth: float = 1 / 256,
     saturation: float = 0.35,
     brightness: float = 0.65,
+    signed: bool = False,
     threads: int = 0,
 ) -> NDArray[np.uint8]:
     """The map laid over the photo, uint8 RGB [H,W,3].
 
     The photo keeps ``saturation`` of its colour and ``brightness`` of its light (1 and 1: unchanged); then each
-    pixel takes the map's colour with weight ``alpha`` (0..1) times the stretched map (see :func:`contrast`).
+    pixel takes the map's colour with weight ``alpha`` (0..1) times the stretched map (see :func:`contrast`), or,
+    with ``signed``, times the magnitude of the stretched map (see :func:`signed_contrast`): zero leaves the photo.
+    ``colormap``: "inferno", and "diverging_dark" for signed maps, unless stated.
     Raises :class:`InputError` when the map's size is not the photo's.
     """
-    picture = _checked_photo(photo)
-    level = contrast(saliency, percentiles=percentiles, smooth=smooth)
-    if level.shape != picture.shape[:2]:
-        raise InputError(f"the map is {list(level.shape)}, the photo {list(picture.shape[:2])}; map it back first")
-    for name, value in (("alpha", alpha), ("saturation", saturation), ("brightness", brightness)):
+    base = dimmed(photo, saliency, saturation, brightness)
+    if not 0 <= alpha <= 1:
+        raise InputError(f"alpha is {alpha}; it lies within 0..1")
+    level, weight = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
+    table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
+    if not signed:
+        return native.overlay(level, base, table, alpha=alpha, weight_by_saliency=True, threads=threads)
+    colours = native.overlay(level, None, table, threads=threads)
+    mask = Image.fromarray(np.rint(255 * alpha * weight).astype(np.uint8))
+    return np.array(Image.composite(Image.fromarray(colours), Image.fromarray(base), mask))
+
+
+def dimmed(
+    photo: NDArray[np.uint8], saliency: NDArray[np.generic], saturation: float, brightness: float
+) -> NDArray[np.uint8]:
+    """The photo as the ground for its map: each pixel pulled towards its luma, then darkened.
+
+    Raises :class:`InputError` when the map's size is not the photo's, or a share lies outside 0..1.
+    """
+    picture = checked_picture(photo)
+    if saliency.shape != picture.shape[:2]:
+        raise InputError(f"the map is {list(saliency.shape)}, the photo {list(picture.shape[:2])}; map it back first")
+    for name, value in (("saturation", saturation), ("brightness", brightness)):
         if not 0 <= value <= 1:
             raise InputError(f"{name} is {value}; it lies within 0..1")
-    base = _dimmed(picture, saturation, brightness)
-    return native.overlay(level, base, table_of(colormap), alpha=alpha, weight_by_saliency=True, threads=threads)
+    mix = brightness * (saturation * np.eye(3) + (1 - saturation) * np.array(_LUMA))
+    matrix = tuple(np.hstack([mix, np.zeros((3, 1))]).ravel().tolist())
+    return np.asarray(Image.fromarray(picture).convert("RGB", matrix))
 
 
-def panel(pictures: Sequence[NDArray[np.uint8]], *, title: str = "", captions: Sequence[str] = ()) -> NDArray[np.uint8]:
-    """Pictures side by side on white, scaled to one height (that of the first, at most 640), with text.
+def encode(picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92) -> bytes:
+    """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP"; ``quality`` (1..100) is that of the latter two.
 
-    Raises :class:`InputError` when there is no picture or more captions than pictures.
+    Raises :class:`OutputError` where the picture is too large for the format.
     """
-    if not pictures or len(captions) > len(pictures):
-        raise InputError(f"a panel of {len(pictures)} pictures cannot carry {len(captions)} captions")
-    height = min(640, pictures[0].shape[0])
-    scaled = [Image.fromarray(_checked_photo(picture)) for picture in pictures]
-    scaled = [
-        image.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)
-        for image in scaled
-    ]
-    text = max(12, height // 22)
-    gap, margin = max(4, height // 40), max(8, height // 24)
-    top = margin + (2 * text if title else 0)
-    bottom = margin + (round(1.6 * text) if captions else 0)
-    width = sum(image.width for image in scaled) + gap * (len(scaled) - 1) + 2 * margin
-    sheet = Image.new("RGB", (width, top + height + bottom), _PAPER)
-    draw = ImageDraw.Draw(sheet)
-    if title:
-        draw.text((margin, margin * 0.7), title, fill=_INK, font=_font(round(text * 1.25), title, width - 2 * margin))
-    left = margin
-    for index, image in enumerate(scaled):
-        sheet.paste(image, (left, top))
-        if index < len(captions):
-            font = _font(text, captions[index], image.width)
-            draw.text((left, top + height + text * 0.3), captions[index], fill=_INK, font=font)
-        left += image.width + gap
-    return np.array(sheet)
+    encoded = io.BytesIO()
+    try:
+        Image.fromarray(checked_picture(picture)).save(encoded, format=kind, quality=quality)
+    except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
+        raise OutputError(f"this picture cannot be stored as {kind}: {error}") from error
+    return encoded.getvalue()
 
 
 def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, quality: int = 92) -> Path:
@@ -148,12 +176,11 @@ def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, qual
     kind = _FORMATS.get(place.suffix.lower())
     if kind is None:
         raise OutputError(f"{place}: pictures are written as {', '.join(_FORMATS)}, not {place.suffix or 'no suffix'}")
-    encoded = io.BytesIO()
     try:
-        Image.fromarray(_checked_photo(picture)).save(encoded, format=kind, quality=quality)
-    except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
-        raise OutputError(f"{place}: this picture cannot be stored as {kind}: {error}") from error
-    return write_bytes(place, encoded.getvalue())
+        content = encode(picture, kind, quality=quality)
+    except OutputError as error:
+        raise OutputError(f"{place}: {error}") from error
+    return write_bytes(place, content)
 
 
 def _checked_map(saliency: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -166,17 +193,11 @@ def _checked_map(saliency: NDArray[np.generic]) -> NDArray[np.float32]:
     return single
 
 
-def _checked_photo(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def checked_picture(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``photo``, contiguous. Raises :class:`ImageError` unless it is uint8 RGB [H,W,3] with pixels."""
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
         raise ImageError(f"a picture is uint8 RGB [H,W,3], found {photo.dtype} {list(photo.shape)}")
     return np.ascontiguousarray(photo)
-
-
-def _dimmed(photo: NDArray[np.uint8], saturation: float, brightness: float) -> NDArray[np.uint8]:
-    """Each pixel pulled towards its luma, then darkened: one colour matrix."""
-    mix = brightness * (saturation * np.eye(3) + (1 - saturation) * np.array(_LUMA))
-    matrix = tuple(np.hstack([mix, np.zeros((3, 1))]).ravel().tolist())
-    return np.asarray(Image.fromarray(photo).convert("RGB", matrix))
 
 
 def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -205,12 +226,3 @@ def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
         total = sum(weight * padded[tap : tap + length] for tap, weight in enumerate(weights))
         values = np.moveaxis(np.asarray(total), 0, axis)
     return values
-
-
-def _font(size: int, text: str, width: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """Pillow's own font, made smaller (down to 8) until the text fits."""
-    font = ImageFont.load_default(size)
-    while size > 8 and font.getlength(text) > width:
-        size -= 1
-        font = ImageFont.load_default(size)
-    return font

@@ -20,6 +20,11 @@ class ClassScore:
     score: float
     probability: float | None
 
+    @property
+    def name(self) -> str:
+        """The label, or the number where there is none."""
+        return f"class {self.index}" if self.label is None else self.label
+
 
 @dataclass(frozen=True)
 class Ranking:

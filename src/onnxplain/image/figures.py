@@ -1,0 +1,88 @@
+"""Figures of matplotlib, for papers: text stays text in SVG and PDF. The only importer of matplotlib."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from onnxplain.errors import RuntimeMissingError
+from onnxplain.image.bars import largest_first
+from onnxplain.image.tokens import signed_colours
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_WIDTH_INCHES = 9.0
+
+
+def pictures_figure(pictures: Sequence[NDArray[np.uint8]], *, title: str = "", captions: Sequence[str] = ()) -> Figure:
+    """Pictures uint8 RGB [H,W,3] side by side.
+
+    Raises :class:`RuntimeMissingError` without matplotlib.
+    """
+    height, width = pictures[0].shape[:2]
+    inches = min(_WIDTH_INCHES * height / (len(pictures) * width), 2 * _WIDTH_INCHES)
+    figure = new_figure(_WIDTH_INCHES, inches + 0.6)
+    for number, (axes, picture) in enumerate(zip(figure.subplots(1, len(pictures), squeeze=False)[0], pictures)):
+        axes.imshow(picture, interpolation="none")
+        axes.set_axis_off()
+        if number < len(captions):
+            axes.set_title(captions[number], fontsize="medium")
+    figure.suptitle(_plain(title))
+    return figure
+
+
+def bars_figure(
+    names: Sequence[str],
+    values: ArrayLike,
+    *,
+    title: str = "",
+    most: int | None = 20,
+    colormap: str | NDArray[np.uint8] = "diverging",
+) -> Figure:
+    """What :func:`~onnxplain.image.bars.bars` draws, as a figure of matplotlib.
+
+    Raises :class:`RuntimeMissingError` without matplotlib, :class:`InputError` as ``bars`` does.
+    """
+    shown, numbers = largest_first(names, values, most)
+    figure = new_figure(_WIDTH_INCHES * 0.75, 0.32 * len(shown) + 0.9)
+    axes = figure.subplots()
+    colours = [tuple(part / 255 for part in colour) for colour in signed_colours(numbers, colormap)]
+    rows = np.arange(len(shown))
+    drawn = axes.barh(rows, numbers, color=colours)
+    axes.bar_label(drawn, fmt="{:+.3g}", padding=3)
+    axes.set_yticks(rows, [_plain(name) for name in shown])
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(_plain(title))
+    return figure
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches that no window shows.
+
+    Raises :class:`RuntimeMissingError` without matplotlib.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise RuntimeMissingError('figures need matplotlib; pip install "onnxplain[plot]".') from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def encode_figure(figure: Figure, kind: str) -> bytes:
+    """The figure as the bytes of an "svg" or "pdf"."""
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format=kind, dpi=200)
+    return encoded.getvalue()
+
+
+def _plain(text: str) -> str:
+    """``text`` with dollars that are not taken for formulas."""
+    return text.replace("$", r"\$")
