@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,7 @@ from onnxplain import Explainer, InputError
 
 import small_models as small
 from architectures import ARCHITECTURES
+from architectures.base import CLASSES, Architecture
 from architectures.export import export
 
 TARGETS = [3, 0]
@@ -106,6 +108,24 @@ def test_grad_cam_is_captum_s(subject: Subject, relu: bool) -> None:
     assert_agree(nearest, subject.enlarged(expected, "nearest"))
 
 
+@pytest.mark.parametrize("interpolation", ["bilinear", "nearest"])
+def test_guided_grad_cam_is_captum_s(interpolation: str) -> None:
+    """Captum replaces the backward pass of nn.ReLU modules alone: a network of nothing else."""
+    torch.manual_seed(0)
+    features = nn.Sequential(nn.Conv2d(3, 8, 3, 2), nn.ReLU(), nn.Conv2d(8, 12, 3, 2), nn.ReLU())
+    model = nn.Sequential(features, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(12, CLASSES)).eval()
+    architecture = Architecture("relus", lambda: model, (3, 33, 29))
+    x = architecture.inputs(2, seed=0)
+    method = captum.attr.GuidedGradCam(model, features)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU activations")
+        expected = method.attribute(x, TARGETS, interpolate_mode=interpolation)
+    found = Explainer(export(architecture, model, "torchscript")).attribute(
+        x.numpy(), TARGETS, method="guided_grad_cam", interpolation=interpolation
+    )
+    assert_agree(found, expected.detach().numpy())
+
+
 def grad_cam_plus_plus(a: torch.Tensor, g: torch.Tensor) -> torch.Tensor:
     """As the paper writes it: alpha of the second and third derivatives of exp(S)."""
     places = tuple(range(2, a.ndim))
@@ -154,6 +174,8 @@ def test_tensors_that_are_no_layer_are_refused() -> None:
         attribute(small.inputs(1), 0, method="grad_cam", layer="flat")
     with pytest.raises(InputError, match="interpolation is one of 'bilinear', 'nearest', 'none'; found 'cubic'"):
         attribute(small.inputs(1), 0, method="grad_cam", interpolation="cubic")
+    with pytest.raises(InputError, match="map of the input's size"):
+        attribute(small.inputs(1), 0, method="guided_grad_cam", interpolation="none")
     with pytest.raises(InputError, match="already differentiated"):
         Explainer(onnxplain.differentiate(small.quadratic())).attribute(small.inputs(1), 0, method="grad_cam")
 

@@ -5,7 +5,7 @@ Plain values, so that a model that was kept on disk is described without the pac
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,11 +36,6 @@ class Gradient:
     output: str
     rank: int
     channel_axis: int | None
-
-    def positions(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The extents that a map over an input of ``shape`` has: without batch and channels, (H,W) for images."""
-        axis = self.channel_axis if self.rank == len(shape) else None
-        return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
 
 
 @dataclass(frozen=True)

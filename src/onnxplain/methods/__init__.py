@@ -13,6 +13,7 @@ from ..errors import InputError
 from .base import Method
 from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
 from .guided import Deconvnet, GuidedBackprop
+from .guided_grad_cam import GuidedGradCam
 from .occlusion import Occlusion
 from .vanilla import GradientXInput, Saliency
 
@@ -28,6 +29,7 @@ _KINDS: tuple[type[Method], ...] = (
     XGradCam,
     GuidedBackprop,
     Deconvnet,
+    GuidedGradCam,
     Occlusion,
 )
 METHODS = {method.name: method for method in _KINDS}

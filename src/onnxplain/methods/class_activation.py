@@ -19,65 +19,46 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..image.geometry import INTERPOLATIONS, resize_maps
 from .attributor import Attribution, Attributor
-from .base import Method
-from .token_grid import token_grid
+from .coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class ClassActivation(Method):
+class ClassActivation(CoarseMap):
     """A class activation map, [n,H,W] for images, [n,L] for signals.
 
     - ``layer``: the name of the tensor in the model, [N,C,h,w], [N,h,w,C], [N,C,l] or tokens [N,T,D]; None finds the
       last feature map. Tokens of an image form a grid, without the class token before them.
     - ``relu``: whether the map is cut off at zero. Negative values speak against the class; a saliency map has none.
-    - ``interpolation``: how it gets the input's size: "bilinear" (between pixel centres, ``align_corners=False``),
-      "nearest", or "none" to leave it as coarse as the layer.
+    - ``interpolation``: see :class:`~.coarse.CoarseMap`.
     """
 
     layer: str | None = None
     relu: bool = True
-    interpolation: str = "bilinear"
-
-    reduction = "positive"
-
-    def __post_init__(self) -> None:
-        if self.interpolation not in (*INTERPOLATIONS, "none"):
-            known = ", ".join(repr(name) for name in (*INTERPOLATIONS, "none"))
-            raise InputError(f"interpolation is one of {known}; found {self.interpolation!r}.")
 
     @abstractmethod
     def combine(self, features: Array, gradients: Array) -> Array:
         """The map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
 
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        if len(model.gradients) != 1:
-            names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
-            raise InputError(f"the model has gradients of {names}; choose one with Explainer(input=...).")
-        source = model.gradients[0]
+        source, size = self.source(model, feeds)
         layer = model.feature_map(source, self.layer)
         found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
         features, gradients = (
             np.moveaxis(array, layer.channel_axis, 1).astype(np.result_type(array, np.float32), copy=False)
             for array in (found.tensors[layer.name], found.attributions[0])
         )
-        positions = source.positions(feeds[source.source].shape)
-        if features.ndim == 3 and len(positions) == 2:
-            features, gradients = (token_grid(array, positions, layer.name) for array in (features, gradients))
-        if features.ndim != 2 + len(positions):
+        if features.ndim == 3 and len(size) == 2:
+            features, gradients = (token_grid(array, size, layer.name) for array in (features, gradients))
+        if features.ndim != 2 + len(size):
             raise InputError(
                 f"layer {layer.name!r} has positions {list(features.shape[2:])}, which do not fit the input's "
-                f"{list(positions)}; name another with layer=."
+                f"{list(size)}; name another with layer=."
             )
         maps = self.combine(features, gradients)
-        if self.relu:
-            maps = np.maximum(maps, 0)
-        if self.interpolation != "none":
-            maps = resize_maps(maps, positions, self.interpolation)
-        return found.with_attributions([maps])
+        return found.with_attributions([self.enlarged(np.maximum(maps, 0) if self.relu else maps, size)])
 
 
 @dataclass(frozen=True)
