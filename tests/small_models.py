@@ -174,3 +174,23 @@ def inputs(count: int, seed: int = 0) -> np.ndarray:
 def picture(height: int = 12, width: int = 16, seed: int = 0) -> np.ndarray:
     """A photo of noise, uint8 [H,W,3]."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+EMBEDDING = np.random.default_rng(4).standard_normal((6, 5)).astype(np.float32)
+READOUT = np.random.default_rng(5).standard_normal((5, 3)).astype(np.float32)
+
+
+def tokens() -> onnx.ModelProto:
+    """ids int64 [N,T] -> squares of embeddings [N,T,5], summed over the tokens that are not 0, @ READOUT [5,3]."""
+    nodes = [
+        helper.make_node("Gather", ["E", "ids"], ["embedded"]),
+        helper.make_node("Mul", ["embedded", "embedded"], ["squares"]),
+        helper.make_node("Equal", ["ids", "padding"], ["padded"]),
+        helper.make_node("Unsqueeze", ["padded", "last"], ["mask"]),
+        helper.make_node("Where", ["mask", "nothing", "squares"], ["masked"]),
+        helper.make_node("ReduceSum", ["masked", "axes"], ["pooled"], keepdims=0),
+        helper.make_node("MatMul", ["pooled", "R"], ["logits"]),
+    ]
+    constants = {"E": EMBEDDING, "R": READOUT, "axes": np.array([1])}
+    constants |= {"padding": np.array(0), "last": np.array([2]), "nothing": np.array(0, np.float32)}
+    return build(nodes, [("ids", TensorProto.INT64, ["N", "T"])], [("logits", FLOAT, ["N", 3])], constants)

@@ -315,6 +315,7 @@ class Explainer:
             provider=self.provider,
             straight_through=self.straight_through,
             method=method.name,
+            details={name: float(values[row]) for name, values in part.details.items()},
         )
 
     def _collect(

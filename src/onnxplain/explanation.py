@@ -6,8 +6,8 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +55,7 @@ class Explanation:
     - ``provider``: the execution provider that ran.
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
       identity (straight-through estimator), so that it is an estimate.
+    - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
     """
 
     image: NDArray[np.uint8]
@@ -71,6 +72,7 @@ class Explanation:
     provider: str
     straight_through: bool = False
     method: str = "saliency"
+    details: Mapping[str, float] = field(default_factory=dict)
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
@@ -127,6 +129,7 @@ class Explanation:
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
             "straight_through": self.straight_through,
+            "details": dict(self.details),
         }
 
     def save(

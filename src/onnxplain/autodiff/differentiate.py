@@ -138,16 +138,20 @@ def add_gradients(
     provider: str = "portable",
     report: Report | None = None,
     values: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> None:
     """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place.
 
-    ``values`` names inner tensors whose values become outputs, called ``value_<name>``.
+    ``values`` names inner tensors whose values become outputs, called ``value_<name>``, ``cut`` those that become
+    inputs of the same name, so that the model begins there.
     """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
     chosen, passes = Rules(rule_set(rules)), passes_for(provider)
     inference = prepare(graph_model)
     graph = graph_model.graph
+    for tensor in _named(graph, list(graph), cut):
+        _make_input(graph, tensor)
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, output)
     head = find_score(graph_model, result, score, class_axis) if seed == "target" else None
@@ -241,6 +245,17 @@ def _named(graph: ir.Graph, nodes: Sequence[ir.Node], names: Sequence[str]) -> l
                 f"the graph computes no tensor {name!r}; its outputs are {[v.name for v in graph.outputs]}."
             )
     return [values[name] for name in names]
+
+
+def _make_input(graph: ir.Graph, tensor: ir.Value) -> None:
+    """Let an input take the place of an inner tensor everywhere but in the outputs, where it gets another name."""
+    if tensor.is_graph_input():
+        return
+    value = ir.Value(name=tensor.name, shape=tensor.shape, type=tensor.type)
+    tensor.name = f"{tensor.name}/computed"
+    for use in list(tensor.uses()):
+        use.node.replace_input_with(use.idx, value)
+    graph.inputs.append(value)
 
 
 def _zeros(emit: Emitter, variable: ir.Value) -> ir.Value:

@@ -55,11 +55,12 @@ class DifferentiatedModel:
         provider: str = "portable",
         rules: Overrides | str | None = None,
         outputs: Sequence[str] = (),
+        cut: Sequence[str] = (),
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
         The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`; ``outputs`` names inner
-        tensors whose values become outputs.
+        tensors whose values become outputs, ``cut`` those that become inputs.
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
@@ -72,8 +73,17 @@ class DifferentiatedModel:
                 provider=provider,
                 rules=rules,
                 values=outputs,
+                cut=cut,
             )
-        elif output is not None or wrt is not None or score != "logit" or class_axis is not None or rules or outputs:
+        elif (
+            output is not None
+            or wrt is not None
+            or score != "logit"
+            or class_axis is not None
+            or rules
+            or outputs
+            or cut
+        ):
             raise InputError(
                 "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
                 "were chosen then. Pass the original model."

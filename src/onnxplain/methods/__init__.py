@@ -15,6 +15,7 @@ from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGra
 from .guided import Deconvnet, GuidedBackprop
 from .guided_grad_cam import GuidedGradCam
 from .occlusion import Occlusion
+from .smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from .vanilla import GradientXInput, Saliency
 
 __all__ = ["METHODS", "Method", "find_method"]
@@ -22,6 +23,9 @@ __all__ = ["METHODS", "Method", "find_method"]
 _KINDS: tuple[type[Method], ...] = (
     Saliency,
     GradientXInput,
+    SmoothGrad,
+    SmoothGradSquared,
+    VarGrad,
     GradCam,
     GradCamPlusPlus,
     LayerCam,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,8 @@ class Attribution:
     """What one micro-batch of n samples gives for one class each.
 
     ``attributions`` are one array [n, ...] for each differentiated input; ``targets`` [n] the classes, ``scores`` [n]
-    their scores, ``class_scores`` [n,K] those of all classes; ``tensors`` the inner tensors that were asked for.
+    their scores, ``class_scores`` [n,K] those of all classes; ``tensors`` the inner tensors that were asked for;
+    ``details`` are what a method reports besides, one number for each sample [n].
     """
 
     attributions: list[Array]
@@ -36,10 +37,11 @@ class Attribution:
     scores: Array
     class_scores: Array
     tensors: Mapping[str, Array]
+    details: Mapping[str, Array] = field(default_factory=dict)
 
-    def with_attributions(self, attributions: list[Array]) -> Attribution:
-        """The same with other attributions."""
-        return replace(self, attributions=attributions)
+    def with_attributions(self, attributions: list[Array], **details: Array) -> Attribution:
+        """The same with other attributions, and with details."""
+        return replace(self, attributions=attributions, details=details)
 
 
 class Attributor:
@@ -90,7 +92,8 @@ class Attributor:
         Args:
             changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
                 take the place of the usual ones, or the name of a set of them), ``outputs`` (a tuple of inner tensors
-                whose values are wanted).
+                whose values are wanted), ``cut`` (a tuple of inner tensors that become inputs). They come on top of
+                the changes that this model has already.
 
         Raises:
             InputError: the model came differentiated, so that nothing can be changed any more.
@@ -99,6 +102,7 @@ class Attributor:
         if key not in self._variants:
             if isinstance(changes.get("rules"), tuple):
                 changes["rules"] = dict(changes["rules"])
+            changes = {**self._changes, **changes}
             self._variants[key] = Attributor(
                 *self._loader.open("gradients", **changes), self.classes.labels, loader=self._loader, changes=changes
             )
@@ -152,19 +156,47 @@ class Attributor:
         chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
         return Attribution(found[:count], chosen, scores, class_scores, dict(zip(self.model.tensors, found[count:])))
 
-    def values(self, feeds: Mapping[str, Array]) -> list[Array]:
-        """The input that each gradient belongs to.
+    def scored(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        """The classes and their scores by a forward pass alone, without attributions."""
+        class_scores = self.class_scores(feeds)
+        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        return Attribution([], chosen, picked(class_scores, chosen), class_scores, {})
+
+    def attribute_with_values(
+        self, feeds: Mapping[str, Array], targets: NDArray[np.int64]
+    ) -> tuple[Attribution, list[Array]]:
+        """:meth:`attribute`, and for each gradient the value of the input or inner tensor that it belongs to."""
+        found = (self.variant(outputs=self._inner) if self._inner else self).attribute(feeds, targets)
+        return found, [found.tensors[g.wrt] if g.wrt in found.tensors else feeds[g.wrt] for g in self.gradients]
+
+    def on_floats(self, feeds: Mapping[str, Array]) -> tuple[Attributor, dict[str, Array]]:
+        """This model and ``feeds`` where all gradients belong to inputs; for others a model that begins further on.
+
+        The gradient of an input of integers belongs to the float tensor computed from it, such as the embeddings of
+        tokens. The model returned takes that tensor as an input, and what is fed has its value.
 
         Raises:
-            InputError: a gradient is that of an inner tensor, which stands in for an input of integers.
+            InputError: the model reads an input's integers as they are, so that there is nothing between them.
         """
-        for gradient in self.gradients:
-            if gradient.wrt != gradient.source:
+        model, fed = self, dict(feeds)
+        if self._inner:
+            fed |= self.variant(outputs=self._inner).attribute(feeds, np.zeros(self._samples(feeds), np.int64)).tensors
+            model = self.variant(cut=self._inner, wrt=tuple(g.wrt for g in self.gradients))
+        for gradient in model.gradients:
+            if fed[gradient.wrt].dtype.kind != "f":
                 raise InputError(
-                    f"the gradient belongs to the inner tensor {gradient.wrt!r}, not to the input {gradient.source!r}, "
-                    "so this method cannot combine the two; use method='saliency'."
+                    f"the model reads the integers of {gradient.wrt!r} as they are, so there is nothing between "
+                    "them that this method could try; use method='saliency'."
                 )
-        return [feeds[gradient.source] for gradient in self.gradients]
+        return model, fed
+
+    @property
+    def _inner(self) -> tuple[str, ...]:
+        """The inner tensors that gradients belong to."""
+        return tuple(g.wrt for g in self.gradients if g.wrt != g.source)
+
+    def _samples(self, feeds: Mapping[str, Array]) -> int:
+        return next(len(array) for name, array in feeds.items() if name in self.model.batched)
 
     def ranked(
         self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
@@ -202,6 +234,12 @@ class Attributor:
         self.classes = replace(self.classes, count=int(self.class_scores(feeds).shape[1]))
         self.classes.check_count(top)
         self.classes.indices([int(t) for t in targets if t >= 0], int((targets >= 0).sum()))
+
+
+def picked(class_scores: Array, targets: NDArray[np.int64]) -> Array:
+    """Of the scores of all classes [n,K] those of ``targets`` [n]."""
+    found: Array = np.take_along_axis(class_scores, targets[:, None], axis=1)[:, 0]
+    return found
 
 
 def _axis(tensor: Gradient | InputTensor, name: str, rank: int, stated: int | None) -> int | None:

@@ -83,8 +83,7 @@ class Perturbation(Method):
     gradients = False
 
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        class_scores = model.class_scores(feeds)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        unchanged = model.scored(feeds, targets)
         found = []
         for name, axis in model.axes(self).items():
             if feeds[name].dtype.kind not in "fiu":
@@ -92,8 +91,8 @@ class Perturbation(Method):
                     f"method {self.name!r} changes numbers, but input {name!r} holds {feeds[name].dtype}; "
                     "choose another with Explainer(input=...)."
                 )
-            found.append(self.perturb(Inputs(model, feeds, name, axis, chosen, class_scores)))
-        return Attribution(found, chosen, class_scores[np.arange(len(chosen)), chosen], class_scores, {})
+            found.append(self.perturb(Inputs(model, feeds, name, axis, unchanged.targets, unchanged.class_scores)))
+        return unchanged.with_attributions(found)
 
     @abstractmethod
     def perturb(self, inputs: Inputs) -> Array:

@@ -32,13 +32,14 @@ class Saliency(Method):
 class GradientXInput(Method):
     """I * dS_c/dI, element by element (Shrikumar et al. 2016, "Not Just a Black Box"): the first-order share of every
     element in the score, for a bias-free piecewise linear network exactly. The map is |sum over channels|.
+
+    For an input of token ids I is their embeddings, so the map has one number for each token. Captum's
+    ``InputXGradient`` is the same.
     """
 
     name = "gradient_x_input"
     reduction = "abs_sum"
 
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        found = model.attribute(feeds, targets)
-        return found.with_attributions(
-            [gradient * value for gradient, value in zip(found.attributions, model.values(feeds))]
-        )
+        found, values = model.attribute_with_values(feeds, targets)
+        return found.with_attributions([gradient * value for gradient, value in zip(found.attributions, values)])

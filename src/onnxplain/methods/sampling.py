@@ -1,0 +1,67 @@
+"""Attributions at many points for each sample, in runs of the best size, handed out as they come.
+
+A method that averages over points p_s(x), s = 0 ... steps - 1, says what they are; here they are made for a run at a
+time, so that memory does not grow with the number of points. Points of one step are made for all samples at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from .attributor import Attributor
+from .base import Method
+from .vanilla import Saliency
+
+Array = NDArray[Any]
+Indices: TypeAlias = NDArray[np.int64]
+
+#: (step [m], sample [m]) -> the values [m, ...] that take the place of each differentiated input, by its name.
+Points = Callable[[Indices, Indices], Mapping[str, Array]]
+
+
+def attributions_at(
+    points: Points,
+    steps: int,
+    model: Attributor,
+    feeds: Mapping[str, Array],
+    targets: Indices,
+    method: Method | None = None,
+) -> Iterator[tuple[Indices, Indices, list[Array]]]:
+    """The attributions of ``method`` (None: the gradients) at ``steps`` points for each of n samples.
+
+    Args:
+        points: makes the points of a run; steps and samples come in order, samples first.
+        steps: points for each sample.
+        model, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
+        method: what is computed at each point.
+
+    Yields:
+        The step [m] and the sample [m] of each point of a run, and one attribution [m, ...] for each gradient.
+    """
+    chosen, count = method or Saliency(), len(targets)
+    size = model.session.size({**feeds, model.model.target: targets})
+    for start in range(0, steps * count, size):
+        step, sample = np.divmod(np.arange(start, min(start + size, steps * count)), count)
+        rows = {name: array[sample] if name in model.model.batched else array for name, array in feeds.items()}
+        rows |= {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
+        yield step, sample, chosen.attribute(model, rows, targets[sample]).attributions
+
+
+def per_sample(values: Array, like: Array) -> Array:
+    """One number for each sample [n], as [n, 1, ...], to be broadcast over ``like`` [n, ...]."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def check_count(name: str, value: object, smallest: int) -> None:
+    """Refuse an option that is no whole number, or below ``smallest``.
+
+    Raises:
+        InputError: with its name.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
+        raise InputError(f"{name} is a whole number, {smallest} or more; found {value!r}.")
