@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "accumulate.hpp"
 #include "cpu.hpp"
 #include "overlay.hpp"
 #include "saliency.hpp"
@@ -20,6 +21,7 @@ using namespace onnxplain;
 namespace {
 
 using FloatOut = py::array_t<float, py::array::c_style>;
+using DoubleOut = py::array_t<double, py::array::c_style>;
 using ByteOut = py::array_t<unsigned char, py::array::c_style>;
 
 Axis axis_of(const py::array& array, py::ssize_t axis) {
@@ -43,31 +45,72 @@ Normalization normalization_from_name(const std::string& name) {
     throw std::invalid_argument("no normalisation '" + name + "'");
 }
 
+Operation operation_from_name(const std::string& name) {
+    if (name == "max_abs") return Operation::max_abs;
+    if (name == "sum") return Operation::sum;
+    if (name == "abs_sum") return Operation::abs_sum;
+    if (name == "positive") return Operation::positive_sum;
+    throw std::invalid_argument("no reduction '" + name + "'");
+}
+
 const unsigned char* bytes_of(const py::array& array) { return static_cast<const unsigned char*>(array.data()); }
 
-std::pair<std::size_t, std::size_t> reduce(const py::array& array, std::optional<py::ssize_t> channel_axis,
-                                           const std::string& normalize, double percentile, FloatOut out,
-                                           std::size_t threads, const std::string& isa) {
-    Gradient gradient{bytes_of(array), element_of(array), axis_of(array, 0), {1, 0}, {}};
-    std::size_t positions = 1;
-    for (py::ssize_t axis = 1; axis < array.ndim(); ++axis) {
-        if (channel_axis == axis) {
+Gradient gradient_of(const py::array& array, std::optional<py::ssize_t> image_axis,
+                     std::optional<py::ssize_t> channel_axis) {
+    Gradient gradient{bytes_of(array), element_of(array), {1, 0}, {1, 0}, {}};
+    for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) {
+        if (image_axis == axis) {
+            gradient.images = axis_of(array, axis);
+        } else if (channel_axis == axis) {
             gradient.channels = axis_of(array, axis);
         } else {
             gradient.positions.push_back(axis_of(array, axis));
-            positions *= gradient.positions.back().extent;
         }
     }
-    if (static_cast<std::size_t>(out.size()) != gradient.images.extent * positions) {
+    return gradient;
+}
+
+// Elements of the result of a reduction.
+std::size_t size_of(const Gradient& gradient) {
+    std::size_t size = gradient.images.extent;
+    for (const Axis& axis : gradient.positions) {
+        size *= axis.extent;
+    }
+    return size;
+}
+
+std::pair<std::size_t, std::size_t> reduce(const py::array& array, std::optional<py::ssize_t> channel_axis,
+                                           const std::string& normalize, double percentile, FloatOut out,
+                                           std::size_t threads, const std::string& isa,
+                                           const std::string& reduction) {
+    const Gradient gradient = gradient_of(array, 0, channel_axis);
+    if (static_cast<std::size_t>(out.size()) != size_of(gradient)) {
         throw std::invalid_argument("out has the wrong size");
     }
-    const SaliencyOptions options{normalization_from_name(normalize), percentile, threads, isa_from_name(isa)};
+    const SaliencyOptions options{operation_from_name(reduction), normalization_from_name(normalize), percentile,
+                                  threads, isa_from_name(isa)};
     float* target = out.mutable_data();
     // Nothing below touches Python objects, and the arrays are kept alive by the caller's references, so other
     // Python threads (loading the next images, say) may run meanwhile.
     const py::gil_scoped_release released;
     const BadImages bad = saliency(gradient, target, options);
     return {bad.count, bad.first};
+}
+
+void add_up(const py::array& array, DoubleOut totals, std::optional<DoubleOut> squares, std::size_t threads,
+            const std::string& isa) {
+    const Gradient gradient = gradient_of(array, std::nullopt, 0);
+    const std::size_t size = size_of(gradient);
+    if (static_cast<std::size_t>(totals.size()) != size ||
+        (squares && static_cast<std::size_t>(squares->size()) != size)) {
+        throw std::invalid_argument("totals or squares have the wrong size");
+    }
+    const Isa chosen = isa_from_name(isa);
+    double* sums = totals.mutable_data();
+    double* sums_of_squares = squares ? squares->mutable_data() : nullptr;
+    // As above: no Python object is touched from here on.
+    const py::gil_scoped_release released;
+    accumulate(gradient, sums, sums_of_squares, threads, chosen);
 }
 
 std::pair<std::size_t, std::size_t> colorize(const py::array_t<float>& maps,
@@ -110,7 +153,11 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
     module.def("available_instruction_sets", &available_names, "Instruction sets that run here, slowest first.");
     module.def("saliency", &reduce, py::arg("gradient"), py::arg("channel_axis").none(true), py::arg("normalize"),
                py::arg("percentile"), py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"),
+               py::arg("reduction") = "max_abs",
                "Write the saliency maps to out; return how many images are not finite, and the first of them.");
+    module.def("accumulate", &add_up, py::arg("gradients"), py::arg("totals").noconvert(),
+               py::arg("squares").noconvert().none(true), py::arg("threads"), py::arg("isa"),
+               "Add the sum over the first axis to totals, and the sum of squares to squares.");
     module.def("overlay", &colorize, py::arg("saliency").noconvert(), py::arg("photo").noconvert().none(true),
                py::arg("colormap").noconvert(), py::arg("alpha"), py::arg("weight_by_saliency"),
                py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"),

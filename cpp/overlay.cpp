@@ -48,6 +48,10 @@ BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const un
                    unsigned char* out, std::size_t images, std::size_t height, std::size_t width,
                    const OverlayOptions& options) {
     const Blend blend = kernels_for(options.isa).blend;
+    std::int32_t colors[256];
+    for (std::size_t i = 0; i < 256; ++i) {
+        colors[i] = colormap[3 * i] | colormap[3 * i + 1] << 8 | colormap[3 * i + 2] << 16;
+    }
     const std::size_t rows = images * height;
     const std::size_t threads = std::min(options.threads, 1 + rows * width / kPixelsPerThread);
     std::vector<unsigned char> nan(rows);
@@ -66,7 +70,7 @@ BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const un
                                                    photo.strides[1]), column, photo.strides[2]);
                 row.photo = pixels(p, photo.strides[2], photo.strides[3], count, pixel_copy);
             }
-            row.colormap = colormap;
+            row.colors = colors;
             row.out = out + 3 * (index * width + column);
             row.length = count;
             row.weight = options.alpha;

@@ -1,13 +1,15 @@
-// One percentile of a saliency map.
+// One percentile of a map.
 #pragma once
 
 #include <cstddef>
-#include <vector>
+
+#include "row_kernels.hpp"
 
 namespace onnxplain {
 
-// The p-th percentile of `length` > 0 finite values without sign bit, by linear interpolation between the two
-// nearest order statistics (numpy.percentile's method "linear", evaluated in double). `scratch` is reused.
-double percentile_of(const float* map, std::size_t length, double percent, std::vector<float>& scratch);
+// The p-th percentile of the magnitudes of `length` > 0 finite values, by linear interpolation between the two
+// nearest order statistics (numpy.percentile's method "linear", evaluated in double). `scratch` has room for
+// `length` values.
+double percentile_of(const float* map, std::size_t length, double percent, Select select, float* scratch);
 
 }  // namespace onnxplain

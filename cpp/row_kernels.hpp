@@ -9,6 +9,11 @@
 namespace onnxplain {
 
 enum class Element { f16, f32, f64 };
+constexpr std::size_t kElements = 3;
+
+// Of the channels of one position: max |x|, sum x, |sum x|, max(sum x, 0). Sums go from the first channel to the last.
+enum class Operation { max_abs, sum, abs_sum, positive_sum };
+constexpr std::size_t kOperations = 4;
 
 // A run of positions of one image, each with all its channels. Strides are in bytes, of any sign, or zero.
 struct Row {
@@ -19,11 +24,11 @@ struct Row {
     std::ptrdiff_t position_stride;
 };
 
-// Extremes of a saliency map as float32 bit patterns: without their sign bit, floats sort like integers,
-// and infinity and NaN sort above every finite number, so one integer maximum also finds them.
+// Extremes of a map as integers of the same order (`ordered` in scalar.hpp): infinity and NaN sort outside all
+// finite numbers, so one integer maximum and minimum also find them.
 struct Extremes {
-    std::int32_t low = 0x7fffffff;
-    std::int32_t high = 0;
+    std::int32_t low = INT32_MAX;
+    std::int32_t high = INT32_MIN;
 };
 
 // Images that a kernel refuses: how many, and the first of them.
@@ -32,29 +37,44 @@ struct BadImages {
     std::size_t first = 0;
 };
 
-// map[i] = max over channels of |gradient[i, channel]| as float32, and the extremes of the row folded in.
-using MaxAbs = void (*)(const Row& row, float* map, Extremes& extremes);
+// map[i] = the channels at i reduced, as float32, and the extremes of the row folded in.
+using Reduce = void (*)(const Row& row, float* map, Extremes& extremes);
 
-// out[i] = min((map[i] - low) / span, 1). `out` may be `map`. With `stream` the stores bypass the caches.
+// totals[i] += sum over channels of x and, unless `squares` is null, squares[i] += sum of x^2, in double, from the
+// first channel to the last.
+using Accumulate = void (*)(const Row& row, double* totals, double* squares);
+
+// out[i] = (map[i] - low) / span, at most 1 and at least -1. `out` may be `map`. With `stream` the stores bypass
+// the caches.
 using Normalize = void (*)(const float* map, float* out, std::size_t length, float low, float span, bool stream);
 
-// Pixels to blend: saliency in 0..1, colours of 256 levels, weights in 1/65536.
+// Writes |map[i]| to `kept` where low <= |map[i]| <= high; returns how many, and how many are below low. `length`
+// < 2^31, and `kept` has room for all.
+struct Selection {
+    std::size_t below;
+    std::size_t kept;
+};
+using Select = Selection (*)(const float* map, std::size_t length, float low, float high, float* kept);
+
+// Pixels to blend: saliency in 0..1, 256 colours as red | green << 8 | blue << 16, weights in 1/65536.
 struct BlendRow {
     const float* saliency;
-    const unsigned char* photo;
-    const unsigned char* colormap;
+    const unsigned char* photo;  // nullptr: the colours alone
+    const std::int32_t* colors;
     unsigned char* out;
     std::size_t length;
     float weight;
     bool weight_by_saliency;
 };
 
-// photo == nullptr: the colour alone. Returns whether a saliency value is NaN.
+// Returns whether a saliency value is NaN.
 using Blend = bool (*)(const BlendRow& row);
 
 struct RowKernels {
-    MaxAbs max_abs[3];  // indexed by Element
+    Reduce reduce[kOperations][kElements];
+    Accumulate accumulate[kElements];
     Normalize normalize;
+    Select select;
     Blend blend;
 };
 

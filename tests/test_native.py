@@ -368,7 +368,12 @@ for name in native.available_instruction_sets():
                     for axis, shape in ((1, (1, channels, 2, width)), (3, (1, 2, width, channels))):
                         gradient = fenced(shape, dtype, at_end)
                         out = fenced((1, 2, width), np.float32, at_end)
-                        assert (native.saliency(gradient, channel_axis=axis, out=out) == 1).all()
+                        for reduction in ("max_abs", "sum"):
+                            found = native.saliency(gradient, channel_axis=axis, reduction=reduction, out=out)
+                            assert (found == 1).all()
+                        total, squares = (fenced(shape[1:], np.float64, at_end) for _ in range(2))
+                        native.accumulate(gradient, total, squares)
+                        assert (total == 2).all() and (squares == 2).all()
             maps, photo = fenced((2, width), np.float32, at_end), fenced((2, width, 3), np.uint8, at_end)
             colormap = fenced((256, 3), np.uint8, at_end)
             native.overlay(maps, photo, colormap, out=fenced((2, width, 3), np.uint8, at_end))

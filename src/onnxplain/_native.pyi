@@ -16,7 +16,15 @@ def saliency(
     out: npt.NDArray[np.float32],
     threads: int,
     isa: str,
+    reduction: str = "max_abs",
 ) -> tuple[int, int]: ...
+def accumulate(
+    gradients: npt.NDArray[Any],
+    totals: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64] | None,
+    threads: int,
+    isa: str,
+) -> None: ...
 def overlay(
     saliency: npt.NDArray[np.float32],
     photo: npt.NDArray[np.uint8] | None,

@@ -1,4 +1,4 @@
-"""The C++ kernels: gradients to saliency maps, and saliency maps to pictures.
+"""The C++ kernels: gradients to saliency maps, sums over many gradients, and saliency maps to pictures.
 
 This module is the only importer of ``onnxplain._native``. It checks arguments; the kernels do the work, on as
 many threads as asked for, without the GIL. :mod:`onnxplain.numpy_twins` says in NumPy what they compute.
@@ -17,11 +17,22 @@ import numpy.typing as npt
 from . import _native
 from .errors import GradientError, InputError
 
-__all__ = ["Normalization", "available_instruction_sets", "instruction_set", "overlay", "saliency"]
+__all__ = [
+    "Normalization",
+    "Reduction",
+    "accumulate",
+    "available_instruction_sets",
+    "instruction_set",
+    "overlay",
+    "saliency",
+]
 
 Normalization = Literal["max", "minmax", "percentile", "none"]
+Reduction = Literal["max_abs", "sum", "abs_sum", "positive"]
 
 _NORMALIZATIONS = ("max", "minmax", "percentile", "none")
+_REDUCTIONS = ("max_abs", "sum", "abs_sum", "positive")
+_FLOATS = (np.float16, np.float32, np.float64)
 _ISA_VARIABLE = "ONNXPLAIN_ISA"
 _AVAILABLE = tuple(_native.available_instruction_sets())
 
@@ -52,25 +63,32 @@ def saliency(
     gradient: npt.NDArray[Any],
     *,
     channel_axis: int | None = 1,
+    reduction: Reduction = "max_abs",
     normalize: Normalization = "max",
     percentile: float = 99.0,
     out: npt.NDArray[np.float32] | None = None,
     threads: int = 0,
 ) -> npt.NDArray[np.float32]:
-    """Reduce gradients to saliency maps: absolute value, then maximum over channels, then each image normalised.
+    """Reduce gradients to saliency maps: the channels of each position to one number, then each image normalised.
 
-    The first two steps are the image-specific saliency map of Simonyan, Vedaldi and Zisserman 2013,
-    "Deep Inside Convolutional Networks", section 3.1.
+    The default, absolute value and then maximum over channels, is the image-specific saliency map of Simonyan,
+    Vedaldi and Zisserman 2013, "Deep Inside Convolutional Networks", section 3.1.
 
     Args:
         gradient: float16, float32 or float64, rank 2 or more, axis 0 the image: [N,C,H,W], [N,H,W,C], [N,C,L],
             [N,F]. Any strides. float64 is rounded to float32 first.
-        channel_axis: the axis that the maximum is taken over, 1..rank-1 or negative; None: there is none.
-        normalize: ``"max"``: divided by the image's maximum. ``"minmax"``: (a - min) / (max - min).
-            ``"percentile"``: divided by the image's percentile and clipped to 1. ``"none"``: left as is.
-            With the first three the maps lie in 0..1, and a map whose maximum is zero, or which ``"minmax"``
-            finds constant, is zero everywhere. Where the percentile is zero and the maximum is not, the map is
-            1 where it is not zero: the limit of dividing by a small percentile and clipping.
+        channel_axis: the axis that is reduced, 1..rank-1 or negative; None: there is none, so every element is a
+            position with one channel.
+        reduction: ``"max_abs"``: max over channels of abs(w). ``"sum"``: sum over channels of w, for attributions
+            whose channels add up to a share of the score (integrated gradients, input times gradient).
+            ``"abs_sum"``: its absolute value. ``"positive"``: the sum where it is positive, else zero. Sums are
+            float32 sums from the first channel to the last.
+        normalize: ``"max"``: divided by the image's largest magnitude. ``"minmax"``: (a - min) / (max - min).
+            ``"percentile"``: divided by the image's percentile of magnitudes and clipped to 1 (and -1).
+            ``"none"``: left as is. With the first three the maps lie in 0..1, those of ``"sum"`` (but for
+            ``"minmax"``) in -1..1, and a map that is zero everywhere, or which ``"minmax"`` finds constant, is
+            zero everywhere. Where the percentile is zero and the maximum is not, the map is 1 (or -1) where it is
+            not zero: the limit of dividing by a small percentile and clipping.
         percentile: for ``"percentile"``, 0..100, interpolated linearly like ``numpy.percentile``.
         out: float32, C-contiguous, writable, of the result's shape, apart from `gradient` in memory. Its
             content is unspecified after an error.
@@ -81,16 +99,11 @@ def saliency(
         Without channels (C = 0) it is zero; without images or positions it is empty.
 
     Raises:
-        GradientError: a gradient holds NaN or infinity (or a float64 beyond float32's range), in whatever way
-            it is normalised; the message names the image.
+        GradientError: a gradient holds NaN or infinity (or a float64, a sum or a range beyond float32's), in
+            whatever way it is normalised; the message names the image.
         InputError: an argument does not fit, or ``ONNXPLAIN_ISA`` is wrong.
     """
-    if not isinstance(gradient, np.ndarray) or gradient.dtype not in (np.float16, np.float32, np.float64):
-        found = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
-        raise InputError(
-            f"gradient must be a NumPy array of float16, float32 or float64 in native byte order; found {found}; "
-            "convert it with np.asarray(gradient, dtype=np.float32)"
-        )
+    _check_gradient("gradient", gradient)
     if gradient.ndim < 2:
         raise InputError(
             f"gradient must have rank 2 or more, axis 0 being the image; found shape {gradient.shape}; "
@@ -104,6 +117,8 @@ def saliency(
                 f"channel_axis must be 1..{gradient.ndim - 1}, negative, or None for a gradient of shape "
                 f"{gradient.shape}; found {channel_axis}; axis 0 is the image"
             )
+    if reduction not in _REDUCTIONS:
+        raise InputError(f"reduction must be one of {', '.join(_REDUCTIONS)}; found {reduction!r}")
     if normalize not in _NORMALIZATIONS:
         raise InputError(f"normalize must be one of {', '.join(_NORMALIZATIONS)}; found {normalize!r}")
     if not 0.0 <= percentile <= 100.0:
@@ -111,7 +126,7 @@ def saliency(
     shape = tuple(extent for i, extent in enumerate(gradient.shape) if i != axis)
     out = _output(out, shape, np.dtype(np.float32), {"gradient": gradient})
     count, first = _native.saliency(
-        gradient, axis, normalize, percentile, out, _thread_count(threads), instruction_set()
+        gradient, axis, normalize, percentile, out, _thread_count(threads), instruction_set(), reduction
     )
     if count:
         raise GradientError(
@@ -120,6 +135,43 @@ def saliency(
             "(float16 models often do: run them in float32)"
         )
     return out
+
+
+def accumulate(
+    gradients: npt.NDArray[Any],
+    total: npt.NDArray[np.float64],
+    squares: npt.NDArray[np.float64] | None = None,
+    *,
+    threads: int = 0,
+) -> None:
+    """Add the sum over samples to `total`, and the sum of their squares to `squares`, in one pass, in float64.
+
+    With k samples in all, the mean is total / k (SmoothGrad: Smilkov et al. 2017, "SmoothGrad: removing noise by
+    adding noise"), the mean square squares / k (SmoothGrad squared: Hooker et al. 2019, "A benchmark for
+    interpretability methods") and the variance squares / k - mean^2 (VarGrad: Adebayo et al. 2018, "Local
+    explanation methods for deep neural networks lack sensitivity to parameter values").
+
+    Args:
+        gradients: float16, float32 or float64, rank 1 or more, axis 0 the sample: [k, ...]. Any strides, so
+            [n, k, ...] with k noisy copies of n images is accumulated as ``gradients.swapaxes(0, 1)``.
+        total: float64 [...], C-contiguous, writable, apart from the others in memory; added to in place.
+        squares: the same, or None: squares are not wanted.
+        threads: how many threads work; 0: as many as there are cores for this process. Small inputs use fewer.
+
+    NaN and infinity spread to the sums. Samples are added one by one, so that neither threads nor batches change
+    a bit.
+
+    Raises:
+        InputError: an argument does not fit, or ``ONNXPLAIN_ISA`` is wrong.
+    """
+    _check_gradient("gradients", gradients)
+    if gradients.ndim < 1:
+        raise InputError("gradients must have rank 1 or more, axis 0 being the sample; found a scalar")
+    shape, double = gradients.shape[1:], np.dtype(np.float64)
+    _check_output("total", total, shape, double, {"gradients": gradients})
+    if squares is not None:
+        _check_output("squares", squares, shape, double, {"gradients": gradients, "total": total})
+    _native.accumulate(gradients, total, squares, _thread_count(threads), instruction_set())
 
 
 def overlay(
@@ -192,10 +244,39 @@ def overlay(
     return out
 
 
+def _check_gradient(name: str, gradient: object) -> None:
+    if not isinstance(gradient, np.ndarray) or gradient.dtype not in _FLOATS:
+        found = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
+        raise InputError(
+            f"{name} must be a NumPy array of float16, float32 or float64 in native byte order; found {found}; "
+            f"convert it with np.asarray({name}, dtype=np.float32)"
+        )
+
+
 def _check_array(name: str, array: object, dtype: np.dtype[Any]) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise InputError(f"{name} must be a NumPy array of {dtype}; found {found}")
+
+
+def _check_output(
+    name: str,
+    out: npt.NDArray[Any],
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    inputs: dict[str, npt.NDArray[Any] | None],
+) -> None:
+    """`out` can be written while `inputs` are read."""
+    _check_array(name, out, dtype)
+    if out.shape != shape:
+        raise InputError(f"{name} must have shape {shape}; found {out.shape}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise InputError(f"{name} must be C-contiguous and aligned; pass an array like np.empty(shape, dtype)")
+    if not out.flags.writeable:
+        raise InputError(f"{name} is read-only; pass an array that can be written")
+    for other, array in inputs.items():
+        if array is not None and np.may_share_memory(out, array):
+            raise InputError(f"{name} overlaps {other} in memory; pass a separate array")
 
 
 def _output(
@@ -207,16 +288,7 @@ def _output(
     """`out` itself if it can be written while `inputs` are read, or a new array if it is None."""
     if out is None:
         return np.empty(shape, dtype)
-    _check_array("out", out, dtype)
-    if out.shape != shape:
-        raise InputError(f"out must have shape {shape}; found {out.shape}")
-    if not out.flags.c_contiguous or not out.flags.aligned:
-        raise InputError("out must be C-contiguous and aligned; pass np.empty(shape, dtype), or leave it out")
-    if not out.flags.writeable:
-        raise InputError("out is read-only; pass an array that can be written, or leave it out")
-    for name, array in inputs.items():
-        if array is not None and np.may_share_memory(out, array):
-            raise InputError(f"out overlaps {name} in memory; pass a separate array, or leave it out")
+    _check_output("out", out, shape, dtype, inputs)
     return out
 
 
