@@ -158,3 +158,18 @@ def test_max_sensitivity_is_captum_s_on_the_same_inputs(normalize: bool) -> None
     if not normalize:
         expected = expected * torch.from_numpy(curved_gradient(X, TARGETS)).flatten(1).norm(dim=1)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-6)
+
+
+def test_whole_numbers_stay_whole_numbers_of_their_type() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *SHAPE), dtype=np.uint8)
+    seen = []
+
+    def score(x: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        seen.append(x)
+        return linear(x.astype(np.float64), targets)
+
+    found = infidelity(score, pixels, WEIGHT[TARGETS], TARGETS, baseline=np.array(255))
+    np.testing.assert_allclose(found, 0, atol=1e-18)
+    max_sensitivity(score, pixels, TARGETS, radius=300)
+    assert all(x.dtype == np.uint8 for x in seen)
+    assert seen[-1].min() == 0 and seen[-1].max() == 255

@@ -26,12 +26,14 @@ from .errors import (
 
 if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
+    from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
     from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
 
 __all__ = [
+    "Evaluation",
     "Explainer",
     "Explanation",
     "GradientError",
@@ -44,6 +46,7 @@ __all__ = [
     "PreprocessingError",
     "ProviderError",
     "ProviderWarning",
+    "RandomizationCheck",
     "RuntimeMissingError",
     "TargetError",
     "TorchExport",
@@ -52,7 +55,9 @@ __all__ = [
     "clear_cache",
     "differentiate",
     "differentiate_file",
+    "evaluate",
     "export_torch",
+    "randomization_check",
     "vjp",
 ]
 
@@ -60,6 +65,10 @@ _LAZY = {
     "differentiate": ".autodiff",
     "differentiate_file": ".autodiff",
     "vjp": ".autodiff",
+    "evaluate": ".evaluation",
+    "randomization_check": ".evaluation",
+    "Evaluation": ".evaluation",
+    "RandomizationCheck": ".evaluation",
     "Explainer": ".explainer",
     "Explanation": ".explainer",
     "Preprocessing": ".image",

@@ -19,7 +19,7 @@ from .inputs import check_inputs
 from .methods import Method, find_method
 from .methods.attributor import Attribution, Attributor
 from .methods.loading import ModelLoader
-from .methods.ranking import ClassScore, rank_classes
+from .methods.ranking import ClassScore, probabilities, rank_classes
 from .methods.saliency import check_finite
 from .methods.targets import Target
 from .native import Normalization
@@ -154,6 +154,14 @@ class Explainer:
         """
         feeds, _ = check_inputs(self._model, x)
         return self._attributor.class_scores(feeds)
+
+    def probabilities(self, x: Array | Mapping[str, Array]) -> NDArray[np.float64] | None:
+        """The probabilities of all classes [N,K], float64; None where the model's scores have no such meaning.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        return probabilities(self.scores(x), self._model.probability)
 
     def attribute(
         self, x: Array | Mapping[str, Array], target: Target = None, method: MethodLike = "saliency", **options: Any

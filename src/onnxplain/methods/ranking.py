@@ -45,15 +45,21 @@ class Ranking:
 
 
 def rank_classes(scores: NDArray[Any], probability: str | None, classes: Classes) -> Ranking:
-    """The ranking of one sample.
+    """The ranking of one sample with scores [K]; ``probability`` as in :func:`probabilities`."""
+    exact = scores.astype(np.float64)
+    return Ranking(exact, probabilities(exact, probability), classes)
 
-    ``probability`` says how the scores [K] become probabilities: "softmax", "sigmoid", "identity" (they are
-    probabilities), None (no meaning).
+
+def probabilities(scores: NDArray[Any], probability: str | None) -> NDArray[np.float64] | None:
+    """The probabilities [..., K] of scores [..., K].
+
+    ``probability`` says what they are: "softmax" or "sigmoid" of the scores, "identity" (the scores are probabilities),
+    or None (no meaning).
     """
     exact = scores.astype(np.float64)
     if probability == "softmax":
-        powers = np.exp(exact - exact.max())
-        return Ranking(exact, powers / powers.sum(), classes)
+        powers = np.exp(exact - exact.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
     if probability == "sigmoid":
-        return Ranking(exact, np.exp(-np.logaddexp(0, -exact)), classes)
-    return Ranking(exact, exact if probability == "identity" else None, classes)
+        return np.exp(-np.logaddexp(0, -exact))
+    return exact if probability == "identity" else None

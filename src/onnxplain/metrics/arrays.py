@@ -81,6 +81,14 @@ def as_targets(targets: object, samples: int) -> NDArray[np.int64]:
     return found
 
 
+def like(values: Array, x: Array) -> Array:
+    """``values`` in the type of ``x``: rounded and kept in its range where that is one of integers."""
+    if x.dtype.kind not in "iu":
+        return values.astype(x.dtype)
+    limits = np.iinfo(x.dtype)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(x.dtype)
+
+
 def check_count(name: str, value: int) -> int:
     """``value``, a positive whole number.
 
@@ -152,8 +160,8 @@ def gaussian(sigma: float, radius: int) -> NDArray[np.float64]:
 
 
 def plain(array: Array) -> list[Any]:
-    """An array as nested lists for JSON, None in the place of NaN."""
+    """An array as nested lists for JSON, None in the place of NaN and infinity."""
     known = np.asarray(array, dtype=object)
-    known[np.isnan(array)] = None
+    known[~np.isfinite(array)] = None
     listed: list[Any] = known.tolist()
     return listed

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .arrays import Array, ScoreFunction, as_targets, check_count, score_all
+from .arrays import Array, ScoreFunction, as_targets, check_count, like, score_all
 from .baselines import Baseline, baseline_images
 
 #: "square": I = x - baseline on a random square, 0 elsewhere: the square is removed. "gaussian": I of independent
@@ -82,14 +82,14 @@ def infidelity(
         weights: Array
         if perturbation == "square":
             inside = squares(rows, numbers)
-            change = np.where(inside, x[rows] - removed[rows], 0)
+            change = np.where(inside, x[rows].astype(np.float64) - removed[rows], 0)
             weights = inside if multiplied else change
         elif perturbation == "gaussian":
             weights = change = generator.normal(0, sigma, (len(rows), *x.shape[1:]))
         else:
             weights = change = np.asarray(perturbation(x[rows], generator))
         expected[rows, numbers] = (weights * phi[rows]).reshape(len(rows), -1).sum(axis=1)
-        return (x[rows] - change).astype(x.dtype)
+        return like(x[rows] - change, x)
 
     moved = score_all(score, make, classes, count, batch_size)
     found = score_all(score, lambda rows, _: x[rows], classes, 1, batch_size) - moved

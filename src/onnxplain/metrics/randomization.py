@@ -48,7 +48,8 @@ def randomized_models(
         model: path, bytes or ``onnx.ModelProto``; never modified.
         seed: of the permutations; a weight is permuted alike whether cascading or not.
         cascading: everything from the score down to the layer is random; False: the layer alone.
-        stages: how many copies, evenly spread, the last one down to the lowest layer; None: one for each layer.
+        stages: how many copies, evenly spread from the uppermost layer (of one copy, the lowest) to the lowest one;
+            None: one for each layer.
         output: what is explained, as in :func:`onnxplain.differentiate`.
 
     Returns:
@@ -64,7 +65,7 @@ def randomized_models(
     if not layers:
         raise ModelError("the model has no weights on the way to its score, so nothing can be randomised.")
     count = len(layers) if stages is None else min(check_count("stages", stages), len(layers))
-    shown = set(np.rint(np.linspace(len(layers) / count, len(layers), count)).astype(int).tolist())
+    shown = set(np.rint(np.linspace(len(layers), 1, count)).astype(int).tolist())
     return _copies(graph_model, layers, np.random.default_rng(seed), cascading, shown)
 
 

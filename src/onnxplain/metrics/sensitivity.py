@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array, ExplainFunction, as_targets, check_count
+from .arrays import Array, ExplainFunction, as_targets, check_count, like
 
 
 def max_sensitivity(
@@ -43,7 +43,7 @@ def max_sensitivity(
     still = _rows(explain(x, classes))
     largest = np.zeros(len(x))
     for _ in range(check_count("samples", samples)):
-        moved = (x + generator.uniform(-1, 1, x.shape) * radius).astype(x.dtype)
+        moved = like(x + generator.uniform(-1, 1, x.shape) * radius, x)
         largest = np.maximum(largest, np.linalg.norm(_rows(explain(moved, classes)) - still, axis=1))
     if not normalize:
         return largest

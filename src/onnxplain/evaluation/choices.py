@@ -1,0 +1,74 @@
+"""What a user asks for: methods, metrics and targets by name, checked before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..errors import InputError
+from ..methods import Method, find_method
+from ..methods.targets import Target
+from ..photos import Photo
+from .measures import AGREEMENTS, METRICS
+
+#: Names of methods, methods with options chosen, or either under names of one's own.
+Methods: TypeAlias = str | Sequence[str | Method] | Mapping[str, str | Method]
+
+#: Not measured unless asked for: they take long, or say much the same as another.
+_ON_REQUEST = ("infidelity", "max_sensitivity", "ssim")
+
+
+def find_methods(methods: Methods) -> dict[str, Method]:
+    """Methods by the names that they have in results.
+
+    Raises:
+        InputError: none, an unknown one, or two of one name.
+    """
+    if isinstance(methods, Mapping):
+        found = {name: find_method(method, {}) for name, method in methods.items()}
+    else:
+        listed = [find_method(method, {}) for method in ([methods] if isinstance(methods, str) else methods)]
+        found = {method.name: method for method in listed}
+        if len(found) < len(listed):
+            raise InputError("two of the methods have one name; pass a dict that gives each its own.")
+    if not found:
+        raise InputError("no method is named; name one at least.")
+    return found
+
+
+def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> list[str]:
+    """The metrics to measure; None stands for those that this number of methods, with or without masks, allows.
+
+    Raises:
+        InputError: an unknown one, or one that needs masks where there are none.
+    """
+    known = [*METRICS, *AGREEMENTS]
+    needing = [name for name, metric in METRICS.items() if metric.needs_masks and not masks]
+    if metrics is None:
+        left_out = {*_ON_REQUEST, *needing, *(AGREEMENTS if methods < 2 else ())}
+        return [name for name in known if name not in left_out]
+    names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
+    for name in names:
+        if name not in known:
+            raise InputError(f"metric {name!r} is unknown; there are {', '.join(known)}.")
+        if name in needing:
+            raise InputError(f"metric {name!r} needs the masks of the objects; pass masks=.")
+    if not names:
+        raise InputError(f"no metric is named; there are {', '.join(known)}.")
+    return names
+
+
+def targets_of(target: Target, batch: Sequence[Photo]) -> Any:
+    """The part of ``target`` that belongs to a micro-batch.
+
+    Raises:
+        InputError: there are fewer targets than photos.
+    """
+    if target is None or isinstance(target, str) or np.ndim(target) == 0:
+        return target
+    listed = list(target)  # type: ignore[arg-type]
+    if batch[-1].index >= len(listed):
+        raise InputError(f"{batch[-1].name}: there are {len(listed)} targets; give one for each photo.")
+    return [listed[photo.index] for photo in batch]

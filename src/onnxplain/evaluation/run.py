@@ -1,0 +1,141 @@
+"""Measuring the explanations of several methods on photos."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence, Sized
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+from ..explainer import Explainer, Explanation
+from ..methods.targets import Target
+from ..metrics import Curves
+from ..photos import OnError, Photo, photo_batches, photo_sources
+from ..progress import track
+from .choices import Methods, find_methods, find_metrics, targets_of
+from .evaluation import Evaluation
+from .masks import Masks, mask_of
+from .measures import AGREEMENTS, METRICS, Case, Settings
+
+#: Photos that are measured at once.
+_BATCH = 8
+
+
+def evaluate(
+    explainer: Explainer,
+    images: Any,
+    methods: Methods = ("saliency",),
+    *,
+    masks: Masks = None,
+    metrics: Sequence[str] | None = None,
+    target: Target = None,
+    steps: int = 50,
+    tolerance: float = 15.0,
+    samples: int = 20,
+    seed: int = 0,
+    on_error: OnError | None = None,
+    progress: bool | None = None,
+) -> Evaluation:
+    """Measure how good the maps of ``methods`` are on photos.
+
+    Args:
+        explainer: the model.
+        images: photos, as for :meth:`Explainer.explain`.
+        methods: names in :data:`onnxplain.methods.METHODS`, methods with options chosen, or a dict that gives either
+            a name of its own: ``{"50 samples": SmoothGrad(samples=50)}``.
+        masks: where the objects are: a folder with ``<photo>_mask.png`` or ``<photo>.png``, or a mask for each photo (a
+            path or an array [H,W]).
+        metrics: any of deletion, insertion, pointing_game, pointing_game_exact (tolerance 0), energy, sparseness,
+            infidelity, max_sensitivity, and for the agreement of methods rank_correlation, ssim. None: all but
+            infidelity, max_sensitivity and ssim, as far as masks and methods allow. Infidelity is that of removed
+            squares, with the best factor; max_sensitivity that of a radius of 2 % of the input's range.
+        target: the explained class, as for :meth:`Explainer.explain`, but no "top3".
+        steps: of the deletion and insertion curves.
+        tolerance: of the pointing game, in pixels of the photo.
+        samples, seed: of infidelity and max_sensitivity.
+        on_error: called with the name of a photo that cannot be read and the error; it is then left out.
+        progress: a bar on stderr when it takes long; None: in terminals only.
+
+    Raises:
+        InputError: an unknown method or metric, a metric that needs masks without any, no photo that can be read.
+        As :meth:`Explainer.explain` raises.
+    """
+    chosen = find_methods(methods)
+    names = find_metrics(metrics, len(chosen), masks is not None)
+    located = any(METRICS[name].needs_masks for name in names if name in METRICS)
+    settings = Settings(steps, tolerance, samples, seed)
+    preprocessing = explainer.preprocessing.preprocessing
+    sources = photo_sources(images)
+    count = len(sources) if isinstance(sources, Sized) else None
+    photos = track(sources, count, show=progress)
+    found = _Numbers(list(chosen), names)
+    for batch in photo_batches(photos, preprocessing, lambda tensor: _BATCH, on_error):
+        x = np.stack([photo.tensor for photo in batch])
+        objects = [mask_of(photo, masks) for photo in batch] if located else []
+        classes, cases = targets_of(target, batch), []
+        for method in chosen.values():
+            explanations = explainer.explain([photo.image for photo in batch], classes, method, progress=False)
+            if not isinstance(explanations[0], Explanation):
+                raise InputError(
+                    f"target {target!r} stands for several classes; an evaluation is of one for each photo."
+                )
+            classes = [explanation.target for explanation in explanations]
+            cases.append(Case(explainer, preprocessing, method, x, explanations, objects, settings))
+        found.add(batch, cases)
+    if not found.images:
+        raise InputError("there is no photo to evaluate.")
+    return found.evaluation("probability" if explainer.probabilities(x[:1]) is not None else "score")
+
+
+class _Numbers:
+    """The numbers of all micro-batches so far."""
+
+    def __init__(self, methods: list[str], metrics: list[str]) -> None:
+        self.images: list[str] = []
+        self._methods, self._metrics = methods, metrics
+        self._targets: list[int] = []
+        self._labels: list[str | None] = []
+        self._values: dict[str, list[list[NDArray[Any]]]] = defaultdict(list)
+        self._curves: dict[str, list[list[Curves]]] = defaultdict(list)
+        self._agreement: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
+
+    def add(self, batch: list[Photo], cases: list[Case]) -> None:
+        """Measure one micro-batch: ``cases`` has one for each method."""
+        self.images += [photo.name for photo in batch]
+        self._targets += [explanation.target for explanation in cases[0].explanations]
+        self._labels += [explanation.label for explanation in cases[0].explanations]
+        for name in self._metrics:
+            if name in AGREEMENTS:
+                compare = AGREEMENTS[name]
+                self._agreement[name].append(np.array([[compare(a.maps, b.maps) for b in cases] for a in cases]))
+                continue
+            measured = [METRICS[name].measure(case) for case in cases]
+            curves = [one for one in measured if isinstance(one, Curves)]
+            if curves:
+                self._curves[name].append(curves)
+            self._values[name].append([one.auc if isinstance(one, Curves) else one for one in measured])
+
+    def evaluation(self, measured: str) -> Evaluation:
+        """Everything together."""
+        return Evaluation(
+            images=self.images,
+            targets=self._targets,
+            labels=self._labels,
+            methods=self._methods,
+            values={
+                name: np.concatenate([np.stack(part) for part in parts], axis=1).astype(np.float64)
+                for name, parts in self._values.items()
+            },
+            curves={
+                name: [
+                    Curves(parts[0][row].fractions, np.concatenate([part[row].scores for part in parts]))
+                    for row in range(len(self._methods))
+                ]
+                for name, parts in self._curves.items()
+            },
+            agreement={name: np.concatenate(parts, axis=2) for name, parts in self._agreement.items()},
+            measured=measured,
+        )
