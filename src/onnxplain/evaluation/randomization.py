@@ -141,12 +141,13 @@ def randomization_check(
         raise InputError(f"the check needs photos and one class for each; found {len(photos)} and target {target!r}.")
     targets = [explanation.target for explanation in explanations]
     before = _maps(explainer, photos, targets, chosen)
-    options |= {"preprocessing": explainer.preprocessing.preprocessing, "labels": explainer.labels}
+    # A copy is used once: it has no place in the cache, nor the files beside the model.
+    stated = {"preprocessing": explainer.preprocessing.preprocessing, "labels": explainer.labels, "cache": False}
     copies = randomized_models(source, seed=seed, cascading=cascading, stages=stages, output=output)
     layers: list[str] = []
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in AGREEMENTS}
     for layer, copy in track(copies, stages, show=progress):
-        after = _maps(Explainer(copy, output=output, **options), photos, targets, chosen)
+        after = _maps(Explainer(copy, output=output, **{**options, **stated}), photos, targets, chosen)
         layers.append(layer)
         for name, compare in AGREEMENTS.items():
             values[name].append(np.stack([compare(a, b) for a, b in zip(before, after)]))

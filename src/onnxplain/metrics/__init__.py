@@ -5,15 +5,19 @@ Maps are [N,H,W] or [N,1,H,W], attributions [N,C,H,W], masks [N,H,W] or [N,1,H,W
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from .agreement import rank_correlation, ssim
 from .arrays import ExplainFunction, ScoreFunction
 from .baselines import Baseline, baseline_images
 from .curves import Curves, deletion, insertion
 from .infidelity import Perturbation, infidelity
 from .localization import box_masks, energy_in_mask, pointing_game
-from .randomization import randomized_models
 from .sensitivity import max_sensitivity
 from .sparseness import sparseness
+
+if TYPE_CHECKING:
+    from .randomization import randomized_models
 
 __all__ = [
     "Baseline",
@@ -34,3 +38,12 @@ __all__ = [
     "sparseness",
     "ssim",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``randomized_models``, when it is first used: it alone needs onnx, which takes long to import."""
+    if name != "randomized_models":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .randomization import randomized_models
+
+    return randomized_models
