@@ -6,7 +6,7 @@ import functools
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -86,3 +86,23 @@ def refuse_overwriting(path: Path, inputs: list[Path]) -> None:
     """
     if any(path.exists() and source.exists() and path.samefile(source) for source in inputs):
         raise OutputError(f"{path} is an input of this command and would be overwritten; name another output.")
+
+
+def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
+    """The model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
+
+    Raises:
+        ImageError: a folder without images.
+    """
+    from ..image import find_images
+    from ..image.load import SUFFIXES
+
+    model, rest = None, list(paths)
+    if rest and not rest[0].is_dir() and rest[0].suffix.lower() not in SUFFIXES:
+        model = rest.pop(0)
+    return model, [photo for path in rest for photo in (find_images(path) if path.is_dir() else [path])]
+
+
+def target_of(text: str | None) -> int | str | None:
+    """A class index where ``text`` is a number, else the label that it is."""
+    return int(text) if text is not None and text.strip().lstrip("+-").isdigit() else text

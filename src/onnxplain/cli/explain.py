@@ -21,6 +21,8 @@ from .common import (
     print_json,
     refuse_overwriting,
     report,
+    split_model,
+    target_of,
     warnings_as_lines,
 )
 
@@ -89,9 +91,9 @@ def explain(
     from ..runtime.providers import full_name
 
     how = find_method(method, _options(option or []))
-    model, images = _split(paths or [])
-    photos = _photos(images) if images else [bundled_photo()]
-    chosen = int(target) if target is not None and target.strip().lstrip("+-").isdigit() else target
+    model, photos = split_model(paths or [])
+    photos = photos or [bundled_photo()]
+    chosen = target_of(target)
     files = _Files(out, parse_formats(formats), [*photos, *([model] if model else [])])
     if len(photos) > 1 and files.single is not None:
         raise typer.BadParameter(f"-o names the file {out}, but there are {len(photos)} photos; name a folder.")
@@ -152,21 +154,6 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     return found
-
-
-def _split(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
-    """The model, if the first path is neither a folder nor named like a picture, and the rest."""
-    from ..image.load import SUFFIXES
-
-    if paths and not paths[0].is_dir() and paths[0].suffix.lower() not in SUFFIXES:
-        return paths[0], list(paths[1:])
-    return None, list(paths)
-
-
-def _photos(paths: Sequence[Path]) -> list[Path]:
-    from ..image import find_images
-
-    return [photo for path in paths for photo in (find_images(path) if path.is_dir() else [path])]
 
 
 class _Files:

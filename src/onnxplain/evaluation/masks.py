@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,6 +17,19 @@ from ..photos import Photo
 
 #: A folder, or for each photo a path or an array [H,W]; None: there are none.
 Masks: TypeAlias = str | os.PathLike[str] | Sequence[Any] | NDArray[Any] | None
+
+
+def without_masks(sources: Iterable[Any], masks: Masks) -> Iterable[Any]:
+    """The photos among ``sources``: without files ``<photo>_mask.<suffix>`` of the folder ``masks``."""
+    if not isinstance(masks, (str, os.PathLike)) or not isinstance(sources, Sequence):
+        return sources
+    folder = Path(masks).resolve()
+
+    def is_mask(source: Any) -> bool:
+        path = Path(source) if isinstance(source, (str, os.PathLike)) else None
+        return path is not None and path.stem.endswith("_mask") and path.resolve().parent == folder
+
+    return [source for source in sources if not is_mask(source)]
 
 
 def mask_of(photo: Photo, masks: Masks) -> NDArray[np.bool_]:

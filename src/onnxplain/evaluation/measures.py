@@ -155,6 +155,12 @@ def _sparseness(case: Case) -> NDArray[np.generic]:
     return metrics.sparseness(case.maps)
 
 
+def _ssim(a: Array, b: Array) -> NDArray[np.float64]:
+    """With the usual window of 11 pixels, or the largest one that fits into smaller maps."""
+    side = min(11, *a.shape[1:])
+    return metrics.ssim(a, b, window=side if side % 2 else side - 1)
+
+
 METRICS: dict[str, Metric] = {
     "deletion": Metric(_deletion, "lower", "deletion AUC"),
     "insertion": Metric(_insertion, "higher", "insertion AUC"),
@@ -174,5 +180,5 @@ METRICS: dict[str, Metric] = {
 #: Comparisons of two methods' maps by name.
 AGREEMENTS: dict[str, Callable[[Array, Array], NDArray[np.float64]]] = {
     "rank_correlation": metrics.rank_correlation,
-    "ssim": metrics.ssim,
+    "ssim": _ssim,
 }

@@ -17,7 +17,7 @@ from ..photos import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods, find_metrics, targets_of
 from .evaluation import Evaluation
-from .masks import Masks, mask_of
+from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
 
 #: Photos that are measured at once.
@@ -46,8 +46,8 @@ def evaluate(
         images: photos, as for :meth:`Explainer.explain`.
         methods: names in :data:`onnxplain.methods.METHODS`, methods with options chosen, or a dict that gives either
             a name of its own: ``{"50 samples": SmoothGrad(samples=50)}``.
-        masks: where the objects are: a folder with ``<photo>_mask.png`` or ``<photo>.png``, or a mask for each photo (a
-            path or an array [H,W]).
+        masks: where the objects are: a folder with ``<photo>_mask.png`` or ``<photo>.png``, which may be that of the
+            photos, or a mask for each photo (a path or an array [H,W]).
         metrics: any of deletion, insertion, pointing_game, pointing_game_exact (tolerance 0), energy, sparseness,
             infidelity, max_sensitivity, and for the agreement of methods rank_correlation, ssim. None: all but
             infidelity, max_sensitivity and ssim, as far as masks and methods allow. Infidelity is that of removed
@@ -68,7 +68,7 @@ def evaluate(
     located = any(METRICS[name].needs_masks for name in names if name in METRICS)
     settings = Settings(steps, tolerance, samples, seed)
     preprocessing = explainer.preprocessing.preprocessing
-    sources = photo_sources(images)
+    sources = without_masks(photo_sources(images), masks)
     count = len(sources) if isinstance(sources, Sized) else None
     photos = track(sources, count, show=progress)
     found = _Numbers(list(chosen), names)

@@ -1,0 +1,217 @@
+"""``onnxplain evaluate``: how good the maps of several methods are, as a table, files and plots."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import (
+    FAILED,
+    ChannelAxis,
+    ClassAxis,
+    Json,
+    Output,
+    Quiet,
+    Score,
+    guarded,
+    print_json,
+    report,
+    split_model,
+    target_of,
+    warnings_as_lines,
+)
+
+#: Characters of a line where the output is no terminal.
+_FILE_WIDTH = 240
+
+if TYPE_CHECKING:
+    from ..errors import OnnxplainError
+    from ..evaluation import Evaluation, RandomizationCheck
+
+
+@guarded
+def evaluate(
+    paths: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[MODEL] [IMAGE|FOLDER]...",
+            help="An ONNX model and photos. Without a model the bundled classifier, without photos the bundled one.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder for CSV, JSON and plots.", metavar="DIR")
+    ] = Path(),
+    methods: Annotated[
+        str, typer.Option("--methods", "-m", help="Attribution methods: saliency,grad_cam; or all.")
+    ] = "saliency",
+    metrics: Annotated[
+        str | None,
+        typer.Option("--metrics", help="deletion,insertion,...; an unknown one lists all. Default: what masks allow."),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option("--masks", help="Folder with the objects' masks: <photo>_mask.png or <photo>.png.", metavar="DIR"),
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", "-t", help="A class index or label. Default: the predicted class.")
+    ] = None,
+    randomization: Annotated[
+        bool, typer.Option("--randomization", help="Also compare maps with those of copies with random weights.")
+    ] = False,
+    steps: Annotated[int, typer.Option("--steps", help="Steps of the deletion and insertion curves.")] = 50,
+    tolerance: Annotated[float, typer.Option("--tolerance", help="Pixels of tolerance in the pointing game.")] = 15.0,
+    samples: Annotated[int, typer.Option("--samples", help="Samples of infidelity and max-sensitivity.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 0,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None,
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")] = 0,
+    output: Output = None,
+    score: Score = "logit",
+    class_axis: ClassAxis = None,
+    channel_axis: ChannelAxis = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Measure how good the maps of attribution methods are on photos.
+
+    Prints the mean of each metric with its 95 % interval, and writes evaluation.csv (a row for each photo and method),
+    evaluation.json and, with matplotlib, evaluation.png.
+    """
+    from ..bundled import bundled_photo
+    from ..evaluation import evaluate as measure
+    from ..evaluation import randomization_check
+    from ..evaluation.choices import find_methods, find_metrics
+    from ..explainer import Explainer
+    from ..image.files import make_folder
+    from ..methods import METHODS
+    from ..runtime.providers import full_name
+
+    names = list(METHODS) if methods == "all" else _listed(methods)
+    chosen, wanted = find_methods(names), find_metrics(_listed(metrics), len(names), masks is not None)
+    model, photos = split_model(paths or [])
+    photos = photos or [bundled_photo()]
+    options: dict[str, Any] = {
+        "providers": [full_name(name) for name in provider] if provider else None,
+        "preprocessing": preprocessing,
+        "labels": labels,
+        "batch_size": batch_size,
+        "score": score,
+        "class_axis": class_axis,
+        "channel_axis": channel_axis,
+        "threads": threads,
+    }
+    make_folder(out)
+    failures: list[dict[str, str]] = []
+
+    def failed(name: str, error: OnnxplainError) -> None:
+        report(error)
+        failures.append({"image": name, "error": str(error)})
+
+    progress = False if quiet else None
+    with warnings_as_lines(quiet):
+        found = measure(
+            Explainer(model, output=output, **options),
+            photos,
+            chosen,
+            masks=masks,
+            metrics=wanted,
+            target=target_of(target),
+            steps=steps,
+            tolerance=tolerance,
+            samples=samples,
+            seed=seed,
+            on_error=failed,
+            progress=progress,
+        )
+        readable = [Path(image) for image in found.images]
+        check = (
+            randomization_check(
+                model, readable, chosen, target=found.targets, seed=seed, output=output, progress=progress, **options
+            )
+            if randomization
+            else None
+        )
+    files = _write(found, out / "evaluation", quiet)
+    files += [] if check is None else _write(check, out / "randomization", quiet)
+    if as_json:
+        print_json(
+            {
+                "model": None if model is None else str(model),
+                **found.to_dict(),
+                **({} if check is None else {"randomization": check.to_dict()}),
+                "files": [str(path) for path in files],
+                "errors": failures,
+            }
+        )
+    elif not quiet:
+        _print(found, check)
+        print(f"-> {', '.join(map(str, files))}")
+    if failures:
+        raise typer.Exit(FAILED)
+
+
+def _listed(names: str | None) -> Any:
+    return None if names is None else [name.strip() for name in names.split(",")]
+
+
+def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> list[Path]:
+    """CSV, JSON and, if there is matplotlib, the plot."""
+    from ..errors import RuntimeMissingError
+    from ..image.files import write_bytes
+
+    files = [result.save(stem.with_suffix(suffix)) for suffix in (".csv", ".json")]
+    try:
+        figure = result.plot()
+    except RuntimeMissingError as error:
+        if not quiet:
+            report(error, "warning")
+        return files
+    encoded = io.BytesIO()
+    figure.savefig(encoded, format="png", dpi=120)
+    return [*files, write_bytes(stem.with_suffix(".png"), encoded.getvalue())]
+
+
+def _print(found: Evaluation, check: RandomizationCheck | None) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..evaluation import METRICS
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
+    arrows = {"higher": "↑", "lower": "↓"}
+    images = f"{len(found.images)} image{'s' if len(found.images) > 1 else ''}"
+    table = Table(title=f"mean and 95 % interval over {images}", title_justify="left")
+    table.add_column("method")
+    for metric in found.values:
+        table.add_column(f"{METRICS[metric].title} {arrows[METRICS[metric].better]}", justify="right")
+    cells = {(row["method"], row["metric"]): _cell(row) for row in found.summary()}
+    for method in found.methods:
+        table.add_row(method, *(cells[method, metric] for metric in found.values))
+    console.print(table)
+    if check is not None:
+        layers = Table(title="rank correlation with the map before", title_justify="left")
+        layers.add_column("random down to")
+        for method in check.methods:
+            layers.add_column(method, justify="right")
+        for layer, means in zip(check.layers, check.means()):
+            layers.add_row(layer, *(f"{mean:.3f}" for mean in means))
+        console.print(layers)
+
+
+def _cell(row: dict[str, Any]) -> str:
+    if row["mean"] is None:
+        return "infinite"
+    return f"{row['mean']:.3f}" + ("" if row["low"] is None else f" [{row['low']:.3f}, {row['high']:.3f}]")
