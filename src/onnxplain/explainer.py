@@ -56,6 +56,7 @@ class Explainer:
         class_axis: int | None = None,
         channel_axis: int | None = None,
         input: str | None = None,
+        gradients: bool = True,
         threads: int = 0,
         memory_limit: int | None = None,
         cache: bool | str | os.PathLike[str] = True,
@@ -74,6 +75,9 @@ class Explainer:
             output, score, class_axis: what is explained; see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
             input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
+            gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
+                need not have any then (trees). Classifiers of ai.onnx.ml are explained by their probabilities then,
+                and ``input`` is one of the inputs.
             threads: threads on the CPU; 0 is all cores.
             memory_limit: bytes that one run may take; None is half of the memory that is available.
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
@@ -90,13 +94,13 @@ class Explainer:
         self._path = source if isinstance(source, (str, os.PathLike)) else None
         loader = ModelLoader(
             source=source,
-            options={"output": output, "wrt": input, "score": score, "class_axis": class_axis},
+            options={"output": output, "wrt": input, "score": score, "class_axis": class_axis, "gradients": gradients},
             providers=providers,
             threads=threads,
             batching={"batch_size": batch_size, "memory_limit": memory_limit},
             cache=open_cache(cache),
         )
-        self._model, session = loader.open()
+        self._model, session = loader.open("gradients" if gradients else "scores")
         found = self._find_labels(labels, required=output is None)
         self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
         self._stated_channel_axis = channel_axis
@@ -321,7 +325,7 @@ class Explainer:
             probability=mine.probability,
             top=ranking.best(_TOP),
             provider=self.provider,
-            straight_through=self.straight_through,
+            straight_through=self.straight_through and method.gradients,
             method=method.name,
             details={name: float(values[row]) for name, values in part.details.items()},
         )

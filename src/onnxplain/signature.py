@@ -42,8 +42,9 @@ class Gradient:
 class Signature:
     """The names that a caller needs to run a differentiated model.
 
-    ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes`` is K where it
-    is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
+    ``perturbed`` are the inputs that methods without gradients change: those that ``gradients`` come from, or, without
+    any, those that were chosen. ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes``
+    is K where it is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
     are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
     ``batched`` names the inputs with a batch axis. ``tensors`` are the inner tensors that were asked for, each with the
     output that has its value.
@@ -51,6 +52,7 @@ class Signature:
 
     inputs: tuple[InputTensor, ...]
     gradients: tuple[Gradient, ...]
+    perturbed: tuple[str, ...]
     target: str
     score: str
     class_scores: str
@@ -71,4 +73,5 @@ class Signature:
         """Reads :meth:`to_dict`, also after JSON made lists of its tuples."""
         inputs = tuple(InputTensor(**{**one, "shape": tuple(one["shape"])}) for one in values["inputs"])
         gradients = tuple(Gradient(**one) for one in values["gradients"])
-        return cls(**{**values, "inputs": inputs, "gradients": gradients, "batched": frozenset(values["batched"])})
+        sets = {"perturbed": tuple(values["perturbed"]), "batched": frozenset(values["batched"])}
+        return cls(**{**values, "inputs": inputs, "gradients": gradients, **sets})

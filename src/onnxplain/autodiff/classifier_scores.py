@@ -12,6 +12,7 @@ from .rules.machine_learning import ML, linear_scores, svm_scores
 _SCORES = {"LinearClassifier": linear_scores, "SVMClassifier": svm_scores}
 #: Operators that only rename or retype.
 _TAIL = {"Identity", "Cast"}
+_TREES = {"TreeEnsembleClassifier"}
 
 
 def classifier_scores(graph: ir.Graph, output: ir.Value) -> tuple[ir.Value, str] | None:
@@ -24,21 +25,36 @@ def classifier_scores(graph: ir.Graph, output: ir.Value) -> tuple[ir.Value, str]
     Raises:
         UnsupportedOperatorError: the classifier's classes have no scores.
     """
-    value = output
-    while (node := value.producer()) is not None and node.inputs[0] is not None:
-        if node.domain == ML and node.op_type in _SCORES:
-            break
-        normalizer = node.domain == ML and node.op_type == "Normalizer" and node.attributes.get_string("norm") == "L1"
-        if not normalizer and (node.domain not in ("", "ai.onnx") or node.op_type not in _TAIL):
-            return None
-        value = node.inputs[0]
-    if node is None or value is node.outputs[0]:
+    node = _classifier(output)
+    if node is None or node.op_type not in _SCORES or not _makes_probabilities(node):
         return None
     transform = node.attributes.get_string("post_transform", "NONE")
-    calibrated = "prob_a" in node.attributes and transform == "NONE"
-    if not calibrated and transform not in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO"):
-        return None
     emit = Emitter(graph, Inference(graph.opset_imports))
     with emit.scope("score"):
         scores = _SCORES[node.op_type](emit, Operator(node, graph.opset_imports, lambda value: False))
     return scores, "softmax" if transform.startswith("SOFTMAX") else "sigmoid"
+
+
+def are_probabilities(value: ir.Value) -> bool:
+    """Whether a classifier of ai.onnx.ml made probabilities of the classes of ``value``."""
+    node = _classifier(value)
+    return node is not None and _makes_probabilities(node)
+
+
+def _classifier(value: ir.Value) -> ir.Node | None:
+    """The classifier that computed the class scores ``value``."""
+    while (node := value.producer()) is not None and node.inputs[0] is not None:
+        if node.domain == ML and node.op_type in _SCORES.keys() | _TREES:
+            return None if value is node.outputs[0] else node
+        normalizer = node.domain == ML and node.op_type == "Normalizer" and node.attributes.get_string("norm") == "L1"
+        if not normalizer and (node.domain not in ("", "ai.onnx") or node.op_type not in _TAIL):
+            return None
+        value = node.inputs[0]
+    return None
+
+
+def _makes_probabilities(classifier: ir.Node) -> bool:
+    """Trees always do, if not by a function then by shares of votes in their leaves."""
+    transform = classifier.attributes.get_string("post_transform", "NONE")
+    calibrated = "prob_a" in classifier.attributes and transform == "NONE"
+    return classifier.op_type in _TREES or calibrated or transform in ("LOGISTIC", "SOFTMAX", "SOFTMAX_ZERO")

@@ -139,11 +139,13 @@ def add_gradients(
     report: Report | None = None,
     values: Sequence[str] = (),
     cut: Sequence[str] = (),
+    gradients: bool = True,
 ) -> None:
     """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place.
 
     ``values`` names inner tensors whose values become outputs, called ``value_<name>``, ``cut`` those that become
-    inputs of the same name, so that the model begins there.
+    inputs of the same name, so that the model begins there. Without ``gradients`` only the score is added, of models
+    that need not have any; ``wrt`` then means nothing.
     """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
@@ -153,8 +155,8 @@ def add_gradients(
     for tensor in _named(graph, list(graph), cut):
         _make_input(graph, tensor)
     chosen.check(graph.all_nodes())
-    result = find_output(graph_model, output)
-    head = find_score(graph_model, result, score, class_axis) if seed == "target" else None
+    result = find_output(graph_model, output, gradients=gradients)
+    head = find_score(graph_model, result, score, class_axis, gradients=gradients) if seed == "target" else None
     nodes = list(graph)
     emit = Emitter(graph, inference, rules=chosen)
     public = _PublicNames(graph_model)
@@ -177,16 +179,16 @@ def add_gradients(
         differentiated = result
         start = ir.Value(name=public.fresh("cotangent"), shape=result.shape, type=result.type)
         graph.inputs.append(start)
-    variables = _variables(graph, nodes, wrt, differentiated)
+    variables = _variables(graph, nodes, wrt, differentiated) if gradients else []
     if crossed := rounding(nodes, variables, differentiated):
         if not straight_through:
             raise _refusal(crossed[0], graph.opset_imports)
         public.record("straight_through", str(len(crossed)))
-    gradients = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
+    found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
     if rules:
         public.record("replaced_rules", str(chosen.applied))
     for variable in variables:
-        gradient = gradients.get(variable)
+        gradient = found.get(variable)
         with emit.scope(f"{variable.name}"):
             gradient = _zeros(emit, variable) if gradient is None else gradient
             if saliency and variable.is_graph_input():

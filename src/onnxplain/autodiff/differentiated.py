@@ -7,7 +7,7 @@ class with the highest score (the first of equals), and the scores of all classe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import onnx_ir as ir
 
 from ..errors import InputError, ModelError
 from ..signature import Gradient, InputTensor, Signature
+from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
 from .feature_maps import FeatureMap, find_feature_map
 from .layout import channel_axis
@@ -56,11 +57,13 @@ class DifferentiatedModel:
         rules: Overrides | str | None = None,
         outputs: Sequence[str] = (),
         cut: Sequence[str] = (),
+        gradients: bool = True,
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
         The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`; ``outputs`` names inner
-        tensors whose values become outputs, ``cut`` those that become inputs.
+        tensors whose values become outputs, ``cut`` those that become inputs. Without ``gradients`` there are only
+        scores, also for models that have no gradient, and ``wrt`` names the inputs that are to be explained.
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
@@ -74,6 +77,7 @@ class DifferentiatedModel:
                 rules=rules,
                 values=outputs,
                 cut=cut,
+                gradients=gradients,
             )
         elif (
             output is not None
@@ -88,7 +92,11 @@ class DifferentiatedModel:
                 "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
                 "were chosen then. Pass the original model."
             )
-        return _describe(graph_model)
+        found = _describe(graph_model)
+        if gradients:
+            return found
+        perturbed = found.signature.perturbed or _inputs(found.signature, wrt)
+        return replace(found, signature=replace(found.signature, gradients=(), perturbed=perturbed))
 
     def scores_only(self) -> onnx.ModelProto:
         """The forward part: the model's inputs, and the class scores as the only output."""
@@ -131,6 +139,7 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     signature = Signature(
         inputs=inputs,
         gradients=gradients,
+        perturbed=tuple(dict.fromkeys(g.source for g in gradients)),
         target=target_name,
         score=score_name,
         class_scores=class_scores.name or "",
@@ -144,6 +153,16 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
     )
     folder = next((Path(tensor.base_dir) for tensor in outside_weights(model)), None)
     return DifferentiatedModel(ir.serde.serialize_model(model), folder, outside_files(model), signature)
+
+
+def _inputs(signature: Signature, names: str | Sequence[str] | None) -> tuple[str, ...]:
+    """``names`` that are inputs, all of them if None."""
+    known = tuple(i.name for i in signature.inputs)
+    chosen = known if names is None else (names,) if isinstance(names, str) else tuple(names)
+    for name in chosen:
+        if name not in known:
+            raise InputError(f"without gradients only inputs can be explained: {', '.join(known)}; found {name!r}.")
+    return chosen
 
 
 #: Metadata that describe the model or its gradient; the rest of ours names parts of the differentiated model.
@@ -227,6 +246,8 @@ def _pick_in_graph(graph: ir.Graph, target: ir.Value, score: ir.Value) -> ir.Val
 def _probability(score_tensor: ir.Value, classes: int | ir.SymbolicDim) -> str | None:
     if score_tensor.shape is None or [d for d in score_tensor.shape[1:] if d != 1] not in ([classes], []):
         return None  # summed over positions
+    if are_probabilities(score_tensor):
+        return "identity"
     before = look_through(score_tensor)[0]
     if before is not score_tensor:
         log = any(use.node.op_type == "LogSoftmax" for use in before.uses())

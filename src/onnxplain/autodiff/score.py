@@ -11,8 +11,9 @@ from ..errors import InputError, ModelError
 from .classifier_scores import classifier_scores
 from .emitter import Emitter
 from .layout import channel_axis
+from .operator import NO_GRADIENT
 from .quantized import MICROSOFT, is_whole, output_parameters
-from .reach import depends_on, is_float, stand_ins
+from .reach import depends_on, is_float, reads, stand_ins
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.
 _TAIL = {
@@ -23,14 +24,17 @@ _KERNELS = {"QLinearSoftmax", "QLinearSigmoid"}
 _PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"} | _KERNELS
 
 
-def find_output(model: ir.Model, name: str | None) -> ir.Value:
+def find_output(model: ir.Model, name: str | None, *, gradients: bool = True) -> ir.Value:
     """The tensor named ``name``, or the first float output that depends on an input.
+
+    Without ``gradients`` it may also depend on the input through integers.
 
     Raises:
         InputError: no tensor of that name, or not a float one.
         ModelError: no float output depends on an input.
     """
     graph = model.graph
+    reached = _reached(graph) if gradients else _computed(graph)
     if name is not None:
         values = {v.name: v for v in [*graph.inputs, *(v for node in graph for v in node.outputs)]}
         if name not in values:
@@ -38,10 +42,9 @@ def find_output(model: ir.Model, name: str | None) -> ir.Value:
             raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
         if is_float(values[name]):
             return values[name]
-        if values[name] not in _reached(graph):
+        if values[name] not in reached:
             raise InputError(f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor.")
         return _dequantized(graph, values[name])
-    reached = _reached(graph)
     for value in graph.outputs:
         if value in reached and is_float(value):
             return value
@@ -52,13 +55,22 @@ def find_output(model: ir.Model, name: str | None) -> ir.Value:
     path = ", ".join(sorted({n.op_type for n in graph}))
     raise ModelError(
         f"no float path leads from an input to an output of the model; outputs: {found}; operators: {path}. "
-        "Such a model has no gradient: use a perturbation method, or name a float tensor with output=."
+        f"Such a model has no gradient: {NO_GRADIENT}, or name a float tensor with output=."
     )
 
 
 def _reached(graph: ir.Graph) -> set[ir.Value]:
     nodes = list(graph)
     return depends_on(nodes, [value for source in graph.inputs for value in stand_ins(nodes, source)])
+
+
+def _computed(graph: ir.Graph) -> set[ir.Value]:
+    """Everything that is computed from an input."""
+    found = set(graph.inputs)
+    for node in graph:
+        if not found.isdisjoint(reads(node)):
+            found.update(node.outputs)
+    return found
 
 
 def _dequantized(graph: ir.Graph, value: ir.Value) -> ir.Value:
@@ -113,9 +125,12 @@ def look_through(output: ir.Value) -> tuple[ir.Value, int | None]:
     return output, None
 
 
-def find_score(model: ir.Model, output: ir.Value, score: str, class_axis: int | None) -> Score:
+def find_score(
+    model: ir.Model, output: ir.Value, score: str, class_axis: int | None, *, gradients: bool = True
+) -> Score:
     """The score tensor and its class axis.
 
+    Without ``gradients`` the score of a classifier of ai.onnx.ml is the probability that it returns.
     ``class_axis`` as stated; else the axis of the softmax that was looked through; else axis 1 for
     rank 2, the last axis for rank 3 ([N,T,K]), and for higher ranks axis 1, or the last for a model
     whose image input is channels last.
@@ -126,7 +141,7 @@ def find_score(model: ir.Model, output: ir.Value, score: str, class_axis: int | 
     """
     if score not in ("logit", "probability"):
         raise InputError(f"score must be 'logit' or 'probability'; found {score!r}.")
-    if score == "logit" and (found := classifier_scores(model.graph, output)) is not None:
+    if gradients and score == "logit" and (found := classifier_scores(model.graph, output)) is not None:
         return Score(found[0], 1, found[1])
     value, softmax_axis = look_through(output) if score == "logit" else (output, None)
     if is_whole(value):

@@ -108,6 +108,7 @@ def explain(
             score=score,
             class_axis=class_axis,
             channel_axis=channel_axis,
+            gradients=how.gradients,
             threads=threads,
         )
     failures: list[dict[str, str]] = []

@@ -15,6 +15,7 @@ from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGra
 from .guided import Deconvnet, GuidedBackprop
 from .guided_grad_cam import GuidedGradCam
 from .occlusion import Occlusion
+from .rise import Rise
 from .smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
 from .vanilla import GradientXInput, Saliency
 
@@ -35,6 +36,7 @@ _KINDS: tuple[type[Method], ...] = (
     Deconvnet,
     GuidedGradCam,
     Occlusion,
+    Rise,
 )
 METHODS = {method.name: method for method in _KINDS}
 

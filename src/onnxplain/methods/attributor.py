@@ -60,22 +60,21 @@ class Attributor:
         channel_axis: int | None = None,
         changes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take what ``loader.open("gradients", **changes)`` returned.
+        """Take what ``loader.open("gradients", **changes)`` returned; of a model without gradients, "scores".
 
         ``channel_axis`` is that of all gradients and inputs, None where the graph tells.
 
         Raises:
-            ModelError: no gradient has the batch axis of the score.
+            ModelError: no input that is explained has the batch axis of the score.
             InputError: ``channel_axis`` is not one.
         """
         self.model, self.session = model, session
         self.classes = Classes(model.classes, labels)
         self.gradients = [g for g in model.gradients if g.source in model.batched]
-        if not self.gradients:
+        self.perturbed = [i for i in model.inputs if i.name in model.perturbed and i.name in model.batched]
+        if not self.perturbed:
             names = ", ".join(repr(i.name) for i in model.inputs)
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
-        sources = {g.source for g in self.gradients}
-        self.perturbed = [i for i in model.inputs if i.name in sources]
         self._gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
         self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
         self._loader, self._changes = loader, changes or {}
@@ -84,7 +83,7 @@ class Attributor:
 
     @cached_property
     def _forward(self) -> BatchedSession:
-        return self._loader.open("scores", **self._changes)[1]
+        return self._loader.open("scores", **self._changes)[1] if self.model.gradients else self.session
 
     def variant(self, **changes: Any) -> Attributor:
         """The same model differentiated otherwise; it is loaded once for each set of ``changes``.
@@ -120,7 +119,16 @@ class Attributor:
         return self._feature_maps[key]
 
     def axes(self, method: Method) -> dict[str, int | None]:
-        """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis."""
+        """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis.
+
+        Raises:
+            InputError: the method needs gradients, and the model has none.
+        """
+        if method.gradients and not self.model.gradients:
+            raise InputError(
+                f"method {method.name!r} needs gradients, and the model was loaded without (gradients=False); "
+                "use method='occlusion' or method='rise'."
+            )
         return self._gradient_axes if method.gradients else self._input_axes
 
     def size(self, feeds: Mapping[str, Array]) -> int:

@@ -69,7 +69,7 @@ class ModelLoader:
         key = None if self.cache is None else self._key(part, changes)
         found = None if key is None else self._load(key)
         signature, session, graph = found or self._prepare(part, changes, key)
-        batched = signature.batched if part == "scores" else {*signature.batched, signature.target}
+        batched = {*signature.batched, signature.target}
         return signature, BatchedSession(session, graph, batched=batched, fixed=signature.batch, **self.batching)
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:

@@ -43,6 +43,11 @@ class Inputs:
         return [axis for axis in range(1, self.x.ndim) if axis != self.channel_axis]
 
     @property
+    def broadcastable(self) -> list[int]:
+        """The shape in which values for all positions broadcast over ``x``: [1,1,H,W] for images."""
+        return [extent if axis in self.positions else 1 for axis, extent in enumerate(self.x.shape)]
+
+    @property
     def copies(self) -> int:
         """How many perturbed copies of all samples make a run of the best size."""
         return max(1, self.model.size(self.feeds) // len(self.x))

@@ -14,7 +14,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..emitter import Emitter
-from ..operator import Operator
+from ..operator import NO_GRADIENT, Operator
 from ..registry import Gradients, expands, refuses, vjp, zero
 
 ML = "ai.onnx.ml"
@@ -23,7 +23,7 @@ zero("Binarizer", domain=ML)
 refuses(
     "TreeEnsemble", "TreeEnsembleClassifier", "TreeEnsembleRegressor", "LabelEncoder", "OneHotEncoder",
     "CategoryMapper", "DictVectorizer", "CastMap",
-    domain=ML, advice="it computes steps, which have no gradient: use a perturbation method",
+    domain=ML, advice=f"it computes steps, which have no gradient: {NO_GRADIENT}",
 )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def linear_scores(emit: Emitter, node: Operator) -> ir.Value:
 def svm_regressor(emit: Emitter, node: Operator) -> Sequence[ir.Value | None]:
     """y = Σ_v a_v k(x, v) + ρ, or x aᵀ + ρ without support vectors."""
     if node.attribute("one_class", 0):
-        raise node.refuse("one_class", 1, "a sign has no gradient: use a perturbation method")
+        raise node.refuse("one_class", 1, f"a sign has no gradient: {NO_GRADIENT}")
     if (transform := _text(node, "post_transform", "NONE")) != "NONE":
         raise node.refuse("post_transform", transform, "ONNX Runtime leaves it out: set it to NONE")
     coefficients = np.asarray(node.attribute("coefficients", [0.0]))
