@@ -6,14 +6,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..metrics.baselines import Baseline
 from .perturbation import Inputs, Perturbation
+
+if TYPE_CHECKING:
+    from ..metrics.baselines import Baseline
 
 Array = NDArray[Any]
 

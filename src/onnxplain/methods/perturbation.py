@@ -5,15 +5,17 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..metrics.baselines import Baseline, baseline_images
 from .attributor import Attribution, Attributor
 from .base import Method
+
+if TYPE_CHECKING:
+    from ..metrics.baselines import Baseline
 
 Array = NDArray[Any]
 
@@ -59,6 +61,8 @@ class Inputs:
             InputError: an array for more than one sample (it would depend on how many run at once), or a row of
                 features, which have no mean and no blur in common.
         """
+        from ..metrics.baselines import baseline_images  # metrics import onnx, which one photo never needs
+
         if isinstance(baseline, str) and baseline != "zero":
             if self.x.ndim == 2:
                 raise InputError(

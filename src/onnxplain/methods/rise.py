@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..metrics.baselines import Baseline
 from .perturbation import Inputs, Perturbation
 from .ranking import probabilities
+
+if TYPE_CHECKING:
+    from ..metrics.baselines import Baseline
 
 Array = NDArray[Any]
 
