@@ -1,4 +1,4 @@
-"""Normalisations, attention and gated activations with fewer passes over memory: same gradients."""
+"""Normalisations and gated activations with fewer passes over memory: same gradients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff.passes import for_provider
-from onnxplain.autodiff.passes.attention_row_sums import attention_row_sums
 from onnxplain.autodiff.passes.center_normalizations import center_normalizations
 from onnxplain.autodiff.passes.factor_products import factor_products
 
@@ -63,9 +62,9 @@ class Net:
         mixed = self.op("MatMul", self.op("Softmax", scores, axis=-1), heads(v, [0, 2, 1, 3]))
         return self.op("Reshape", self.op("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, WIDTH]))
 
-    def model(self, last: str, tokens: int | str = TOKENS) -> onnx.ModelProto:
+    def model(self, last: str) -> onnx.ModelProto:
         logits = self.op("ReduceMean", last, np.array([1]), keepdims=0)
-        return build(self.nodes, [("x", FLOAT, ["N", tokens, WIDTH])], [(logits, FLOAT, ["N", WIDTH])], self.constants)
+        return build(self.nodes, [("x", FLOAT, ["N", TOKENS, WIDTH])], [(logits, FLOAT, ["N", WIDTH])], self.constants)
 
 
 def feeds(samples: int) -> dict[str, np.ndarray]:
@@ -99,23 +98,6 @@ def test_normalisations_that_are_left_alone(only: Only) -> None:
     axes = net.op("LayerNormalization", "x", net.normal(TOKENS, WIDTH), axis=1)
     _, report = same_outputs(net.model(net.linear(axes)), feeds(2))
     assert report.counts() == {"center_normalizations": (0, 1)}
-
-
-@pytest.mark.parametrize("tokens", [TOKENS, "T"])
-def test_row_sums_over_the_values(only: Only, tokens: int | str) -> None:
-    only(attention_row_sums)
-    net = Net()
-    model = net.model(net.attention(*(net.linear("x") for _ in range(3))), tokens)
-    for samples in (1, 3):
-        _, report = same_outputs(model, feeds(samples), LEVELS)
-    assert report.counts() == {"attention_row_sums": (1, 0)}
-
-
-def test_other_row_sums_are_left_alone(only: Only) -> None:
-    only(attention_row_sums)
-    net = Net()
-    _, report = same_outputs(net.model(net.op("Softmax", net.linear("x"), axis=-1)), feeds(2))
-    assert report.counts() == {}
 
 
 def gelu(net: Net, x: str) -> str:

@@ -182,7 +182,7 @@ def test_dequantize_is_gone_from_the_optimized_graph(tmp_path: Any) -> None:
     assert left["0"] & {"DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"}
 
 
-@pytest.mark.parametrize(("size", "expected"), [(None, [8, 8, 1]), (3, [3, 3, 3, 3, 3, 2]), (100, [17])])
+@pytest.mark.parametrize(("size", "expected"), [(None, [4, 4, 4, 4, 1]), (3, [3, 3, 3, 3, 3, 2]), (100, [17])])
 def test_micro_batches(size: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     session, x = batched(small.quadratic(), batch_size=size), small.inputs(17)
     counter = Counter(session, monkeypatch)

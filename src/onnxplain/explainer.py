@@ -71,7 +71,7 @@ class Explainer:
             preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
                 name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
             labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
-            batch_size: samples that run at once; None is what fits into memory, at most 8 on the CPU.
+            batch_size: samples that run at once; None is what fits into memory, at most 4 on the CPU.
             output, score, class_axis: what is explained; see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
             input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.

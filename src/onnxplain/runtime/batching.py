@@ -10,8 +10,8 @@ from ..errors import InputError, ProviderError
 from .providers import CPU
 from .session import Array, Session
 
-#: Samples a run. More of them bring nothing on a CPU (EfficientNet-Lite0: 32 are slower per image than 8).
-_CHUNK_ON_CPU = 8
+#: Samples a run. More of them bring nothing on a CPU: activations of 4 stay in its caches (benchmarks/saliency.py).
+_CHUNK_ON_CPU = 4
 _CHUNK_ELSEWHERE = 32
 #: Share of the available memory that one run may take.
 _SHARE = 0.5
@@ -40,7 +40,7 @@ class BatchedSession:
             graph: the session's model without its weights, by :func:`~.memory.without_weights`.
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
-            batch_size: samples a run; None: as many as fit, at most 8 on the CPU and 32 elsewhere.
+            batch_size: samples a run; None: as many as fit, at most 4 on the CPU and 32 elsewhere.
             memory_limit: bytes that one run may take; None: half of what is available.
 
         Raises:

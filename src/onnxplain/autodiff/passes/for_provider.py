@@ -19,7 +19,6 @@ import onnx_ir as ir
 
 from ...errors import InputError
 from ..emitter import Emitter
-from .attention_row_sums import attention_row_sums
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
 from .depthwise_strides import depthwise_strides
@@ -51,7 +50,6 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         unpool_maxima,
         gate_residuals,
         center_normalizations,
-        attention_row_sums,
         factor_products,
     ),
     "cuda": (),
