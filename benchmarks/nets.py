@@ -84,36 +84,31 @@ def vgg16() -> nn.Module:
 
 
 class Inverted(nn.Module):
-    """Expansion 1x1, depthwise convolution, projection 1x1; a shortcut where the shapes allow."""
+    """Expansion 1x1, depthwise 3x3, projection 1x1; a shortcut where the shapes allow."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int, kernel: int = 3) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int) -> None:
         super().__init__()
         width = inputs * expansion
         layers = [conv(inputs, width, 1, act=nn.ReLU6)] if expansion > 1 else []
-        layers += [conv(width, width, kernel, stride, width, nn.ReLU6), conv(width, outputs, 1, act=None)]
+        layers += [conv(width, width, 3, stride, width, nn.ReLU6), conv(width, outputs, 1, act=None)]
         self.body, self.residual = nn.Sequential(*layers), stride == 1 and inputs == outputs
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x) if self.residual else self.body(x)
 
 
-#: Expansion, channels, depth, stride and kernel of the stages.
+#: Expansion, channels, depth and stride of the stages.
 MOBILENET_V2 = (
-    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 32, 3, 2, 3), (6, 64, 4, 2, 3), (6, 96, 3, 1, 3), (6, 160, 3, 2, 3),
-    (6, 320, 1, 1, 3),
-)  # fmt: skip
-EFFICIENTNET_LITE0 = (
-    (1, 16, 1, 1, 3), (6, 24, 2, 2, 3), (6, 40, 2, 2, 5), (6, 80, 3, 2, 3), (6, 112, 3, 1, 5), (6, 192, 4, 2, 5),
-    (6, 320, 1, 1, 3),
+    (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)
 )  # fmt: skip
 
 
-def inverted_residuals(stages: tuple[tuple[int, ...], ...]) -> nn.Module:
+def mobilenet_v2() -> nn.Module:
     layers: list[nn.Module] = [conv(3, 32, 3, 2, act=nn.ReLU6)]
     inputs = 32
-    for expansion, width, depth, stride, kernel in stages:
+    for expansion, width, depth, stride in MOBILENET_V2:
         for index in range(depth):
-            layers.append(Inverted(inputs, width, 1 if index else stride, expansion, kernel))
+            layers.append(Inverted(inputs, width, 1 if index else stride, expansion))
             inputs = width
     layers.append(conv(inputs, 1280, 1, act=nn.ReLU6))
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(1280, CLASSES))
@@ -191,8 +186,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "resnet50": lambda: resnet(Bottleneck, (3, 4, 6, 3)),
     "resnet18": lambda: resnet(Basic, (2, 2, 2, 2)),
     "vgg16": vgg16,
-    "mobilenet_v2": lambda: inverted_residuals(MOBILENET_V2),
-    "efficientnet_lite0": lambda: inverted_residuals(EFFICIENTNET_LITE0),
+    "mobilenet_v2": mobilenet_v2,
     "squeezenet": squeezenet,
     "vit_s": VisionTransformer,
 }
