@@ -11,9 +11,11 @@ from typing import Any
 
 from ..errors import InputError
 from .base import Method
+from .blur_integrated_gradients import BlurIntegratedGradients
 from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
 from .guided import Deconvnet, GuidedBackprop
 from .guided_grad_cam import GuidedGradCam
+from .integrated_gradients import ExpectedGradients, IntegratedGradients
 from .occlusion import Occlusion
 from .rise import Rise
 from .smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
@@ -27,6 +29,9 @@ _KINDS: tuple[type[Method], ...] = (
     SmoothGrad,
     SmoothGradSquared,
     VarGrad,
+    IntegratedGradients,
+    BlurIntegratedGradients,
+    ExpectedGradients,
     GradCam,
     GradCamPlusPlus,
     LayerCam,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .attributor import Attribution, Attributor
 from .base import Method
+from .baselines import baseline_of
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline
@@ -55,23 +56,8 @@ class Inputs:
         return max(1, self.model.size(self.feeds) // len(self.x))
 
     def baseline(self, baseline: Baseline) -> Array:
-        """What hides values of ``x``, in its shape and type.
-
-        Raises:
-            InputError: an array for more than one sample (it would depend on how many run at once), or a row of
-                features, which have no mean and no blur in common.
-        """
-        from ..metrics.baselines import baseline_images  # metrics import onnx, which one photo never needs
-
-        if isinstance(baseline, str) and baseline != "zero":
-            if self.x.ndim == 2:
-                raise InputError(
-                    f"baseline {baseline!r} would mix the features of a row; pass the mean of each feature over other "
-                    "rows as an array [F]."
-                )
-            return baseline_images(baseline, self.x, self.channel_axis)
-        one = baseline_images(baseline, self.x[:1], self.channel_axis)
-        return np.broadcast_to(one, self.x.shape)
+        """What hides values of ``x``; see :func:`~.baselines.baseline_of`."""
+        return baseline_of(baseline, self.x, self.channel_axis)
 
     def scores(self, perturbed: Array) -> Array:
         """The scores of all classes [m,n,K] for ``perturbed`` [m, n, ...] in the place of ``x``."""

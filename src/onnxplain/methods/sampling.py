@@ -57,6 +57,11 @@ def per_sample(values: Array, like: Array) -> Array:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
+def working_type(x: Array) -> np.dtype[Any]:
+    """The type in which points near ``x`` are made and attributions are returned: at least float32."""
+    return np.result_type(x, np.float32)
+
+
 def check_count(name: str, value: object, smallest: int) -> None:
     """Refuse an option that is no whole number, or below ``smallest``.
 

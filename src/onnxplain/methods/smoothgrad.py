@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .attributor import Attribution, Attributor
 from .base import Method
-from .sampling import Indices, attributions_at, check_count, per_sample
+from .sampling import Indices, attributions_at, check_count, per_sample, working_type
 
 Array = NDArray[Any]
 
@@ -79,7 +79,7 @@ class NoisyMethod(Method):
         deviations = {name: per_sample(self._deviation(x), x) for name, x in inputs.items()}
 
         def noisy(step: Indices, sample: Indices) -> dict[str, Array]:
-            copies = {name: x[sample].astype(_working_type(x), copy=False) for name, x in inputs.items()}
+            copies = {name: x[sample].astype(working_type(x), copy=False) for name, x in inputs.items()}
             for number in np.unique(step):
                 rows = step == number
                 for name, noise in self._noise(int(number), inputs).items():
@@ -96,7 +96,7 @@ class NoisyMethod(Method):
                         place[index] += values[row] if power == 1 else np.square(values[row], dtype=np.float64)
         means = (total / self.samples for total in sums)
         return unchanged.with_attributions(
-            [self.combine(*mean).astype(_working_type(x)) for mean, x in zip(means, inputs.values())]
+            [self.combine(*mean).astype(working_type(x)) for mean, x in zip(means, inputs.values())]
         )
 
     @cached_property
@@ -117,7 +117,7 @@ class NoisyMethod(Method):
         """The standard deviation of the noise for each sample [n]."""
         if not self.relative:
             return np.full(len(x), self.noise, np.float32)
-        flat = x.reshape(len(x), -1).astype(_working_type(x), copy=False)
+        flat = x.reshape(len(x), -1).astype(working_type(x), copy=False)
         extents: Array = flat.max(axis=1) - flat.min(axis=1)
         return self.noise * extents
 
@@ -175,8 +175,3 @@ class VarGrad(NoisyMethod):
     def combine(self, *means: Array) -> Array:
         variance: Array = np.maximum(means[1] - np.square(means[0]), 0)
         return variance * self.samples / (self.samples - 1) if self.unbiased else variance
-
-
-def _working_type(x: Array) -> np.dtype[Any]:
-    """At least float32."""
-    return np.result_type(x, np.float32)

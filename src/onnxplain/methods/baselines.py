@@ -1,0 +1,35 @@
+"""What stands in the place of the values of samples, whatever else is in their batch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..metrics.baselines import Baseline
+
+Array = NDArray[Any]
+
+
+def baseline_of(baseline: Baseline, x: Array, channel_axis: int | None) -> Array:
+    """The baseline of samples ``x`` [n, ...], in their shape and type.
+
+    Raises:
+        InputError: an array for more than one sample (it would depend on how many run at once), or a row of
+            features, which have no mean and no blur in common.
+    """
+    from ..metrics.baselines import baseline_images  # metrics import onnx, which one photo never needs
+
+    if isinstance(baseline, str) and baseline != "zero":
+        if x.ndim == 2:
+            raise InputError(
+                f"baseline {baseline!r} would mix the features of a row; pass the mean of each feature over other "
+                "rows as an array [F]."
+            )
+        return baseline_images(baseline, x, channel_axis)
+    one = baseline_images(baseline, x[:1], channel_axis)
+    return np.broadcast_to(one, x.shape)
