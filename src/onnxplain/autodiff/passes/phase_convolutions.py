@@ -25,10 +25,10 @@ from math import gcd
 import onnx_ir as ir
 
 from ..emitter import Emitter
-from ..placement import BEGINNING, times
+from ..placement import BEGINNING
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
-from .transposed import Transposed, convolve, cut_off, swapped
+from .transposed import Transposed, convolve, cut_off, interleave, swapped
 
 NAME = "phase_convolutions"
 _LARGEST_STRIDE = 2
@@ -109,10 +109,7 @@ def _assembled(
     if present is None or len(parts) == 1:
         return present
     zeros = emit.zeros_like(present) if None in parts else present
-    columns = [emit.Unsqueeze(zeros if part is None else part, [axis + 3]) for part in parts]
-    extents = emit.extents(present)
-    extents[axis + 2] = times(emit, extents[axis + 2], len(parts))
-    return emit.reshape(emit.Concat(*columns, axis=axis + 3), extents)
+    return interleave(emit, [zeros if part is None else part for part in parts], axis + 2)
 
 
 def _convolved(emit: Emitter, t: Transposed, weight: ir.Value, phases: list[_Phase]) -> ir.Value:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..emitter import Emitter, static_shape
-from ..placement import END, flip
+from ..placement import END, flip, times
 from .rewriting import is_constant
 
 
@@ -137,6 +137,13 @@ def cut_off(emit: Emitter, value: ir.Value, excess: Sequence[int]) -> ir.Value:
     if not axes:
         return value
     return emit.Slice(value, [0] * len(axes), [-excess[axis] for axis in axes], [axis + 2 for axis in axes])
+
+
+def interleave(emit: Emitter, parts: Sequence[ir.Value], axis: int) -> ir.Value:
+    """Tensors of one shape, whose positions take turns along an axis."""
+    extents = emit.extents(parts[0])
+    extents[axis] = times(emit, extents[axis], len(parts))
+    return emit.reshape(emit.Concat(*(emit.Unsqueeze(part, [axis + 1]) for part in parts), axis=axis + 1), extents)
 
 
 def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: Sequence[int] | None = None) -> ir.Value:
