@@ -22,6 +22,7 @@ from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, probabilities, rank_classes
 from .methods.saliency import check_finite
 from .methods.targets import Target
+from .methods.visualization import ClassVisualization, Drawing, draw_classes, draw_neurons
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
 from .progress import track
@@ -31,7 +32,7 @@ from .signature import InputTensor
 if TYPE_CHECKING:
     from .autodiff.model_io import ModelSource
 
-__all__ = ["ClassScore", "Explainer", "Explanation"]
+__all__ = ["ClassScore", "ClassVisualization", "Explainer", "Explanation"]
 
 Array = NDArray[Any]
 
@@ -273,6 +274,37 @@ class Explainer:
         classes = self._attributor.classes
         targets = classes.indices(target, 1 if count is None else count)
         return track(self._stream(sources, targets, classes.top(target), chosen, on_error), count, show=progress)
+
+    def visualize_class(self, target: Target, *, preset: str = "natural", **options: Any) -> Any:
+        """The image that a class likes best: argmax over I of S_c(I) - lambda ||I||_2^2, by gradient ascent.
+
+        Args:
+            target: a class index or label, or a sequence of these.
+            preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
+            options: ``seed``, ``size`` (of a model that leaves it open), ``every`` (keep the image of every k-th step),
+                ``progress``; and the settings of the preset, ``steps``, ``learning_rate``, ``l2`` (lambda) and others:
+                see :class:`onnxplain.methods.visualization.Settings`.
+
+        Returns:
+            A :class:`ClassVisualization`, or a list of them for several classes.
+
+        Raises:
+            InputError: an option is unknown or makes no sense; the model does not take one image of floats.
+            TargetError: a class is out of range or an unknown label.
+            PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
+        """
+        drawing = Drawing.of(preset, **options)
+        return draw_classes(self._attributor, self.preprocessing.preprocessing, target, drawing)
+
+    def visualize_neuron(self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any) -> Any:
+        """The image that a channel of an inner tensor likes best: its mean over positions in the place of S_c.
+
+        Args:
+            neuron: "tensor:channel", or a sequence of these; the tensor is a float one of the model.
+            preset, options: as for :meth:`visualize_class`; returns and errors likewise.
+        """
+        drawing = Drawing.of(preset, **options)
+        return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, drawing)
 
     def _stream(
         self,

@@ -1,0 +1,130 @@
+"""``onnxplain visualize-class``: the picture that a class, or an inner neuron, likes best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import (
+    ChannelAxis,
+    ClassAxis,
+    Json,
+    Output,
+    Quiet,
+    Score,
+    guarded,
+    print_json,
+    refuse_overwriting,
+    warnings_as_lines,
+)
+
+if TYPE_CHECKING:
+    from ..methods.visualization import ClassVisualization
+
+
+@guarded
+def visualize_class(
+    model: Annotated[
+        Path | None, typer.Argument(help="An ONNX model; default: the bundled classifier.", show_default=False)
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="Class indices or labels, such as pug,goldfish,963; repeatable."),
+    ] = None,
+    neuron: Annotated[
+        list[str] | None,
+        typer.Option("--neuron", help="A channel of an inner tensor, as TENSOR:CHANNEL; repeatable."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", help="The folder for the pictures.", metavar="DIR", show_default=False)
+    ] = Path(),
+    preset: Annotated[
+        str, typer.Option("--preset", help="natural, or paper for Simonyan et al. 2013: L2 and plain gradient ascent.")
+    ] = "natural",
+    steps: Annotated[int | None, typer.Option("--steps", help="Steps of gradient ascent.")] = None,
+    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="The length of a step.")] = None,
+    l2: Annotated[float | None, typer.Option("--l2", help="Lambda of S - lambda |I|^2.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 0,
+    size: Annotated[
+        int | None, typer.Option("--size", help="Height and width, for a model that leaves them open.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", help="Also write a GIF of the picture after every K steps.", metavar="K")
+    ] = None,
+    preprocessing: Annotated[
+        str | None,
+        typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
+    ] = None,
+    labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    provider: Annotated[
+        list[str] | None,
+        typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+    ] = None,
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures that are made at once.")] = None,
+    threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")] = 0,
+    output: Output = None,
+    score: Score = "logit",
+    class_axis: ClassAxis = None,
+    channel_axis: ChannelAxis = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make the picture that a class likes best, by gradient ascent on its score.
+
+    Each is written as <label>_<class>.png; with --neuron, channels of inner tensors take the place of classes.
+    """
+    from ..explainer import Explainer
+    from ..image.files import make_folder
+    from ..runtime.providers import full_name
+
+    if not target and not neuron:
+        raise typer.BadParameter("name classes with --target, or channels of inner tensors with --neuron.")
+    names = [_index_or_label(name) for listed in target or [] for name in listed.split(",")]
+    with warnings_as_lines(quiet):
+        explainer = Explainer(
+            model,
+            providers=[full_name(name) for name in provider] if provider else None,
+            preprocessing=preprocessing,
+            labels=labels,
+            batch_size=batch_size,
+            output=output,
+            score=score,
+            class_axis=class_axis,
+            channel_axis=channel_axis,
+            threads=threads,
+        )
+    make_folder(out)
+    stated = {"steps": steps, "learning_rate": learning_rate, "l2": l2}
+    options: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
+    options |= {"preset": preset, "seed": seed, "size": size, "every": every, "progress": False if quiet else None}
+    pictures: list[ClassVisualization] = []
+    if names:
+        pictures += explainer.visualize_class(names, **options)
+    if neuron:
+        pictures += explainer.visualize_neuron(neuron, **options)
+    written = [_save(picture, out, model) for picture in pictures]
+    if as_json:
+        results = [
+            {**picture.to_dict(), "files": [str(path) for path in paths]} for picture, paths in zip(pictures, written)
+        ]
+        print_json(
+            {"model": None if model is None else str(model), "provider": explainer.provider, "results": results}
+        )
+    elif not quiet:
+        for picture, paths in zip(pictures, written):
+            print(f"{picture.title} -> {', '.join(map(str, paths))}")
+
+
+def _index_or_label(name: str) -> int | str:
+    return int(name) if name.strip().lstrip("+-").isdigit() else name
+
+
+def _save(picture: ClassVisualization, folder: Path, model: Path | None) -> list[Path]:
+    """Write the picture, and its animation if it has frames."""
+    path = folder / f"{picture.stem}.png"
+    animation = path.with_name(f"{picture.stem}.gif")
+    for place in (path, animation):
+        refuse_overwriting(place, [] if model is None else [model])
+    return [picture.save(path), *(picture.save_animation(animation) if picture.frames else [])]
