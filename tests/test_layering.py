@@ -76,6 +76,7 @@ PUBLIC = {
     "export_torch": "torch_export",
     "Explanation": "explainer",
     "Preprocessing": "image",
+    "ClassVisualization": "methods",
     "clear_cache": "runtime",
     **{name: "errors" for name, value in vars(errors).items() if isinstance(value, type)},
 }

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
     from .image import Preprocessing
+    from .methods.visualization import ClassVisualization
     from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
 
 __all__ = [
+    "ClassVisualization",
     "Evaluation",
     "Explainer",
     "Explanation",
@@ -72,6 +74,7 @@ _LAZY = {
     "Explainer": ".explainer",
     "Explanation": ".explainer",
     "Preprocessing": ".image",
+    "ClassVisualization": ".methods.visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
     "TorchExport": ".torch_export",

@@ -22,7 +22,7 @@ from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, probabilities, rank_classes
 from .methods.saliency import check_finite
 from .methods.targets import Target
-from .methods.visualization import ClassVisualization, Drawing, draw_classes, draw_neurons
+from .methods.visualization import Drawing, draw_classes, draw_neurons
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
 from .progress import track
@@ -32,7 +32,7 @@ from .signature import InputTensor
 if TYPE_CHECKING:
     from .autodiff.model_io import ModelSource
 
-__all__ = ["ClassScore", "ClassVisualization", "Explainer", "Explanation"]
+__all__ = ["ClassScore", "Explainer", "Explanation"]
 
 Array = NDArray[Any]
 
@@ -281,12 +281,12 @@ class Explainer:
         Args:
             target: a class index or label, or a sequence of these.
             preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
-            options: ``seed``, ``size`` (of a model that leaves it open), ``every`` (keep the image of every k-th step),
-                ``progress``; and the settings of the preset, ``steps``, ``learning_rate``, ``l2`` (lambda) and others:
-                see :class:`onnxplain.methods.visualization.Settings`.
+            options: ``seed``, ``size``, ``every`` and ``progress``; see
+                :class:`~onnxplain.methods.visualization.Drawing`. ``steps``, ``learning_rate``, ``l2`` (lambda) and
+                the other settings of the preset; see :class:`~onnxplain.methods.visualization.Settings`.
 
         Returns:
-            A :class:`ClassVisualization`, or a list of them for several classes.
+            A :class:`~onnxplain.ClassVisualization`, or a list of them for several classes.
 
         Raises:
             InputError: an option is unknown or makes no sense; the model does not take one image of floats.

@@ -1,4 +1,4 @@
-"""The command line: ``onnxplain explain | differentiate | check | evaluate | export-torch | cache``.
+"""The command line: ``onnxplain explain | differentiate | check | visualize-class | evaluate | export-torch | cache``.
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
 2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
@@ -20,6 +20,7 @@ from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
+from .visualize_class import visualize_class
 
 app = typer.Typer(
     name="onnxplain",
@@ -32,6 +33,7 @@ app = typer.Typer(
 app.command()(explain)
 app.command()(differentiate)
 app.command()(check)
+app.command("visualize-class")(visualize_class)
 app.command()(evaluate)
 app.command("export-torch")(export_torch)
 app.command()(cache)

@@ -109,9 +109,7 @@ def visualize_class(
         results = [
             {**picture.to_dict(), "files": [str(path) for path in paths]} for picture, paths in zip(pictures, written)
         ]
-        print_json(
-            {"model": None if model is None else str(model), "provider": explainer.provider, "results": results}
-        )
+        print_json({"model": None if model is None else str(model), "provider": explainer.provider, "results": results})
     elif not quiet:
         for picture, paths in zip(pictures, written):
             print(f"{picture.title} -> {', '.join(map(str, paths))}")

@@ -57,7 +57,8 @@ class ClassVisualization:
     def stem(self) -> str:
         """A file name without suffix: the first words of the label, and the number of the class."""
         words = "class" if self.label is None else self.label.removesuffix(f":{self.target}").split(",")[0]
-        return f"{re.sub(r'[^\w.-]+', '_', words).strip('_.')}_{self.target}".lstrip("_")
+        plain = re.sub(r"[^\w.-]+", "_", words).strip("_.")
+        return f"{plain or 'class'}_{self.target}"
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture (.png, .jpg, .jpeg or .webp); it appears whole or not at all.

@@ -43,6 +43,9 @@ class Settings:
     noise: float = 0.0
 
     def __post_init__(self) -> None:
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise InputError(f"{name} is one of {', '.join(choices)}; found {getattr(self, name)!r}.")
         for name, least in _LEAST.items():
             value = getattr(self, name)
             kind = int if isinstance(least, int) else (int, float)
@@ -51,6 +54,7 @@ class Settings:
                 raise InputError(f"{name} is {what} of at least {least:g}; found {value!r}.")
 
 
+_CHOICES = {"parametrization": ("tensor", "fourier"), "optimizer": ("ascent", "adam")}
 _LEAST = {
     "steps": 1,
     "learning_rate": 0.0,
@@ -76,10 +80,11 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
             steps=256,
             learning_rate=0.05,
             l2=0.0,
-            total_variation=0.0,
-            jitter=0.07,
-            scaling=0.2,
+            total_variation=1e-3,
+            jitter=0.12,
+            scaling=0.4,
             rotation=10,
+            decay=1.5,
             noise=0.1,
         ),
         "paper": Settings(parametrization="tensor", optimizer="ascent", steps=256, learning_rate=1.0, l2=1e-3),
