@@ -22,21 +22,23 @@ _EXPORTER_WARNINGS = [
 ]
 
 
-def export(architecture: Architecture, model: nn.Module, exporter: str) -> onnx.ModelProto:
-    """The model as ONNX with input ``x`` and output ``y``: opset 18 by ``dynamo``, 17 by ``torchscript``."""
+def export(architecture: Architecture, model: nn.Module, exporter: str, opset: int = 0) -> onnx.ModelProto:
+    """The model with input ``x`` and output ``y``, at ``opset``; by default 18 by ``dynamo``, 17 by ``torchscript``."""
     final = model if architecture.final is None else nn.Sequential(model, architecture.final)
     with warnings.catch_warnings():
         for category, message in _EXPORTER_WARNINGS:
             warnings.filterwarnings("ignore", message, category)
-        return (_dynamo if exporter == "dynamo" else _torchscript)(architecture, final.eval())
+        if exporter == "dynamo":
+            return _dynamo(architecture, final.eval(), opset or 18)
+        return _torchscript(architecture, final.eval(), opset or 17)
 
 
-def _dynamo(architecture: Architecture, model: nn.Module) -> onnx.ModelProto:
+def _dynamo(architecture: Architecture, model: nn.Module, opset: int) -> onnx.ModelProto:
     program = torch.onnx.export(
         model,
         (architecture.inputs(2, seed=0),),
         dynamo=True,
-        opset_version=18,
+        opset_version=opset,
         input_names=["x"],
         output_names=["y"],
         dynamic_shapes=(dict(architecture.dynamic),),
@@ -46,14 +48,14 @@ def _dynamo(architecture: Architecture, model: nn.Module) -> onnx.ModelProto:
     return program.model_proto
 
 
-def _torchscript(architecture: Architecture, model: nn.Module) -> onnx.ModelProto:
+def _torchscript(architecture: Architecture, model: nn.Module, opset: int) -> onnx.ModelProto:
     file = io.BytesIO()
     torch.onnx.export(
         model,
         (architecture.inputs(2, seed=0),),
         file,
         dynamo=False,
-        opset_version=17,
+        opset_version=opset,
         input_names=["x"],
         output_names=["y"],
         dynamic_axes={"x": dict(architecture.dynamic), "y": dict(architecture.dynamic[:1])},

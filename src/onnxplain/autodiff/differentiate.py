@@ -17,6 +17,7 @@ from .passes.for_provider import passes_for, rewrite_for_provider
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .passes.report import Report
+from .passes.write_out_attention import write_out_attention
 from .prepare import check, prepare
 from .quantized import is_whole
 from .reach import depends_on, is_float, needed_for, rounding, stand_ins
@@ -140,18 +141,22 @@ def add_gradients(
     values: Sequence[str] = (),
     cut: Sequence[str] = (),
     gradients: bool = True,
+    written_out: bool = False,
 ) -> None:
     """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place.
 
     ``values`` names inner tensors whose values become outputs, called ``value_<name>``, ``cut`` those that become
     inputs of the same name, so that the model begins there. Without ``gradients`` only the score is added, of models
-    that need not have any; ``wrt`` then means nothing.
+    that need not have any; ``wrt`` then means nothing. ``written_out``: with fused attention in operators of its own,
+    so that its probabilities are tensors.
     """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
     chosen, passes = Rules(rule_set(rules)), passes_for(provider)
     inference = prepare(graph_model)
     graph = graph_model.graph
+    if written_out:
+        write_out_attention(Emitter(graph, inference))
     for tensor in _named(graph, list(graph), cut):
         _make_input(graph, tensor)
     chosen.check(graph.all_nodes())

@@ -18,7 +18,6 @@ from ..errors import InputError, ModelError
 from ..signature import Gradient, InputTensor, Signature
 from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
-from .feature_maps import FeatureMap, find_feature_map
 from .layout import channel_axis
 from .model_io import ModelSource, outside_files, outside_weights, read_model
 from .overrides import Overrides
@@ -58,12 +57,14 @@ class DifferentiatedModel:
         outputs: Sequence[str] = (),
         cut: Sequence[str] = (),
         gradients: bool = True,
+        written_out: bool = False,
     ) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
         The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`; ``outputs`` names inner
         tensors whose values become outputs, ``cut`` those that become inputs. Without ``gradients`` there are only
         scores, also for models that have no gradient, and ``wrt`` names the inputs that are to be explained.
+        ``written_out``: with fused attention in operators of its own.
         """
         graph_model = read_model(model)
         if f"{_PREFIX}target" not in graph_model.metadata_props:
@@ -78,6 +79,7 @@ class DifferentiatedModel:
                 values=outputs,
                 cut=cut,
                 gradients=gradients,
+                written_out=written_out,
             )
         elif (
             output is not None
@@ -87,6 +89,7 @@ class DifferentiatedModel:
             or rules
             or outputs
             or cut
+            or written_out
         ):
             raise InputError(
                 "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
@@ -109,16 +112,6 @@ class DifferentiatedModel:
         for value in [v for v in graph.inputs if v.name == self.signature.target]:
             graph.inputs.remove(value)
         return ir.serde.serialize_model(model)
-
-    def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
-        """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.
-
-        Raises:
-            InputError: there is none, or ``layer`` is none; see :func:`~.feature_maps.find_feature_map`.
-        """
-        graph = ir.serde.deserialize_model(self.proto).graph
-        values = {v.name: v for v in graph.inputs} | {v.name: v for node in graph for v in node.outputs}
-        return find_feature_map(graph, values[gradient.wrt], values[self.signature.score_tensor], layer)
 
 
 def _describe(model: ir.Model) -> DifferentiatedModel:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from ..errors import InputError
+from .attention import AttentionRelevance, AttentionRollout
 from .base import Method
 from .blur_integrated_gradients import BlurIntegratedGradients
 from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
@@ -40,6 +41,8 @@ _KINDS: tuple[type[Method], ...] = (
     GuidedBackprop,
     Deconvnet,
     GuidedGradCam,
+    AttentionRollout,
+    AttentionRelevance,
     Occlusion,
     Rise,
 )

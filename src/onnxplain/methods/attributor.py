@@ -17,6 +17,7 @@ from .loading import ModelLoader
 from .targets import Classes
 
 if TYPE_CHECKING:
+    from ..autodiff.attention_maps import AttentionMaps
     from ..autodiff.feature_maps import FeatureMap
     from .base import Method
 
@@ -79,7 +80,8 @@ class Attributor:
         self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
         self._loader, self._changes = loader, changes or {}
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
-        self._feature_maps: dict[tuple[Gradient, str | None], FeatureMap] = {}
+        self._feature_maps: dict[tuple[str, str | None], FeatureMap] = {}
+        self._attention: dict[str, AttentionMaps] = {}
 
     @cached_property
     def _forward(self) -> BatchedSession:
@@ -91,8 +93,8 @@ class Attributor:
         Args:
             changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
                 take the place of the usual ones, or the name of a set of them), ``outputs`` (a tuple of inner tensors
-                whose values are wanted), ``cut`` (a tuple of inner tensors that become inputs). They come on top of
-                the changes that this model has already.
+                whose values are wanted), ``cut`` (a tuple of inner tensors that become inputs), ``written_out``
+                (fused attention in operators of its own). They come on top of the changes that this model has already.
 
         Raises:
             InputError: the model came differentiated, so that nothing can be changed any more.
@@ -113,10 +115,21 @@ class Attributor:
         Raises:
             InputError: there is none, or ``layer`` is none.
         """
-        key = gradient, layer
+        key = gradient.wrt, layer
         if key not in self._feature_maps:
-            self._feature_maps[key] = self._loader.differentiate(**self._changes).feature_map(gradient, layer)
+            self._feature_maps[key] = self._loader.forward_graph().feature_map(*key)
         return self._feature_maps[key]
+
+    def attention(self, gradient: Gradient) -> AttentionMaps:
+        """The attention between what ``gradient`` belongs to and the score; its probabilities are tensors of a variant
+        with ``written_out=True``.
+
+        Raises:
+            InputError: there is none, or its probabilities are no tensors.
+        """
+        if gradient.wrt not in self._attention:
+            self._attention[gradient.wrt] = self._loader.forward_graph(written_out=True).attention(gradient.wrt)
+        return self._attention[gradient.wrt]
 
     def axes(self, method: Method) -> dict[str, int | None]:
         """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis.

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import onnx
 
     from ..autodiff.differentiated import DifferentiatedModel
+    from ..autodiff.forward_graph import ForwardGraph
     from ..autodiff.model_io import ModelSource
 
 #: What a session computes: scores and gradients, or the scores of all classes alone.
@@ -78,6 +79,17 @@ class ModelLoader:
 
         form = _FORMS.get(expected(self.providers), "portable")
         return DifferentiatedModel.build(self.source, **{**self.options, "provider": form, **changes})
+
+    def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
+        """The model without gradients, whatever changes; see :class:`~onnxplain.autodiff.forward_graph.ForwardGraph`.
+
+        Raises:
+            ModelError, InputError: it cannot be read, or an option does not fit it.
+        """
+        from ..autodiff.forward_graph import ForwardGraph
+
+        options = {name: self.options[name] for name in ("output", "score", "class_axis")}
+        return ForwardGraph.read(self.source, written_out=written_out, **options)
 
     def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
         """Differentiate the model and load it; the cache keeps it as ``key``."""

@@ -83,7 +83,7 @@ class BatchedSession:
             yield start, {n: a[start : start + size] if n in self._batched else a for n, a in feeds.items()}
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The named outputs of one micro-batch, in order; all have the batch as axis 0.
+        """The named outputs of one micro-batch, in order; all have the batch, or a multiple of it, as axis 0.
 
         Raises:
             ProviderError: ONNX Runtime failed.
@@ -92,7 +92,7 @@ class BatchedSession:
         if self.fixed is None or count == self.fixed:
             return self._run_whole(feeds, outputs, count)
         filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
-        return [array[:count] for array in self.session.run(filled, outputs)]
+        return [array[: len(array) * count // self.fixed] for array in self.session.run(filled, outputs)]
 
     def _run_whole(self, feeds: Mapping[str, Array], outputs: Sequence[str], count: int) -> list[Array]:
         try:

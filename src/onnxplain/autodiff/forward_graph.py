@@ -1,0 +1,65 @@
+"""A model before gradients are added to it: what its inner tensors are, under the names that differentiation keeps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from .attention_maps import AttentionMaps, find_attention
+from .emitter import Emitter
+from .feature_maps import FeatureMap, find_feature_map
+from .model_io import ModelSource, read_model
+from .passes.write_out_attention import write_out_attention
+from .prepare import prepare
+from .score import find_output, find_score
+
+
+@dataclass(frozen=True)
+class ForwardGraph:
+    """The prepared ``graph`` of a model, and the tensor ``score`` that is explained."""
+
+    graph: ir.Graph
+    score: ir.Value
+
+    @classmethod
+    def read(
+        cls,
+        model: ModelSource,
+        *,
+        output: str | None = None,
+        score: str = "logit",
+        class_axis: int | None = None,
+        written_out: bool = False,
+    ) -> ForwardGraph:
+        """Prepare ``model``; ``written_out``: with fused attention in operators of its own.
+
+        The other arguments and the errors are those of :func:`~onnxplain.autodiff.differentiate`.
+        """
+        graph_model = read_model(model)
+        inference = prepare(graph_model)
+        if written_out:
+            write_out_attention(Emitter(graph_model.graph, inference))
+        return cls(
+            graph_model.graph, find_score(graph_model, find_output(graph_model, output), score, class_axis).value
+        )
+
+    def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:
+        """The tensor ``layer``, or the last feature map between the tensor ``wrt`` and the score.
+
+        Raises:
+            InputError: see :func:`~.feature_maps.find_feature_map`.
+        """
+        return find_feature_map(self.graph, self._tensor(wrt), self.score, layer)
+
+    def attention(self, wrt: str) -> AttentionMaps:
+        """The attention between the tensor ``wrt`` and the score.
+
+        Raises:
+            InputError: see :func:`~.attention_maps.find_attention`.
+        """
+        return find_attention(self.graph, self._tensor(wrt), self.score)
+
+    def _tensor(self, name: str) -> ir.Value:
+        values = [*self.graph.inputs, *(value for node in self.graph for value in node.outputs)]
+        return next(value for value in values if value.name == name)

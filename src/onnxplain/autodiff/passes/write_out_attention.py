@@ -1,0 +1,42 @@
+"""Write fused attention out, softmax(q kᵀ) v in operators of its own, so that the probabilities are a tensor.
+
+Done only where the probabilities are asked for; the values agree to float32 rounding.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from .. import registry
+from ..emitter import Emitter
+from ..functions import expand_function, function_body
+from ..operator import Operator
+
+
+def write_out_attention(emit: Emitter) -> None:
+    """Replace every attention operator that has an expansion or a definition by it, in place."""
+    graph = emit.graph
+    for node in [node for node in graph if "Attention" in node.op_type]:
+        with emit.scope(node.name or node.op_type):
+            outputs = _expansion(emit, Operator(node, graph.opset_imports, lambda value: False))
+        if outputs is None:
+            continue
+        for old, new in zip(node.outputs, outputs):
+            if new is not None:
+                _replace(old, new)
+        graph.remove(node, safe=True)
+    graph.sort()
+
+
+def _expansion(emit: Emitter, node: Operator) -> list[ir.Value | None] | None:
+    registration = registry.lookup(node.node.domain, node.op_type, node.opset)
+    if registration is not None and registration.expands:
+        return list(registration.rule(emit, node))
+    function = function_body(node)
+    return None if function is None else list(expand_function(emit, node, function))
+
+
+def _replace(old: ir.Value, new: ir.Value) -> None:
+    name, new.shape, new.type = old.name, old.shape or new.shape, old.type or new.type
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
+    old.name, new.name = None, name
