@@ -25,6 +25,8 @@ _EXPLAINER = _METHODS | {
     "bundled",
     "explainer",
     "explanation",
+    "grids",
+    "html_report",
     "inputs",
     "photos",
     "torch_export",
@@ -51,6 +53,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "torch_export": _PARTS | {"torch_reference"},
     "torch_reference": _PARTS,
     "explanation": _METHODS,
+    "grids": _METHODS | {"explanation"},
+    "html_report": _METHODS | {"explanation", "grids"},
     "explainer": _EXPLAINER,
     "evaluation": _EXPLAINER,
     "__init__": _EXPLAINER | {"evaluation"},
@@ -78,6 +82,8 @@ PUBLIC = {
     "Preprocessing": "image",
     "ClassVisualization": "methods",
     "clear_cache": "runtime",
+    "grid": "grids",
+    "report": "html_report",
     **{name: "errors" for name, value in vars(errors).items() if isinstance(value, type)},
 }
 

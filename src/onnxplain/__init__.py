@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
+    from .grids import grid
+    from .html_report import report
     from .image import Preprocessing
     from .methods.visualization import ClassVisualization
     from .runtime import ProviderWarning, clear_cache
@@ -59,7 +61,9 @@ __all__ = [
     "differentiate_file",
     "evaluate",
     "export_torch",
+    "grid",
     "randomization_check",
+    "report",
     "vjp",
 ]
 
@@ -79,6 +83,8 @@ _LAZY = {
     "clear_cache": ".runtime",
     "TorchExport": ".torch_export",
     "export_torch": ".torch_export",
+    "grid": ".grids",
+    "report": ".html_report",
 }
 
 

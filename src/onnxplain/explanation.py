@@ -6,7 +6,7 @@ import inspect
 import io
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORMATS = ("png", "svg", "pdf", "npy", "json")
 #: What :meth:`Explanation.picture` draws.
 PICTURES = ("overlay", "heatmap", "contour", "panel")
+_PANEL = ("heatmap", "overlay")
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 _FIGURES = (".svg", ".pdf")
 _NOTEBOOK_PIXELS = 480
@@ -83,12 +84,16 @@ class Explanation:
         return None if self.signed_input is None else self.geometry.to_photo(self.signed_input)
 
     @property
+    def name(self) -> str:
+        """The label, or the number of the class where there is none."""
+        return ClassScore(self.target, self.label, self.score, self.probability).name
+
+    @property
     def title(self) -> str:
         """The class and how sure the model is of it, for people."""
-        name = ClassScore(self.target, self.label, self.score, self.probability).name
         sure = "" if self.probability is None else f"{self.probability:.1%}, "
         estimate = ", straight-through" if self.straight_through else ""
-        return f"{name} ({sure}score {self.score:.3g}{estimate})"
+        return f"{self.name} ({sure}score {self.score:.3g}{estimate})"
 
     def overlay(self, **options: Any) -> NDArray[np.uint8]:
         """The map laid over the photo: :meth:`picture` of kind "overlay"."""
@@ -111,9 +116,27 @@ class Explanation:
                 says nothing.
         """
         if kind != "panel":
-            return self._drawn(kind, signed, options)
-        parts = self._parts(kind, signed, options)
-        return panel([part for _, part in parts], title=self.title, captions=[caption for caption, _ in parts])
+            return self.pictures([kind], signed=signed, **options)[0]
+        parts = [self.image, *self.pictures(_PANEL, signed=signed, **options)]
+        return panel(parts, title=self.title, captions=["photo", self.method, "overlay"])
+
+    def pictures(self, kinds: Sequence[str], *, signed: bool = False, **options: Any) -> list[NDArray[np.uint8]]:
+        """One :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
+
+        Raises:
+            InputError: an unknown kind, an option that none of them has, a signed picture of a method whose sign says
+                nothing.
+        """
+        check_picture(kinds, options)
+        values = self.signed if signed else self.saliency
+        if values is None:
+            raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
+        found = []
+        for kind in kinds:
+            ground = () if kind == "heatmap" else (self.image,)
+            chosen = {name: value for name, value in options.items() if name in _options_of(kind)}
+            found.append(_DRAWN[kind](*ground, values, signed=signed, **chosen))
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the arrays, as plain values for JSON."""
@@ -191,32 +214,23 @@ class Explanation:
             RuntimeMissingError: matplotlib is not installed.
             InputError: as for :meth:`picture`.
         """
-        parts = self._parts(kind, signed, options)
-        captions = [caption for caption, _ in parts] if kind == "panel" else []
-        return pictures_figure([part for _, part in parts], title=self.title, captions=captions)
+        kinds = _PANEL if kind == "panel" else (kind,)
+        parts = [self.image, *self.pictures(kinds, signed=signed, **options)]
+        captions = ["photo", self.method, "overlay"] if kind == "panel" else []
+        return pictures_figure(parts, title=self.title, captions=captions)
 
-    def _parts(self, kind: str, signed: bool, options: dict[str, Any]) -> list[tuple[str, NDArray[np.uint8]]]:
-        """The photo and what belongs beside it, each with its caption."""
-        photo = ("photo", self.image)
-        if kind != "panel":
-            return [photo, (kind, self._drawn(kind, signed, options))]
-        overlay = self._drawn("overlay", signed, options)
-        shared = {name: value for name, value in options.items() if name in _options_of(heatmap)}
-        return [photo, (self.method, self._drawn("heatmap", signed, shared)), ("overlay", overlay)]
+    def top_bars(self) -> list[tuple[str, float, str]]:
+        """The classes of :attr:`top`: name, length of a bar (0..1), number.
 
-    def _drawn(self, kind: str, signed: bool, options: dict[str, Any]) -> NDArray[np.uint8]:
-        """One picture of the photo's size."""
-        if kind not in _DRAWN:
-            raise InputError(f"picture {kind!r} is unknown; there are {', '.join(PICTURES)}.")
-        draw, known = _DRAWN[kind], _options_of(_DRAWN[kind])
-        for name in options:
-            if name not in known:
-                raise InputError(f"a picture of kind {kind!r} has no option {name!r}; it has {', '.join(known)}.")
-        values = self.signed if signed else self.saliency
-        if values is None:
-            raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
-        ground = () if kind == "heatmap" else (self.image,)
-        return draw(*ground, values, signed=signed, **options)
+        Bars are as long as probabilities, or as scores relative to the highest where there are none.
+        """
+        largest = max(abs(one.score) for one in self.top) or 1.0
+        return [
+            (one.name, max(one.score, 0) / largest, f"{one.score:.3g}")
+            if one.probability is None
+            else (one.name, one.probability, f"{one.probability:.1%}")
+            for one in self.top
+        ]
 
     def _repr_png_(self) -> bytes:
         return encode(self.overlay())
@@ -224,17 +238,10 @@ class Explanation:
     def _repr_html_(self) -> str:
         """The picture beside bars of the best classes; styles and pixels are inside."""
         picture = data_uri(thumbnail(self.overlay(), _NOTEBOOK_PIXELS))
-        largest = max(abs(one.score) for one in self.top) or 1.0
-        rows = [
-            (one.name, max(one.score, 0) / largest, f"{one.score:.3g}")
-            if one.probability is None
-            else (one.name, one.probability, f"{one.probability:.1%}")
-            for one in self.top
-        ]
         return (
             '<figure style="margin:0;display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start">'
             f'<img src="{picture}" alt="{escape(self.method)} map of {escape(self.title)}" style="max-width:100%">'
-            f"<figcaption><strong>{escape(self.title)}</strong><br>{escape(self.method)}{bar_table(rows)}</figcaption>"
+            f"<figcaption><strong>{escape(self.title)}</strong><br>{escape(self.method)}{bar_table(self.top_bars())}</figcaption>"
             "</figure>"
         )
 
@@ -262,9 +269,24 @@ _DRAWN: dict[str, Callable[..., NDArray[np.uint8]]] = {
 }
 
 
-def _options_of(draw: Callable[..., NDArray[np.uint8]]) -> list[str]:
-    """The names of the options that a drawing function has."""
-    parameters = inspect.signature(draw).parameters.values()
+def check_picture(kinds: Sequence[str], options: Iterable[str]) -> None:
+    """Refuse kinds of pictures that do not exist, and names of options that none of them has.
+
+    Raises:
+        InputError: with what there is.
+    """
+    single = [one for kind in kinds for one in (_PANEL if kind == "panel" else (kind,))]
+    for kind in single:
+        if kind not in _DRAWN:
+            raise InputError(f"picture {kind!r} is unknown; there are {', '.join(PICTURES)}.")
+    known = list(dict.fromkeys(name for kind in single for name in _options_of(kind)))
+    for name in options:
+        if name not in known:
+            raise InputError(f"a picture of kind {', '.join(kinds)} has no option {name!r}; it has {', '.join(known)}.")
+
+
+def _options_of(kind: str) -> list[str]:
+    parameters = inspect.signature(_DRAWN[kind]).parameters.values()
     return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "signed"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,16 +19,17 @@ from .common import (
     Score,
     guarded,
     print_json,
-    refuse_overwriting,
     report,
     split_model,
     target_of,
     warnings_as_lines,
 )
+from .results import drawing_options, sinks
 
 if TYPE_CHECKING:
     from ..errors import OnnxplainError
     from ..explanation import Explanation
+    from ..methods import Method
 
 
 @guarded
@@ -53,7 +54,7 @@ def explain(
     ] = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="Any of png (overlay), npy (map), json (facts): png,json. Default: png."),
+        typer.Option("--format", "-f", help="Any of png, svg, pdf (pictures), npy (map), json (facts). Default: png."),
     ] = None,
     preprocessing: Annotated[
         str | None,
@@ -67,11 +68,41 @@ def explain(
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Photos that run at once.")] = None,
     threads: Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")] = 0,
     method: Annotated[
-        str, typer.Option("--method", "-m", help="The attribution method; an unknown one lists all.")
+        str,
+        typer.Option("--method", "-m", help='One attribution method, or several: saliency,occlusion. "?" lists all.'),
     ] = "saliency",
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of the method: samples=20; repeatable.", metavar="NAME=VALUE"),
+        typer.Option(
+            "--set",
+            help="An option of a method: samples=20, or smoothgrad.samples=20; repeatable.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    picture: Annotated[
+        str | None,
+        typer.Option(
+            "--picture", "-p", help="overlay, heatmap, contour, panel, or grid (one of all photos). Default: overlay."
+        ),
+    ] = None,
+    signed: Annotated[
+        bool, typer.Option("--signed", help="Draw what speaks for and against the class, where the method tells.")
+    ] = False,
+    colormap: Annotated[
+        str | None, typer.Option("--colormap", help="inferno, magma, viridis, turbo, gray, diverging, diverging_dark.")
+    ] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Weight of the map over the photo, 0..1.")] = None,
+    percentiles: Annotated[
+        str | None,
+        typer.Option(
+            "--percentiles", help="Values that become the lowest and the highest colour: 50,99.5.", metavar="LOW,HIGH"
+        ),
+    ] = None,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."
+        ),
     ] = None,
     output: Output = None,
     score: Score = "logit",
@@ -87,16 +118,22 @@ def explain(
     from ..bundled import bundled_photo
     from ..explainer import Explainer
     from ..explanation import parse_formats
-    from ..methods import find_method
     from ..runtime.providers import full_name
 
-    how = find_method(method, _options(option or []))
+    hows = _methods(method, option or [])
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
     chosen = target_of(target)
-    files = _Files(out, parse_formats(formats), [*photos, *([model] if model else [])])
-    if len(photos) > 1 and files.single is not None:
-        raise typer.BadParameter(f"-o names the file {out}, but there are {len(photos)} photos; name a folder.")
+    outputs = sinks(
+        out,
+        parse_formats(formats),
+        picture,
+        drawing_options(colormap, alpha, percentiles, signed),
+        page,
+        [*photos, *([model] if model else [])],
+        photos=len(photos),
+        methods=len(hows),
+    )
     with warnings_as_lines(quiet):
         explainer = Explainer(
             model,
@@ -108,26 +145,36 @@ def explain(
             score=score,
             class_axis=class_axis,
             channel_axis=channel_axis,
-            gradients=how.gradients,
+            gradients=any(how.gradients for how in hows),
             threads=threads,
         )
     failures: list[dict[str, str]] = []
 
     def failed(name: str, error: OnnxplainError) -> None:
-        report(error)
-        failures.append({"image": name, "error": str(error)})
+        failure = {"image": name, "error": str(error)}
+        if failure not in failures:  # several methods read a photo several times
+            report(error)
+            failures.append(failure)
 
     results: list[dict[str, Any]] = []
-    files.prepare()
-    progress = False if quiet else None
-    for found in explainer.stream(photos, chosen, how, on_error=failed, progress=progress):
-        ranked = found if isinstance(found, list) else [found]
-        for rank, explanation in enumerate(ranked, 1):
-            written = files.save(explanation, rank if len(ranked) > 1 else None)
-            if as_json:
-                results.append({**explanation.to_dict(), "files": [str(path) for path in written]})
-            elif not quiet:
-                print(f"{explanation.source}: {explanation.title} -> {', '.join(map(str, written))}")
+    for sink in outputs:
+        sink.prepare()
+    streams = [
+        explainer.stream(photos, chosen, how, on_error=failed, progress=False if quiet or number else None)
+        for number, how in enumerate(hows)
+    ]
+    done = 0
+    for rank, explanation in _side_by_side(streams, [str(photo) for photo in photos]):
+        written = [path for sink in outputs for path in sink.add(explanation, rank)]
+        done += 1
+        if as_json:
+            results.append({**explanation.to_dict(), "files": [str(path) for path in written]})
+        elif not quiet:
+            where = f" -> {', '.join(map(str, written))}" if written else ""
+            print(f"{explanation.source}: {explanation.title}{where}")
+    totals = [path for sink in outputs for path in sink.finish()] if done else []
+    if totals and not (as_json or quiet):
+        print("\n".join(map(str, totals)))
     if as_json:
         stated = explainer.preprocessing
         print_json(
@@ -136,11 +183,34 @@ def explain(
                 "provider": explainer.provider,
                 "preprocessing": {"source": stated.source, **stated.preprocessing.to_dict()},
                 "results": results,
+                "files": [str(path) for path in totals],
                 "errors": failures,
             }
         )
     if failures:
         raise typer.Exit(FAILED)
+
+
+def _methods(names: str, settings: Sequence[str]) -> list[Method]:
+    """The methods of ``--method``, with the options of ``--set``: of several, each option names its method.
+
+    Raises:
+        InputError: no such method, or it has no such option.
+    """
+    from ..methods import find_method
+
+    listed = list(dict.fromkeys(name.strip() for name in names.split(",")))
+    options: dict[str, dict[str, Any]] = {name: {} for name in listed}
+    for name, value in _options(settings).items():
+        method, separator, option = name.rpartition(".")
+        if not separator and len(listed) == 1:
+            method = listed[0]
+        if method not in options:
+            raise typer.BadParameter(
+                f"--set {name}: with several methods say METHOD.NAME=VALUE, of {', '.join(listed)}."
+            )
+        options[method][option] = value
+    return [find_method(name, chosen) for name, chosen in options.items()]
 
 
 def _options(settings: Sequence[str]) -> dict[str, Any]:
@@ -157,44 +227,17 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-class _Files:
-    """Where results go: the file ``out``, or the folder ``out`` with names made of the photos'."""
+def _side_by_side(streams: Sequence[Iterator[Any]], photos: Sequence[str]) -> Iterator[tuple[int | None, Explanation]]:
+    """The explanations of one photo after the other, by all methods, each with its rank where there are several.
 
-    def __init__(self, out: Path | None, formats: list[str], inputs: list[Path]) -> None:
-        from ..explanation import is_result_file
-
-        self.single = out if out is not None and is_result_file(out) else None
-        self._folder = Path() if out is None else out.parent if self.single is not None else out
-        self._formats = formats
-        self._inputs = inputs
-        self._taken: set[str] = set()
-
-    def prepare(self) -> None:
-        """Make the folder, before anything is computed.
-
-        Raises:
-            OutputError: it cannot be made or written to.
-        """
-        from ..image.files import make_folder
-
-        make_folder(self._folder)
-
-    def save(self, explanation: Explanation, rank: int | None) -> list[Path]:
-        """Write one explanation; ``rank`` (1, 2, ...) tells several of one photo apart."""
-        if self.single is not None:
-            path = self.single if rank is None else self.single.with_stem(f"{self.single.stem}_{rank}")
-        else:
-            path = self._folder / f"{self._fresh(explanation.stem, explanation.method, rank)}.png"
-        formats = self._formats or None if self.single is not None else self._formats or ["png"]
-        for written in explanation.paths(path, formats):
-            refuse_overwriting(written, self._inputs)
-        return explanation.save(path, formats)
-
-    def _fresh(self, stem: str, method: str, rank: int | None) -> str:
-        """``<photo>_<method>``, with the rank, and with a number where two photos have one name."""
-        suffix = "" if rank is None else f"_{rank}"
-        name, count = f"{stem}_{method}{suffix}", 2
-        while name in self._taken:
-            name, count = f"{stem}_{count}_{method}{suffix}", count + 1
-        self._taken.add(name)
-        return name
+    ``streams`` hand out one explanation (or a list of several classes') for each photo that did not fail.
+    """
+    waiting = [next(stream, None) for stream in streams]
+    for photo in photos:
+        for number, stream in enumerate(streams):
+            found = waiting[number]
+            ranked = found if isinstance(found, list) else [] if found is None else [found]
+            if not ranked or ranked[0].source != photo:
+                continue
+            yield from ((rank if len(ranked) > 1 else None, one) for rank, one in enumerate(ranked, 1))
+            waiting[number] = next(stream, None)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from onnxplain.errors import OutputError
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
-    """Writes ``content`` to a temporary file in the same folder, then renames it to ``path``.
+    """Writes ``content`` as :func:`write_chunks` does."""
+    return write_chunks(path, [content])
+
+
+def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> Path:
+    """Writes ``chunks``, one after the other, to a temporary file in the same folder, then renames it to ``path``.
 
     An existing file is replaced. Raises :class:`OutputError` where that is impossible; nothing is left behind.
     """
@@ -21,7 +27,7 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     try:
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                file.writelines(chunks)
             os.replace(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)

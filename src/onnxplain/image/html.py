@@ -32,10 +32,11 @@ def thumbnail(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 def bar_table(rows: Iterable[tuple[str, float, str]]) -> str:
     """A table of names, bars (0..1 of the full length) and the numbers behind them."""
-    cell = '<td style="text-align:left;padding:0 .5em 0 0">'
+    cell = '<td style="text-align:left;padding:0 .5em 0 0{}">'
     bar = '<span style="display:inline-block;height:.7em;width:{:.3g}em;background:#4a7fb5"></span>'
     lines = [
-        f"<tr>{cell}{escape(name)}</td>{cell}{bar.format(10 * min(max(share, 0), 1))} {escape(number)}</td></tr>"
+        f"<tr>{cell.format('')}{escape(name)}</td>"
+        f"{cell.format(';white-space:nowrap')}{bar.format(8 * min(max(share, 0), 1))} {escape(number)}</td></tr>"
         for name, share, number in rows
     ]
     return f"<table>{''.join(lines)}</table>"
