@@ -367,10 +367,10 @@ class Explainer:
     ) -> Array | dict[str, Array]:
         """The attributions of all samples, as ``attribute`` says, or the maps that ``reduction`` makes of them."""
         feeds, samples = check_inputs(self._model, x)
-        classes = self._attributor.classes
-        targets, top, axes = classes.indices(target, samples), classes.top(target), self._attributor.axes(method)
+        model = self._attributor if reduction is None else method.for_maps(self._attributor)
+        targets, top, axes = model.classes.indices(target, samples), model.classes.top(target), model.axes(method)
         found: dict[str, list[Array]] = {name: [] for name in axes}
-        for start, ranked in self._attributor.micro_batches(method, feeds, targets, top):
+        for start, ranked in model.micro_batches(method, feeds, targets, top):
             names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
             for index, (tensor, axis) in enumerate(axes.items()):
                 parts = [attribution.attributions[index] for attribution in ranked]

@@ -28,7 +28,8 @@ class Gradient:
     """An output that holds a gradient.
 
     ``wrt`` is the tensor it belongs to and ``source`` the input that tensor is, or is computed from;
-    ``rank`` and ``channel_axis`` are the gradient's, the axis None where it has no channels.
+    ``rank`` and ``channel_axis`` are the gradient's, the axis None where it has no channels. ``magnitude`` is an output
+    with the maximum over channels of its absolute value, None where the model does not compute it.
     """
 
     wrt: str
@@ -36,6 +37,7 @@ class Gradient:
     output: str
     rank: int
     channel_axis: int | None
+    magnitude: str | None = None
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,10 @@ class DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
         The arguments and errors are those of :func:`~onnxplain.autodiff.differentiate`; ``outputs`` names inner
-        tensors whose values become outputs, ``cut`` those that become inputs. Without ``gradients`` there are only
-        scores, also for models that have no gradient, and ``wrt`` names the inputs that are to be explained.
+        tensors whose values become outputs, ``cut`` those that become inputs. For CUDA the maximum over channels of
+        every absolute gradient is an output too, so that a map need not bring its channels to the host. Without
+        ``gradients`` there are only scores, also for models that have no gradient, and ``wrt`` names the inputs that
+        are to be explained.
         ``written_out``: with fused attention in operators of its own.
         """
         graph_model = read_model(model)
@@ -95,7 +97,7 @@ class DifferentiatedModel:
                 "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
                 "were chosen then. Pass the original model."
             )
-        found = _describe(graph_model)
+        found = _describe(graph_model, magnitudes=gradients and provider == "cuda")
         if gradients:
             return found
         perturbed = found.signature.perturbed or _inputs(found.signature, wrt)
@@ -114,7 +116,7 @@ class DifferentiatedModel:
         return ir.serde.serialize_model(model)
 
 
-def _describe(model: ir.Model) -> DifferentiatedModel:
+def _describe(model: ir.Model, *, magnitudes: bool) -> DifferentiatedModel:
     graph, metadata = model.graph, dict(model.metadata_props)
     target_name, score_name = metadata[f"{_PREFIX}target"], metadata[f"{_PREFIX}score"]
     target = next(v for v in graph.inputs if v.name == target_name)
@@ -125,6 +127,8 @@ def _describe(model: ir.Model) -> DifferentiatedModel:
         for key, output in metadata.items()
         if key.startswith(_GRADIENT)
     )
+    if magnitudes:
+        gradients = tuple(_with_magnitude(graph, gradient, values[gradient.output]) for gradient in gradients)
     score_tensor = values[metadata[f"{_PREFIX}score_tensor"]]
     class_scores = _pick_in_graph(graph, target, values[score_name])
     assert target.shape is not None and class_scores.shape is not None
@@ -198,6 +202,23 @@ def _gradient(value: ir.Value, output: str) -> Gradient:
     if axis is None and rank > len(source.shape):
         axis = rank - 1
     return Gradient(value.name or "", source.name or "", output, rank, axis)
+
+
+def _with_magnitude(graph: ir.Graph, gradient: Gradient, value: ir.Value) -> Gradient:
+    """Add the output with the maximum over channels of the absolute gradient, where there are channels."""
+    if gradient.channel_axis is None or value.shape is None or value.dtype == ir.DataType.BFLOAT16:
+        return gradient
+    axes = ir.Value(name=f"{gradient.output}/channels", shape=ir.Shape([1]), type=ir.TensorType(ir.DataType.INT64))
+    axes.const_value = ir.tensor(np.array([gradient.channel_axis], np.int64), name=axes.name)
+    graph.register_initializer(axes)
+    absolute = ir.node("Abs", [value], name=f"{gradient.output}/Abs")
+    maximum = ir.node("ReduceMax", [absolute.outputs[0], axes], {"keepdims": 0}, name=f"{gradient.output}/ReduceMax")
+    absolute.outputs[0].name, result = absolute.name, maximum.outputs[0]
+    result.name, result.type = f"{gradient.output}/magnitude", value.type
+    result.shape = ir.Shape([d for axis, d in enumerate(value.shape) if axis != gradient.channel_axis])
+    graph.extend([absolute, maximum])
+    graph.outputs.append(result)
+    return replace(gradient, magnitude=result.name)
 
 
 def _pick_in_graph(graph: ir.Graph, target: ir.Value, score: ir.Value) -> ir.Value:

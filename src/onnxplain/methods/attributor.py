@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -108,6 +109,19 @@ class Attributor:
                 *self._loader.open("gradients", **changes), self.classes.labels, loader=self._loader, changes=changes
             )
         return self._variants[key]
+
+    @cached_property
+    def magnitudes(self) -> Attributor:
+        """The same session, with the maximum over channels of every |gradient| in its place; itself if it lacks them.
+
+        The model stated for CUDA computes them, so that no channels cross the bus when a map is all that is wanted.
+        """
+        if not all(g.magnitude and self._gradient_axes[g.wrt] == g.channel_axis for g in self.gradients):
+            return self
+        found = copy.copy(self)
+        found.gradients = [replace(g, output=g.magnitude or "", channel_axis=None) for g in self.gradients]
+        found._gradient_axes = dict.fromkeys(self._gradient_axes)
+        return found
 
     def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
         """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.

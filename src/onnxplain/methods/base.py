@@ -89,6 +89,10 @@ class Method(ABC):
             attribution, names, channel_axis=channel_axis, normalize=normalize, percentile=percentile, threads=threads
         )
 
+    def for_maps(self, model: Attributor) -> Attributor:
+        """What to run where only maps are wanted: ``model``, or one whose attributions come without channels."""
+        return model
+
     def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
         """The attributions [n, ...] summed over channels, where their sign means something, else None."""
         if self.reduction != "abs_sum":

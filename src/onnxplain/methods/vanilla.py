@@ -27,6 +27,9 @@ class Saliency(Method):
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         return model.attribute(feeds, targets)
 
+    def for_maps(self, model: Attributor) -> Attributor:
+        return model.magnitudes
+
 
 @dataclass(frozen=True)
 class GradientXInput(Method):
