@@ -22,7 +22,7 @@ from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, probabilities, rank_classes
 from .methods.saliency import check_finite
 from .methods.targets import Target
-from .methods.visualization import Drawing, draw_classes, draw_neurons
+from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
 from .photos import OnError, Photo, is_one, photo_batches, photo_sources
 from .progress import track
@@ -281,9 +281,8 @@ class Explainer:
         Args:
             target: a class index or label, or a sequence of these.
             preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
-            options: ``seed``, ``size``, ``every`` and ``progress``; see
-                :class:`~onnxplain.methods.visualization.Drawing`. ``steps``, ``learning_rate``, ``l2`` (lambda) and
-                the other settings of the preset; see :class:`~onnxplain.methods.visualization.Settings`.
+            options: ``seed``, ``size``, ``every`` and ``progress``, see :class:`~.methods.visualization.Drawing`;
+                ``steps``, ``learning_rate``, ``l2`` and others, see :class:`~.methods.visualization.Settings`.
 
         Returns:
             A :class:`~onnxplain.ClassVisualization`, or a list of them for several classes.
@@ -293,18 +292,14 @@ class Explainer:
             TargetError: a class is out of range or an unknown label.
             PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
         """
-        drawing = Drawing.of(preset, **options)
-        return draw_classes(self._attributor, self.preprocessing.preprocessing, target, drawing)
+        return draw_classes(self._attributor, self.preprocessing.preprocessing, target, preset, options)
 
     def visualize_neuron(self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any) -> Any:
-        """The image that a channel of an inner tensor likes best: its mean over positions in the place of S_c.
+        """Like :meth:`visualize_class`, with the mean over positions of a channel of an inner tensor in place of S_c.
 
-        Args:
-            neuron: "tensor:channel", or a sequence of these; the tensor is a float one of the model.
-            preset, options: as for :meth:`visualize_class`; returns and errors likewise.
+        ``neuron`` is "tensor:channel", or a sequence of these; the tensor is any of floats in the model.
         """
-        drawing = Drawing.of(preset, **options)
-        return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, drawing)
+        return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, preset, options)
 
     def _stream(
         self,

@@ -42,14 +42,14 @@ class Drawing:
     progress: bool | None = None
 
     @classmethod
-    def of(cls, preset: str = "natural", **options: Any) -> Drawing:
-        """Options by their names: those above, and those of :class:`~.settings.Settings`.
+    def of(cls, preset: str, options: Mapping[str, Any]) -> Drawing:
+        """Sorts options by their names: those above, and those of :class:`~.settings.Settings`.
 
         Raises:
             InputError: no such preset or option, or a value that makes no sense.
         """
-        own = {name: options.pop(name) for name in ("seed", "size", "every", "progress") if name in options}
-        return cls(preset, find_settings(preset, options), **own)
+        own = {name: value for name, value in options.items() if name in ("seed", "size", "every", "progress")}
+        return cls(preset, find_settings(preset, {n: v for n, v in options.items() if n not in own}), **own)
 
     def __post_init__(self) -> None:
         for name, value, least in (("seed", self.seed, 0), ("every", self.every, 1)):
@@ -61,11 +61,13 @@ class Drawing:
         return np.random.default_rng([self.seed, target])
 
 
-def draw_classes(model: Attributor, preprocessing: Preprocessing, target: Target, drawing: Drawing) -> Any:
+def draw_classes(
+    model: Attributor, preprocessing: Preprocessing, target: Target, preset: str, options: Mapping[str, Any]
+) -> Any:
     """The picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
-    artist = _Artist(model, preprocessing, drawing)
+    artist = _Artist(model, preprocessing, Drawing.of(preset, options))
     for name in names:
         if name is None or artist.classes.top(name) is not None:
             raise TargetError(f"a picture is made of a class that is named, found {name!r}; give an index or a label.")
@@ -73,8 +75,15 @@ def draw_classes(model: Attributor, preprocessing: Preprocessing, target: Target
     return found[0] if one else found
 
 
-def draw_neurons(model: Attributor, preprocessing: Preprocessing, neuron: str | Sequence[str], drawing: Drawing) -> Any:
+def draw_neurons(
+    model: Attributor,
+    preprocessing: Preprocessing,
+    neuron: str | Sequence[str],
+    preset: str,
+    options: Mapping[str, Any],
+) -> Any:
     """The picture of a neuron, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_neuron`."""
+    drawing = Drawing.of(preset, options)
     names = [neuron] if isinstance(neuron, str) else list(neuron)
     found = []
     for name in names:
