@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import captum.attr
 import numpy as np
+import onnx
 import pytest
 import torch
 from onnx import helper
+from onnxruntime.quantization import QuantFormat
 from torch import nn
 from torch.nn import functional as F
 
 import onnxplain
 from onnxplain import Explainer, InputError
+from onnxplain.autodiff.feature_maps import FeatureMap
+from onnxplain.autodiff.forward_graph import ForwardGraph
+from test_quantized_models import X, network, quantize
 
 import small_models as small
 from architectures import ARCHITECTURES
@@ -198,3 +205,103 @@ def test_models_without_positions_ask_for_a_layer() -> None:
     )
     with pytest.raises(InputError, match=r"no feature map .* layer="):
         Explainer(model).attribute(np.ones((1, 4), np.float32), 0, method="grad_cam")
+
+
+def test_layouts_and_types_of_the_input_change_nothing() -> None:
+    """Channels last, and whole numbers that are cast first: the same map as of floats with channels first."""
+    x = np.random.default_rng(0).integers(0, 256, (2, 3, 4, 4), dtype=np.uint8)
+    expected = Explainer(small.quadratic_uint8()).attribute(x, 1, method="grad_cam")
+    plain = Explainer(small.quadratic()).attribute(x.astype(np.float32) / 255, 1, method="grad_cam")
+    last = Explainer(small.quadratic_nhwc()).attribute(
+        x.transpose(0, 2, 3, 1).astype(np.float32) / 255, 1, method="grad_cam"
+    )
+    assert expected.shape == (2, 4, 4)
+    assert_agree(plain, expected)
+    assert_agree(last, expected)
+
+
+def nested(layout: str) -> onnx.ModelProto:
+    """Features that are made channels last by tf2onnx's Transposes, or hidden behind a reshape of [N,C,h*w]."""
+    rng = np.random.default_rng(0)
+    weights = {"w": rng.standard_normal((6, 3, 3, 3)), "v": rng.standard_normal((6, 5))}
+    head = {
+        "channels last": [
+            helper.make_node("Transpose", ["features"], ["moved"], perm=[0, 2, 3, 1]),
+            helper.make_node("ReduceMean", ["moved", "axes"], ["pooled"], keepdims=0),
+        ],
+        "flat": [
+            helper.make_node("Reshape", ["features", "shape"], ["moved"]),
+            helper.make_node("ReduceMean", ["moved", "last"], ["pooled"], keepdims=0),
+        ],
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Relu", ["c"], ["features"]),
+        *head[layout],
+        helper.make_node("MatMul", ["pooled", "v"], ["logits"]),
+    ]
+    constants = {name: weight.astype(np.float32) for name, weight in weights.items()}
+    constants |= {"axes": np.array([1, 2]), "last": np.array([2]), "shape": np.array([0, 6, -1])}
+    return small.build(nodes, [("x", small.FLOAT, ["N", 3, 8, 9])], [("logits", small.FLOAT, ["N", 5])], constants)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "flat"])
+def test_what_only_moves_features_is_no_layer(layout: str) -> None:
+    graph = ForwardGraph.read(nested(layout))
+    assert graph.feature_map("x") == FeatureMap("features", 1, 0)
+
+
+def test_a_named_layer_may_have_its_channels_last() -> None:
+    explainer = Explainer(nested("channels last"))
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 9)).astype(np.float32)
+    expected, found = (explainer.attribute(x, 1, method="grad_cam", layer=name) for name in ("features", "moved"))
+    assert_agree(found, expected)
+
+
+def test_positions_that_do_not_fit_the_input_are_refused() -> None:
+    model = nested("flat")
+    with pytest.raises(InputError, match="tokens of 'moved' are no grid"):
+        Explainer(model).attribute(np.ones((1, 3, 8, 9), np.float32), 0, method="grad_cam", layer="moved")
+
+
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["pairs", "kernels"])
+def test_quantised_models_look_where_the_float_model_does(form: QuantFormat, tmp_path: Path) -> None:
+    model = quantize(tmp_path, "uint8", form)
+    expected = Explainer(network()).attribute(X, TARGETS, method="grad_cam", interpolation="none")
+    found = Explainer(model).attribute(X, TARGETS, method="grad_cam", interpolation="none")
+    assert found.shape == expected.shape == (2, 6, 6)
+    assert np.corrcoef(found.ravel(), expected.ravel())[0, 1] > 0.97
+
+
+ZOO = Path(os.environ.get("ONNXPLAIN_ZOO", ""))
+#: Real model -> its layer, and what the map's size is.
+REAL = {
+    "cifar10_resnet8_keras_nhwc": "model/activation_6/Relu:0",
+    "dianna_season_timeseries_keras": "model_2/activation_5/Relu:0",
+    "digits_vit_tiny": "/Add_9_output_0",
+    "fastestdet_coco": "onnx::Conv_738",
+    "mnist_cntk": "ReLU114_Output_0",
+    "mobilenetv1_025_128_tflite_qdq_nhwc_uint8": "Relu6__57:0",
+    "mobilenetv1_050_160_tf_nhwc_float": "Relu6__57:0",
+    "ppocr_textangle_cls_paddle": "hardswish_17.tmp_0",
+    "squeezenet10_caffe_deepcompression": "fire9/concat",
+    "squeezenet10_winml_fp16": "fire9/concat_1",
+    "vww96_mobilenetv1_025_keras_nhwc": "model/activation_26/Relu:0",
+}
+
+
+@pytest.mark.skipif("ONNXPLAIN_ZOO" not in os.environ, reason="ONNXPLAIN_ZOO is not set to a folder of models")
+@pytest.mark.parametrize("name", REAL)
+def test_real_models(name: str) -> None:
+    """The layer is found under the name it has in the file, and the map has the size of the input."""
+    path = ZOO / "models" / f"{name}.onnx"
+    assert REAL[name] in {output for node in onnx.load(path).graph.node for output in node.output}
+    explainer = Explainer(path)
+    model = explainer._attributor
+    assert model.feature_map(model.gradients[0]).name == REAL[name]
+    tensor = explainer.inputs[0]
+    shape = [1, *(extent if isinstance(extent, int) else 48 for extent in tensor.shape[1:])]
+    x = np.random.default_rng(0).integers(0, 256, shape).astype(tensor.dtype)
+    found = explainer.attribute(x, method="grad_cam", relu=False)
+    assert list(found.shape) == [extent for axis, extent in enumerate(shape) if axis != tensor.channel_axis]
+    assert np.isfinite(found).all() and found.any()

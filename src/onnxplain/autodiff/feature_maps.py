@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..errors import InputError
+from .inference import small_constant
+from .quantized import output_parameters
 from .reach import depends_on, is_float, needed_for, reads
 
 #: Operators that move, pool, resize or retype features: the features before them are finer or the same.
@@ -35,11 +37,15 @@ _CHANNELS_LAST = {"LayerNormalization", "SkipLayerNormalization", "RMSNormalizat
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """A float tensor [N, ...] of features: its name, its rank, and which axis counts channels."""
+    """A tensor [N, ...] of features: its name, and which axis counts channels.
+
+    ``zero_point`` is what stands for zero in it: 0 for floats. The scale of quantised features cancels in every product
+    with the gradient with respect to them.
+    """
 
     name: str
-    rank: int
     channel_axis: int
+    zero_point: int
 
 
 def find_feature_map(graph: ir.Graph, source: ir.Value, score: ir.Value, layer: str | None) -> FeatureMap:
@@ -77,9 +83,9 @@ def _bottlenecks(steps: Sequence[ir.Node], source: ir.Value, path: set[ir.Value]
 
 
 def _holds_features(value: ir.Value, source: ir.Value) -> bool:
-    """Whether ``value`` is a float tensor [N, ...] with more than one position, made and not only moved."""
+    """Whether ``value`` is a tensor [N, ...] with more than one position, made and not only moved."""
     node = value.producer()
-    if node is None or node.op_type in _CARRIERS or value.dtype is None or not is_float(value):
+    if node is None or node.op_type in _CARRIERS or value.dtype is None or _zero_point(value) is None:
         return False
     if value.shape is None or source.shape is None or len(value.shape) < 3:
         return False
@@ -116,8 +122,8 @@ def _named(graph: ir.Graph, path: set[ir.Value], score: ir.Value, name: str) -> 
     value = values[name]
     if value not in path:
         raise InputError(f"the score {score.name!r} does not depend on layer {name!r}, so it has no gradient.")
-    if not is_float(value):
-        raise InputError(f"layer {name!r} holds {value.dtype}; name the float tensor before or after it.")
+    if _zero_point(value) is None:
+        raise InputError(f"layer {name!r} holds {value.dtype} of an unknown zero point; name a float tensor.")
     if value.shape is None or len(value.shape) < 3:
         shape = "an unknown shape" if value.shape is None else f"the shape {value.shape}"
         raise InputError(
@@ -127,8 +133,26 @@ def _named(graph: ir.Graph, path: set[ir.Value], score: ir.Value, name: str) -> 
 
 
 def _described(value: ir.Value) -> FeatureMap:
-    assert value.shape is not None
-    return FeatureMap(value.name or "", len(value.shape), channel_axis(value))
+    return FeatureMap(value.name or "", channel_axis(value), _zero_point(value) or 0)
+
+
+def _zero_point(value: ir.Value) -> int | None:
+    """What stands for zero in a tensor; None for integers that no kernel or quantisation made with a known one."""
+    if is_float(value):
+        return 0
+    node = value.producer()
+    if node is None:
+        return None
+    if node.op_type == "QuantizeLinear":
+        parameters: Sequence[ir.Value | None] | None = node.inputs[1:]
+    else:
+        parameters = output_parameters(node)
+    if not parameters:
+        return None
+    if len(parameters) == 1 or parameters[1] is None:
+        return 0
+    zero = small_constant(parameters[1])
+    return int(zero.item()) if zero is not None and zero.size == 1 else None
 
 
 def channel_axis(value: ir.Value) -> int:

@@ -158,6 +158,12 @@ class Attributor:
             )
         return self._gradient_axes if method.gradients else self._input_axes
 
+    def extents(self, gradient: Gradient, feeds: Mapping[str, Array]) -> tuple[int, ...]:
+        """The extents, without batch and channels, of the input that a gradient comes from: (H,W) for images."""
+        shape = feeds[gradient.source].shape
+        axis = self._input_axes[gradient.source] if gradient.rank == len(shape) else None
+        return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
+
     def size(self, feeds: Mapping[str, Array]) -> int:
         """Samples that one run forwards takes at best, for inputs shaped like ``feeds``."""
         return self._forward.size(feeds)

@@ -46,9 +46,11 @@ class ClassActivation(CoarseMap):
         source, size = self.source(model, feeds)
         layer = model.feature_map(source, self.layer)
         found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
+        values, slopes = found.tensors[layer.name], found.attributions[0]
+        wide = np.result_type(slopes, np.float32)
         features, gradients = (
-            np.moveaxis(array, layer.channel_axis, 1).astype(np.result_type(array, np.float32), copy=False)
-            for array in (found.tensors[layer.name], found.attributions[0])
+            np.moveaxis(array, layer.channel_axis, 1)
+            for array in (values.astype(wide) - layer.zero_point, slopes.astype(wide))
         )
         if features.ndim == 3 and len(size) == 2:
             features, gradients = (token_grid(array, size, layer.name) for array in (features, gradients))

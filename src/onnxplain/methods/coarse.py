@@ -48,9 +48,7 @@ class CoarseMap(Method):
             names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
             raise InputError(f"the model has gradients of {names}; choose one with Explainer(input=...).")
         source = model.gradients[0]
-        shape = feeds[source.source].shape
-        axis = model.axes(self)[source.wrt] if source.rank == len(shape) else None
-        return source, tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
+        return source, model.extents(source, feeds)
 
     def enlarged(self, maps: Array, size: Sequence[int]) -> Array:
         """``maps`` [n, ...] at the ``size`` of the input, as the option says."""

@@ -29,7 +29,7 @@ def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
     inside = {v for node in forward for v in _inside(node)}
     own = {n for node in forward for n in [node, *_nested(node)]}
     readers = [n for n in emit.graph.all_nodes() if n not in own]
-    needed = {v for n in readers for v in n.inputs if v is not None and (v in inside or _is_dequantized(v))}
+    needed = {v for n in readers for v in n.inputs if v is not None and (v in inside or _is_read_dequantized(v, own))}
     if not needed:
         return
     for node in reversed(forward):
@@ -55,6 +55,11 @@ def _nested(node: ir.Node) -> list[ir.Node]:
 def _is_dequantized(value: ir.Value) -> bool:
     node = value.producer()
     return node is not None and node.op_type == "DequantizeLinear" and node.domain in ("", MICROSOFT)
+
+
+def _is_read_dequantized(value: ir.Value, own: set[ir.Node]) -> bool:
+    """Whether the model itself reads the floats: those that were made for the gradient are in no kernel's way."""
+    return _is_dequantized(value) and (value.is_graph_output() or any(use.node in own for use in value.uses()))
 
 
 def _inside(node: ir.Node) -> list[ir.Value]:
