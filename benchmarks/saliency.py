@@ -163,7 +163,7 @@ HEADER = (
 
 
 def main() -> None:
-    names = [*nets.NETS, BUNDLED]
+    names = [*BARS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="*", default=names, choices=names)
     parser.add_argument("--batches", nargs="*", type=int, default=[8, 1])

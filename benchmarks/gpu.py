@@ -1,4 +1,4 @@
-"""Saliency maps on a GPU, against Captum: ``python benchmarks/cuda.py``, with ``onnxplain[gpu]`` and torch for CUDA.
+"""Saliency maps on a GPU, against Captum: ``python benchmarks/gpu.py``, with ``onnxplain[gpu]`` and torch for CUDA.
 
 ``Explainer.saliency`` on arrays in host memory, where only the maps come back from the GPU, against Captum's Saliency
 on the same torch network with the same reduction, eager and (``--compile``) with torch.compile, whose images start in
@@ -65,7 +65,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--compile", action="store_true", help="also torch.compile")
     options = parser.parse_args()
-    print(f"`python benchmarks/cuda.py`, {options.rounds} rounds, {torch.cuda.get_device_name()}.", end=" ")
+    print(f"`python benchmarks/gpu.py`, {options.rounds} rounds, {torch.cuda.get_device_name()}.", end=" ")
     print(common.environment("onnxruntime-gpu", "torch", "captum"))
     print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:
