@@ -47,7 +47,8 @@ def evaluate(
         Path, typer.Option("-o", "--out", help="The folder for CSV, JSON and plots.", metavar="DIR")
     ] = Path(),
     methods: Annotated[
-        str, typer.Option("--methods", "-m", help="Attribution methods: saliency,grad_cam; or all.")
+        str,
+        typer.Option("--methods", "-m", help="Attribution methods: saliency,grad_cam,...; an unknown one lists all."),
     ] = "saliency",
     metrics: Annotated[
         str | None,
@@ -96,11 +97,10 @@ def evaluate(
     from ..evaluation.choices import find_methods, find_metrics
     from ..explainer import Explainer
     from ..image.files import make_folder
-    from ..methods import METHODS
     from ..runtime.providers import full_name
 
-    names = list(METHODS) if methods == "all" else _listed(methods)
-    chosen, wanted = find_methods(names), find_metrics(_listed(metrics), len(names), masks is not None)
+    chosen = find_methods(_listed(methods))
+    wanted = find_metrics(None if metrics is None else _listed(metrics), len(chosen), masks is not None)
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
     options: dict[str, Any] = {
@@ -163,8 +163,8 @@ def evaluate(
         raise typer.Exit(FAILED)
 
 
-def _listed(names: str | None) -> Any:
-    return None if names is None else [name.strip() for name in names.split(",")]
+def _listed(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",")]
 
 
 def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> list[Path]:
