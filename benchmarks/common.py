@@ -10,6 +10,8 @@ import importlib.metadata
 import os
 import platform
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
@@ -76,3 +78,20 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """A Markdown table, the first column to the left and the others to the right."""
     lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
     return "\n".join(f"| {' | '.join(str(cell) for cell in line)} |" for line in lines)
+
+
+#: What a program that :func:`peak_megabytes` runs ends with. Linux hands the parent's ``ru_maxrss`` on, hence VmHWM.
+_PEAK = """
+try:
+    with open("/proc/self/status") as lines:
+        print(next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024)
+except OSError:
+    import resource
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
+"""
+
+
+def peak_megabytes(program: str, *arguments: str) -> float:
+    """The peak resident memory of a new process that runs ``program``, in MiB."""
+    command = [sys.executable, "-c", program + _PEAK, *arguments]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,50 @@ def test_streaming_holds_one_micro_batch(photos: Explainer) -> None:
     stream = photos.stream(sources())
     next(stream)
     assert len(loaded) <= 3
+
+
+def running() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("onnxplain")]
+
+
+def test_photos_side_by_side_are_those_one_by_one(tmp_path: Path) -> None:
+    """In order, with errors in their places, whatever the number of threads."""
+    model = small.quadratic(metadata=small.image_metadata())
+    images: list[Any] = [small.picture(8 + seed % 5, 9 + seed % 7, seed) for seed in range(23)]
+    images[7], images[20] = b"", tmp_path / "nothing.jpg"
+    rows: list[list[Any]] = []
+    for threads in (1, 2, 5):
+        explainer, row = Explainer(model, threads=threads), list[Any]()
+        for found in explainer.stream(images, "top2", on_error=lambda name, error, row=row: row.append(name)):
+            row.append(found)
+        rows.append(row)
+        assert running() == []
+    assert [len(row) for row in rows] == [23, 23, 23]
+    assert [row[7] for row in rows] == ["image 7"] * 3 and [row[20] for row in rows] == [str(images[20])] * 3
+    for index in (i for i in range(23) if i not in (7, 20)):
+        for row in rows[1:]:
+            for one, other in zip(rows[0][index], row[index]):
+                np.testing.assert_array_equal(one.image, images[index])
+                np.testing.assert_array_equal(other.image, images[index])
+                assert one.target == other.target
+                np.testing.assert_allclose(one.attribution, other.attribution, rtol=1e-5, atol=1e-6)
+                np.testing.assert_allclose(one.saliency, other.saliency, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("end", ["closed", "dropped", "failed"])
+def test_a_stream_that_is_left_ends_its_threads(end: str) -> None:
+    explainer = Explainer(small.quadratic(metadata=small.image_metadata()), threads=3)
+    stream = explainer.stream((small.picture(seed=seed) if seed != 5 else b"" for seed in range(50)), progress=False)
+    next(stream)
+    assert running()
+    if end == "closed":
+        stream.close()  # type: ignore[attr-defined]
+    elif end == "failed":
+        with pytest.raises(onnxplain.ImageError, match="image 5"):
+            list(stream)
+    else:
+        del stream
+    assert running() == []
 
 
 def test_streaming_can_go_on_after_errors(photos: Explainer, tmp_path: Path) -> None:

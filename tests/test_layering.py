@@ -24,6 +24,7 @@ _METHODS = _PARTS | {"methods", "metrics"}
 _EXPLAINER = _METHODS | {
     "bundled",
     "explainer",
+    "explaining",
     "explanation",
     "grids",
     "html_report",
@@ -50,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bundled": _TOOLS,
     "inputs": _METHODS,
     "photos": _PARTS,
+    "explaining": _METHODS | {"explanation", "photos"},
     "torch_export": _PARTS | {"torch_reference"},
     "torch_reference": _PARTS,
     "explanation": _METHODS,

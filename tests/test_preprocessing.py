@@ -69,6 +69,21 @@ def test_filters_are_pillows(name: str) -> None:
     np.testing.assert_array_equal(tensor, expected)
 
 
+@pytest.mark.parametrize("channels", ["RGB", "L"])
+@pytest.mark.parametrize("name", ["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"])
+def test_a_crop_is_that_of_the_whole_resized_photo(name: str, channels: Any) -> None:
+    """Only what the crop keeps is computed, to the last bit as Pillow would."""
+    resample = Image.Resampling[name.upper()]
+    for height, width in ((90, 130), (301, 47), (64, 64), (33, 500), (200, 64)):
+        photo = np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+        recipe = Preprocessing("shortest", 64, name, crop=(50, 57), scale=1.0, layout="NHWC", channels=channels)
+        tensor, geometry = recipe.apply(photo)
+        (rows, columns), (top, left) = geometry.resized, geometry.offset
+        whole = np.asarray(Image.fromarray(photo).convert(channels).resize((columns, rows), resample))
+        expected = whole.reshape(rows, columns, -1)[top : top + 50, left : left + 57]
+        np.testing.assert_array_equal(tensor, expected)
+
+
 @pytest.mark.parametrize(("rounding", "first"), [("torchvision", 2), ("floor", 2), ("ceil", 3)])
 def test_crop_rounding_of_five_spare_rows(rounding: Any, first: int) -> None:
     tensor, geometry = Preprocessing(crop=(5, 4), crop_rounding=rounding, scale=1.0).apply(PHOTO[:10, :4])

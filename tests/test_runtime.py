@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 import warnings
 from typing import Any
 
@@ -14,9 +15,11 @@ import pytest
 from onnx import helper
 
 from onnxplain import Explainer, InputError, ProviderError, RuntimeMissingError
-from onnxplain.runtime import BatchedSession, ProviderWarning, Session
+from onnxplain.runtime import BatchedSession, ProviderWarning, Session, batching, side_by_side
+from onnxplain.runtime.batching import Plan
 from onnxplain.runtime.memory import available_memory, bytes_per_sample, without_weights
 from onnxplain.runtime.providers import full_name, requested
+from onnxplain.runtime.workers import in_worker
 
 import small_models as small
 
@@ -182,7 +185,7 @@ def test_dequantize_is_gone_from_the_optimized_graph(tmp_path: Any) -> None:
     assert left["0"] & {"DequantizeLinear", "MatMulIntegerToFloat", "DynamicQuantizeMatMul", "MatMulNBits"}
 
 
-@pytest.mark.parametrize(("size", "expected"), [(None, [4, 4, 4, 4, 1]), (3, [3, 3, 3, 3, 3, 2]), (100, [17])])
+@pytest.mark.parametrize(("size", "expected"), [(None, [17]), (3, [3, 3, 3, 3, 3, 2]), (100, [17])])
 def test_micro_batches(size: int | None, expected: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     session, x = batched(small.quadratic(), batch_size=size), small.inputs(17)
     counter = Counter(session, monkeypatch)
@@ -266,3 +269,130 @@ def test_threads_share_a_session() -> None:
         worker.join()
     for one in found:
         np.testing.assert_array_equal(one, expected)
+
+
+class Cores:
+    """A model on four cores, and the sizes of all runs: on one core each, and on all."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, model: onnx.ModelProto | None = None, **options: Any) -> None:
+        model = small.quadratic() if model is None else model
+        monkeypatch.setattr(batching, "_WORKING_SET", 1)
+        self.alone: list[int] = []
+        self.together: list[int] = []
+        self.loaded = 0
+        self._model, self._patch = model, monkeypatch
+        self.session = BatchedSession(
+            self._watched(Session(model, providers=CPU), self.together),
+            without_weights(model),
+            **{"batched": {"x"}, "fixed": None, "single": self._single, "threads": 4, **options},
+        )
+
+    def _single(self) -> Session:
+        self.loaded += 1
+        return self._watched(Session(self._model, providers=CPU, threads=1), self.alone)
+
+    def _watched(self, session: Session, sizes: list[int]) -> Session:
+        run = session.run
+
+        def counted(feeds: Any, outputs: Any) -> Any:
+            sizes.append(len(feeds["x"]))
+            return run(feeds, outputs)
+
+        self._patch.setattr(session, "run", counted)
+        return session
+
+    def check(self, count: int) -> None:
+        x = small.inputs(count)
+        found = self.session.run({"x": x}, ["logits"])[0]
+        np.testing.assert_allclose(found, small.quadratic_scores(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("count", "alone", "together"),
+    [
+        (1, [], [1]),
+        (2, [], [2]),
+        (3, [], [3]),  # not one for each core
+        (4, [1, 1, 1, 1], []),
+        (6, [1, 1, 2, 2], []),
+        (8, [2, 2, 2, 2], []),
+        (9, [1, 1, 1, 1, 1, 1, 1, 2], []),
+        (17, [1] * 7 + [2] * 5, []),
+    ],
+)
+def test_a_run_for_each_core(
+    count: int, alone: list[int], together: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cores = Cores(monkeypatch)
+    cores.check(count)
+    assert (sorted(cores.alone), cores.together) == (alone, together)
+    assert cores.loaded == bool(alone)
+    cores.check(8)
+    assert cores.loaded == 1  # when first needed, and once
+
+
+def test_a_run_for_each_core_with_a_fixed_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = Cores(monkeypatch, small.quadratic(batch=2), fixed=2)
+    cores.check(7)
+    assert (cores.alone, cores.together) == ([], [2, 2, 2, 2])
+    cores.check(9)
+    assert cores.alone == [2, 2, 2, 2, 2]
+
+
+def test_the_sizes_that_users_choose_are_what_runs_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    feeds = {"x": small.inputs(50)}
+    for size, plan in {1: Plan(1, 1), 2: Plan(2, 1), 4: Plan(4, 1), 7: Plan(4, 1), 12: Plan(4, 3)}.items():
+        cores = Cores(monkeypatch, batch_size=size)
+        assert cores.session.plan(feeds) == plan
+        assert cores.session.size(feeds) == plan.runs * plan.samples
+        assert (cores.session.workers, cores.session.share) == (plan.runs, plan.samples)
+    need = 4 * (48 + 48 + 48)
+    for limit, plan in {1: Plan(1, 1), 3: Plan(1, 3), 4: Plan(4, 1), 8: Plan(4, 2), 100: Plan(4, 2)}.items():
+        assert Cores(monkeypatch, memory_limit=limit * need).session.plan(feeds) == plan
+    assert Cores(monkeypatch, threads=1).session.plan(feeds) == Plan(1, 8)
+    assert batched(small.quadratic(), threads=4).plan(feeds).runs == 1  # nothing to load for one core
+
+
+def test_small_samples_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    feeds = {"x": small.inputs(1)}
+    need = 4 * (48 + 48 + 48)
+    for working_set, samples in {1: 2, 10 * need: 10, 1 << 40: 256}.items():
+        session = Cores(monkeypatch).session
+        monkeypatch.setattr(batching, "_WORKING_SET", working_set)
+        assert session.plan(feeds) == Plan(4, samples)
+
+
+def test_within_a_worker_a_run_stays_on_its_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    cores = Cores(monkeypatch)
+    list(side_by_side(cores.check, [5, 1, 4], 3))
+    assert sorted(cores.alone) == [1, 1, 2, 2, 2, 2]
+    assert cores.together == [] and cores.loaded == 1
+
+
+def test_side_by_side_keeps_order_and_few_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Any:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    def work(number: int) -> tuple[int, bool]:
+        time.sleep(0.01 * (number % 3 == 0))
+        return number, in_worker()
+
+    found = side_by_side(work, items(), 3)
+    assert [next(found) for _ in range(5)] == [(number, True) for number in range(5)]
+    assert len(taken) <= 5 + 3
+    assert any(thread.name.startswith("onnxplain") for thread in threading.enumerate())
+    found.close()
+    assert not any(thread.name.startswith("onnxplain") for thread in threading.enumerate())
+    assert list(side_by_side(work, range(3), 1)) == [(0, False), (1, False), (2, False)]
+
+
+def test_side_by_side_raises_in_the_place_of_the_result() -> None:
+    found = side_by_side(lambda number: 1 // number, [1, 2, 0, 3], 2)
+    assert [next(found), next(found)] == [1, 0]
+    with pytest.raises(ZeroDivisionError):
+        next(found)
+    assert not any(thread.name.startswith("onnxplain") for thread in threading.enumerate())

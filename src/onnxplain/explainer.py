@@ -11,20 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .bundled import bundled_model
-from .errors import GradientError, InputError, TargetError
+from .errors import InputError, TargetError
+from .explaining import PhotoExplainer
 from .explanation import Explanation
 from .image import PreprocessingLike, ResolvedPreprocessing, resolve_labels, resolve_preprocessing
 from .image.labels import LabelsLike
 from .inputs import check_inputs
 from .methods import Method, find_method
-from .methods.attributor import Attribution, Attributor
+from .methods.attributor import Attributor
 from .methods.loading import ModelLoader
-from .methods.ranking import ClassScore, probabilities, rank_classes
+from .methods.ranking import ClassScore, probabilities
 from .methods.saliency import check_finite
 from .methods.targets import Target
 from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
-from .photos import OnError, Photo, is_one, photo_batches, photo_sources
+from .photos import OnError, is_one, photo_sources, stream_photos
 from .progress import track
 from .runtime import Provider, open_cache
 from .signature import InputTensor
@@ -38,7 +39,6 @@ Array = NDArray[Any]
 
 #: A method by its name, or with options chosen.
 MethodLike = str | Method
-_TOP = 5
 
 
 class Explainer:
@@ -72,7 +72,7 @@ class Explainer:
             preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
                 name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
             labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
-            batch_size: samples that run at once; None is what fits into memory, at most 4 on the CPU.
+            batch_size: samples that run at once; None is as many as pay and fit into memory.
             output, score, class_axis: what is explained; see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
             input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
@@ -80,7 +80,7 @@ class Explainer:
                 need not have any then (trees). Classifiers of ai.onnx.ml are explained by their probabilities then,
                 and ``input`` is one of the inputs.
             threads: threads on the CPU; 0 is all cores.
-            memory_limit: bytes that one run may take; None is half of the memory that is available.
+            memory_limit: bytes that may be taken by what runs at once; None is half of the memory that is available.
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
                 environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
 
@@ -127,7 +127,7 @@ class Explainer:
     @property
     def straight_through(self) -> bool:
         """Whether gradients pass the roundings of a quantised model as if they were the identity."""
-        return "onnxplain.straight_through" in self._model.metadata
+        return self._model.straight_through
 
     @cached_property
     def preprocessing(self) -> ResolvedPreprocessing:
@@ -263,7 +263,8 @@ class Explainer:
     ) -> Iterator[Any]:
         """Like :meth:`explain` for several photos, but each is handed out as soon as it is done.
 
-        Only one micro-batch of photos is in memory. With ``on_error`` a photo that cannot be read, or whose gradient
+        Photos are read, run and reduced side by side, a few ahead of the one handed out, and no more than these are
+        in memory; closing the iterator ends that. With ``on_error`` a photo that cannot be read, or whose gradient
         is not finite, is skipped after calling it with the photo's name and the error.
         """
         chosen = find_method(method, options)
@@ -309,53 +310,13 @@ class Explainer:
         method: Method,
         on_error: OnError | None,
     ) -> Iterator[Any]:
-        preprocessing, name = self.preprocessing.preprocessing, self._model.inputs[0].name
         axes = self._attributor.axes(method)
+        preprocessing = self.preprocessing.preprocessing
         if len(axes) != 1:
             raise InputError(f"the model has gradients of {_listed(axes)}; choose one with Explainer(input=...).")
-        for batch in photo_batches(sources, preprocessing, self._batch_size, on_error):
-            feeds = {name: np.stack([photo.tensor for photo in batch])}
-            # One target for each photo, or one for all of a number that is not known.
-            chosen = np.array([targets[photo.index % len(targets)] for photo in batch], dtype=np.int64)
-            ranked = self._attributor.ranked(method, feeds, chosen, top)
-            for row, photo in enumerate(batch):
-                try:
-                    found = [self._explanation(photo, method, attribution, row) for attribution in ranked]
-                except GradientError as error:
-                    if on_error is None:
-                        raise
-                    on_error(photo.name, error)
-                    continue
-                yield found[0] if top is None else found
-
-    def _batch_size(self, tensor: Array) -> int:
-        return self._attributor.session.size({self._model.inputs[0].name: tensor[None]})
-
-    def _explanation(self, photo: Photo, method: Method, part: Attribution, row: int) -> Explanation:
-        attribution, axis = part.attributions[0][row].copy(), next(iter(self._attributor.axes(method).values()))
-        reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=self._threads)[0]
-        if reduced.ndim != 2:
-            raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
-        signed = method.signed_map(attribution[None], axis)
-        ranking = rank_classes(part.class_scores[row], self._model.probability, self._attributor.classes)
-        mine = ranking.of(int(part.targets[row]))
-        return Explanation(
-            image=photo.image,
-            source=photo.source,
-            attribution=attribution,
-            saliency_input=reduced,
-            signed_input=None if signed is None else signed[0].astype(np.float32),
-            geometry=photo.geometry,
-            target=mine.index,
-            label=mine.label,
-            score=mine.score,
-            probability=mine.probability,
-            top=ranking.best(_TOP),
-            provider=self.provider,
-            straight_through=self.straight_through and method.gradients,
-            method=method.name,
-            details={name: float(values[row]) for name, values in part.details.items()},
-        )
+        explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
+        session = self._attributor.session
+        yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 
     def _collect(
         self, x: Array | Mapping[str, Array], target: Target, method: Method, reduction: Mapping[str, Any] | None

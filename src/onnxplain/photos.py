@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,12 @@ from PIL import Image
 
 from .errors import InputError, OnnxplainError
 from .image import Geometry, Preprocessing, find_images, load_image
+from .runtime import side_by_side
 
 #: Called with a photo's name and what was wrong with it.
 OnError = Callable[[str, OnnxplainError], None]
+#: A photo's name, and what came of it or what was wrong with it.
+Outcome = tuple[str, Any]
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,61 @@ def photo_sources(images: Any) -> Iterable[Any]:
     return images
 
 
+def load_photo(index: int, source: Any, preprocessing: Preprocessing) -> Photo:
+    """Photo number ``index`` and its tensor.
+
+    Raises:
+        ImageError: it cannot be read.
+        PreprocessingError: the preprocessing does not fit it.
+    """
+    name, path = photo_name(index, source)
+    try:
+        image = load_image(source)
+        tensor, geometry = preprocessing.apply(image)
+    except OnnxplainError as error:
+        raise (error if path is not None else type(error)(f"{name}: {error}")) from None
+    return Photo(index, name, path, image, tensor, geometry)
+
+
+def photo_name(index: int, source: Any) -> tuple[str, str | None]:
+    """What errors call a photo, and its path if it has one."""
+    path = str(source) if isinstance(source, (str, os.PathLike)) else None
+    return path or f"image {index}", path
+
+
+def stream_photos(
+    explained: Callable[[list[tuple[int, Any]]], list[Outcome]],
+    sources: Iterable[Any],
+    *,
+    workers: int,
+    share: int,
+    on_error: OnError | None,
+) -> Iterator[Any]:
+    """The results of photos, in order, worked out side by side.
+
+    ``explained`` takes ``share`` numbered photos at a time, in one of ``workers`` threads. An error goes to
+    ``on_error`` with the photo's name; without ``on_error`` it raises.
+    """
+    if isinstance(sources, Sized):
+        workers = workers if len(sources) >= workers else 1
+        share = min(share, max(-(-len(sources) // workers), 1))
+    groups = _in_groups(sources, share)
+    with closing(side_by_side(explained, groups, workers)) as found:
+        for name, outcome in chain.from_iterable(found):
+            if not isinstance(outcome, OnnxplainError):
+                yield outcome
+            elif on_error is None:
+                raise outcome
+            else:
+                on_error(name, outcome)
+
+
+def _in_groups(sources: Iterable[Any], size: int) -> Iterator[list[tuple[int, Any]]]:
+    numbered = enumerate(sources)
+    while group := list(islice(numbered, size)):
+        yield group
+
+
 def photo_batches(
     sources: Iterable[Any],
     preprocessing: Preprocessing,
@@ -75,21 +135,16 @@ def photo_batches(
     """
     batch: list[Photo] = []
     for index, source in enumerate(sources):
-        path = str(source) if isinstance(source, (str, os.PathLike)) else None
-        name = path or f"image {index}"
         try:
-            image = load_image(source)
-            tensor, geometry = preprocessing.apply(image)
+            photo = load_photo(index, source, preprocessing)
         except OnnxplainError as error:
-            if path is None:
-                error = type(error)(f"{name}: {error}")
             if on_error is None:
-                raise error from None
-            on_error(name, error)
+                raise
+            on_error(photo_name(index, source)[0], error)
             continue
-        if batch and (tensor.shape != batch[0].tensor.shape or len(batch) == size_of(tensor)):
+        if batch and (photo.tensor.shape != batch[0].tensor.shape or len(batch) == size_of(photo.tensor)):
             yield batch
             batch = []
-        batch.append(Photo(index, name, path, image, tensor, geometry))
+        batch.append(photo)
     if batch:
         yield batch

@@ -66,6 +66,11 @@ class Signature:
     metadata: Mapping[str, str]
     tensors: Mapping[str, str]
 
+    @property
+    def straight_through(self) -> bool:
+        """Whether gradients pass the roundings of a quantised model as if they were the identity."""
+        return "onnxplain.straight_through" in self.metadata
+
     def to_dict(self) -> dict[str, Any]:
         """Values for JSON; :meth:`from_dict` reads them back to an equal object."""
         return {**asdict(self), "batched": sorted(self.batched)}

@@ -176,7 +176,9 @@ class Preprocessing:
         if self.channels == "BGR":
             pixels = pixels[:, :, ::-1]
         table = self._table()
-        tensor = np.stack([table[channel][pixels[:, :, channel]] for channel in range(len(table))])
+        tensor = np.empty((len(table), *geometry.canvas), table.dtype)
+        for channel, values in enumerate(table):
+            np.take(values, pixels[:, :, channel], out=tensor[channel], mode="clip")  # "raise" would buffer
         return (tensor if self.layout == "NCHW" else np.ascontiguousarray(tensor.transpose(1, 2, 0))), geometry
 
     def value_range(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -280,13 +282,17 @@ def _letterbox_offset(slack: int) -> int:
 def _place(
     picture: Image.Image, geometry: Geometry, resample: Image.Resampling, pad: int | tuple[int, int, int]
 ) -> Image.Image:
-    """Resizes, then crops or pads, to the geometry's canvas."""
+    """Resizes, then crops or pads, to the geometry's canvas.
+
+    Pillow resizes rows first, rounds, and then resizes columns; columns outside of the crop are cut off in between.
+    """
     (height, width), (top, left), canvas = geometry.resized, geometry.offset, geometry.canvas
     box = (max(left, 0), max(top, 0), min(left + canvas[1], width), min(top + canvas[0], height))
     if geometry.resized == geometry.photo:
         part = picture.crop(box)
     elif height * width <= _WHOLE_RESIZE_LIMIT:
-        part = picture.resize((width, height), resample).crop(box)
+        rows = picture.resize((width, picture.height), resample).crop((box[0], 0, box[2], picture.height))
+        part = rows.resize((rows.width, height), resample).crop((0, box[1], rows.width, box[3]))
     else:
         x, y = picture.width / width, picture.height / height
         source = (box[0] * x, box[1] * y, min(box[2] * x, picture.width), min(box[3] * y, picture.height))

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from threading import RLock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -80,12 +81,18 @@ class Attributor:
         self._gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
         self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
         self._loader, self._changes = loader, changes or {}
+        self._lock = RLock()
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
         self._feature_maps: dict[tuple[str, str | None], FeatureMap] = {}
         self._attention: dict[str, AttentionMaps] = {}
 
-    @cached_property
+    @property
     def _forward(self) -> BatchedSession:
+        with self._lock:
+            return self._scores
+
+    @cached_property
+    def _scores(self) -> BatchedSession:
         return self._loader.open("scores", **self._changes)[1] if self.model.gradients else self.session
 
     def variant(self, **changes: Any) -> Attributor:
@@ -101,14 +108,17 @@ class Attributor:
             InputError: the model came differentiated, so that nothing can be changed any more.
         """
         key = tuple(sorted(changes.items()))
-        if key not in self._variants:
-            if isinstance(changes.get("rules"), tuple):
-                changes["rules"] = dict(changes["rules"])
-            changes = {**self._changes, **changes}
-            self._variants[key] = Attributor(
-                *self._loader.open("gradients", **changes), self.classes.labels, loader=self._loader, changes=changes
-            )
-        return self._variants[key]
+        with self._lock:
+            if key not in self._variants:
+                self._variants[key] = self._changed(changes)
+            return self._variants[key]
+
+    def _changed(self, changes: dict[str, Any]) -> Attributor:
+        if isinstance(changes.get("rules"), tuple):
+            changes["rules"] = dict(changes["rules"])
+        changes = {**self._changes, **changes}
+        found = self._loader.open("gradients", **changes)
+        return Attributor(*found, self.classes.labels, loader=self._loader, changes=changes)
 
     @cached_property
     def magnitudes(self) -> Attributor:
@@ -130,9 +140,10 @@ class Attributor:
             InputError: there is none, or ``layer`` is none.
         """
         key = gradient.wrt, layer
-        if key not in self._feature_maps:
-            self._feature_maps[key] = self._loader.forward_graph().feature_map(*key)
-        return self._feature_maps[key]
+        with self._lock:
+            if key not in self._feature_maps:
+                self._feature_maps[key] = self._loader.forward_graph().feature_map(*key)
+            return self._feature_maps[key]
 
     def attention(self, gradient: Gradient) -> AttentionMaps:
         """The attention between what ``gradient`` belongs to and the score; its probabilities are tensors of a variant
@@ -141,9 +152,10 @@ class Attributor:
         Raises:
             InputError: there is none, or its probabilities are no tensors.
         """
-        if gradient.wrt not in self._attention:
-            self._attention[gradient.wrt] = self._loader.forward_graph(written_out=True).attention(gradient.wrt)
-        return self._attention[gradient.wrt]
+        with self._lock:
+            if gradient.wrt not in self._attention:
+                self._attention[gradient.wrt] = self._loader.forward_graph(written_out=True).attention(gradient.wrt)
+            return self._attention[gradient.wrt]
 
     def axes(self, method: Method) -> dict[str, int | None]:
         """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis.

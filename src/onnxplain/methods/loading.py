@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -68,10 +68,15 @@ class ModelLoader:
             RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
         """
         key = None if self.cache is None else self._key(part, changes)
-        found = None if key is None else self._load(key)
-        signature, session, graph = found or self._prepare(part, changes, key)
+        signature, session, graph = self._opened(part, changes, key)
+
+        def single() -> Session:
+            alone = replace(self, providers=usable(self.providers), threads=1)
+            return alone._opened(part, changes, key)[1]
+
         batched = {*signature.batched, signature.target}
-        return signature, BatchedSession(session, graph, batched=batched, fixed=signature.batch, **self.batching)
+        options = {"batched": batched, "fixed": signature.batch, "threads": self.threads, **self.batching}
+        return signature, BatchedSession(session, graph, single=single, **options)
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:
         """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
@@ -90,6 +95,11 @@ class ModelLoader:
 
         options = {name: self.options[name] for name in ("output", "score", "class_axis")}
         return ForwardGraph.read(self.source, written_out=written_out, **options)
+
+    def _opened(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
+        """The model in a session, and its graph without weights: from the cache, or prepared."""
+        found = None if key is None else self._load(key)
+        return found or self._prepare(part, changes, key)
 
     def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
         """Differentiate the model and load it; the cache keeps it as ``key``."""

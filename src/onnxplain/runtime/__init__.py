@@ -6,6 +6,7 @@ from .batching import BatchedSession
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session
+from .workers import side_by_side
 
 __all__ = [
     "CPU",
@@ -18,5 +19,6 @@ __all__ = [
     "clear_cache",
     "expected",
     "open_cache",
+    "side_by_side",
     "usable",
 ]

@@ -1,27 +1,44 @@
-"""Run any number of samples through a session in micro-batches that fit into memory."""
+"""Run any number of samples through sessions, in runs that fit into memory and keep all cores busy."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
 from ..errors import InputError, ProviderError
 from .providers import CPU
 from .session import Array, Session
+from .workers import cores, in_worker, side_by_side
 
-#: Samples a run. More of them bring nothing on a CPU: activations of 4 stay in its caches (benchmarks/saliency.py).
-_CHUNK_ON_CPU = 4
-_CHUNK_ELSEWHERE = 32
-#: Share of the available memory that one run may take.
+#: Bytes of values that a run should at least work on: smaller ones are dominated by what a run costs anyway.
+_WORKING_SET = 16 << 20
+#: Samples of a run: on a core of its own, on all cores, and on other providers; and what no run exceeds by default.
+_ON_ONE_CORE, _ON_ALL_CORES, _ELSEWHERE, _MOST = 2, 8, 32, 256
+#: Share of the available memory that may be taken.
 _SHARE = 0.5
+#: Threads that read photos for a provider which runs one batch after the other.
+_READERS = 4
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How samples are run: ``runs`` at once, each of so many ``samples``; a single run has all cores."""
+
+    runs: int
+    samples: int
 
 
 class BatchedSession:
-    """A session that splits its input along the batch axis.
+    """A model that takes any number of samples.
 
-    ``fixed`` is the batch that the model fixes, None if it is open: such a model runs exactly that many
-    samples at a time, and the last run is filled up with copies of the last sample, whose results are cut off.
+    On the CPU several runs go on at once, each on one core, where there are samples enough for all cores; otherwise one
+    run has all of them. ``fixed`` is the batch that the model fixes, None if it is open: such a model runs exactly that
+    many samples at a time, and the last run is filled up with copies of the last sample, whose results are cut off.
     """
 
     def __init__(
@@ -31,17 +48,21 @@ class BatchedSession:
         *,
         batched: Collection[str],
         fixed: int | None,
+        single: Callable[[], Session] | None = None,
+        threads: int = 0,
         batch_size: int | None = None,
         memory_limit: int | None = None,
     ) -> None:
         """Split what ``session`` is given.
 
         Args:
+            session: runs on ``threads`` threads; 0 is all cores.
             graph: the session's model without its weights, by :func:`~.memory.without_weights`.
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
-            batch_size: samples a run; None: as many as fit, at most 4 on the CPU and 32 elsewhere.
-            memory_limit: bytes that one run may take; None: half of what is available.
+            single: loads the same model with one thread; None: there is only ever one run at once.
+            batch_size: samples that run at once; None: as many as fit and pay.
+            memory_limit: bytes that the values of all runs may take at once; None: half of what is available.
 
         Raises:
             InputError: ``batch_size`` or ``memory_limit`` is not positive, or ``batch_size`` is not ``fixed``.
@@ -54,53 +75,137 @@ class BatchedSession:
         self.session = session
         self.fixed = fixed
         self._batched = frozenset(batched)
+        self._graph = graph
+        self._threads = threads or cores()
+        self._single = single if session.provider == CPU and self._threads > 1 else None
         self._batch_size = batch_size
         self._memory_limit = memory_limit
-        self._graph = graph
-        self._per_sample: dict[tuple[tuple[str, tuple[int, ...]], ...], int] = {}
+        self._plans: dict[tuple[tuple[str, tuple[int, ...]], ...], Plan] = {}
+        self._lock = threading.Lock()
 
-    def size(self, feeds: Mapping[str, Array]) -> int:
-        """Samples a run for inputs shaped like ``feeds``, whatever their batch."""
+    @cached_property
+    def _on_one_core(self) -> Session:
+        assert self._single is not None
+        return self._single()
+
+    @property
+    def workers(self) -> int:
+        """Threads that should bring samples side by side."""
+        if self._batch_size is not None:
+            return min(self._threads, self._batch_size)
+        return self._threads if self.session.provider == CPU else min(self._threads, _READERS)
+
+    @property
+    def share(self) -> int:
+        """Samples that each of them should bring at a time."""
         if self.fixed is not None:
             return self.fixed
         if self._batch_size is not None:
-            return self._batch_size
+            return self._batch_size // self.workers
+        return _ON_ONE_CORE if self.session.provider == CPU else _ELSEWHERE
+
+    def plan(self, feeds: Mapping[str, Array]) -> Plan:
+        """How inputs shaped like ``feeds`` are run, whatever their batch."""
+        key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
+        if key not in self._plans:
+            self._plans[key] = self._planned(feeds)
+        return self._plans[key]
+
+    def _planned(self, feeds: Mapping[str, Array]) -> Plan:
         from .memory import available_memory, bytes_per_sample  # imports onnx, which one photo never needs
 
-        key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
-        if key not in self._per_sample:
-            shapes = {name: array.shape for name, array in feeds.items()}
-            self._per_sample[key] = max(bytes_per_sample(self._graph, shapes, self._batched), 1)
-        limit = self._memory_limit or int(available_memory() * _SHARE)
-        chunk = _CHUNK_ON_CPU if self.session.provider == CPU else _CHUNK_ELSEWHERE
-        return max(1, min(chunk, limit // self._per_sample[key]))
+        shapes = {name: array.shape for name, array in feeds.items()}
+        need = max(bytes_per_sample(self._graph, shapes, self._batched), 1)
+        most = max((self._memory_limit or int(available_memory() * _SHARE)) // need, 1)
+        runs = self._threads if self._single is not None else 1
+        if self.fixed is not None:
+            return Plan(runs if runs * self.fixed <= most else 1, self.fixed)
+        if self._batch_size is not None:
+            runs = min(runs, self._batch_size)
+            return Plan(runs, self._batch_size // runs)
+        if self.session.provider != CPU:
+            return Plan(1, min(_ELSEWHERE, most))
+        if runs > most:
+            return Plan(1, most)
+        least = _ON_ONE_CORE if runs > 1 else _ON_ALL_CORES
+        return Plan(runs, min(max(_WORKING_SET // need, least), _MOST, most // runs))
+
+    def size(self, feeds: Mapping[str, Array]) -> int:
+        """Samples that :meth:`run` takes at best, for inputs shaped like ``feeds``, whatever their batch."""
+        plan = self.plan(feeds)
+        at_once = plan.runs * plan.samples
+        return at_once if plan.runs == 1 or self._batch_size is not None else max(at_once, _ON_ALL_CORES)
 
     def split(self, feeds: Mapping[str, Array]) -> Iterator[tuple[int, dict[str, Array]]]:
         """The micro-batches of ``feeds``, each with the number of its first sample."""
-        count = next(len(array) for name, array in feeds.items() if name in self._batched)
+        count = self._count(feeds)
         size = 1 if count == 1 else self.size(feeds)
         for start in range(0, count, size):
-            yield start, {n: a[start : start + size] if n in self._batched else a for n, a in feeds.items()}
+            yield start, self._rows(feeds, start, start + size)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The named outputs of one micro-batch, in order; all have the batch, or a multiple of it, as axis 0.
+        """The named outputs for all samples, in order; all have the batch, or a multiple of it, as axis 0.
 
         Raises:
             ProviderError: ONNX Runtime failed.
         """
-        count = next(len(array) for name, array in feeds.items() if name in self._batched)
-        if self.fixed is None or count == self.fixed:
-            return self._run_whole(feeds, outputs, count)
-        filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
-        return [array[: len(array) * count // self.fixed] for array in self.session.run(filled, outputs)]
+        count = self._count(feeds)
+        plan = self._plan_for(feeds, count)
+        parts = [self._rows(feeds, *bounds) for bounds in self._bounds(count, plan)]
+        if plan.runs == 1 or len(parts) == 1 or in_worker():
+            found = [self._run_part(part, outputs, plan) for part in parts]
+        else:
+            found = list(side_by_side(lambda part: self._run_part(part, outputs, plan), parts, plan.runs))
+        if len(found) == 1:
+            return found[0]
+        return [np.concatenate(arrays) for arrays in zip(*found)]
 
-    def _run_whole(self, feeds: Mapping[str, Array], outputs: Sequence[str], count: int) -> list[Array]:
+    def _plan_for(self, feeds: Mapping[str, Array], count: int) -> Plan:
+        """:meth:`plan`, but all cores for one run where there is not one for each core."""
+        smallest = self.fixed or 1
+        if in_worker():
+            return self.plan(feeds)
+        if count <= smallest or count < smallest * self.plan(feeds).runs:
+            return Plan(1, max(count, smallest))
+        return self.plan(feeds)
+
+    def _bounds(self, count: int, plan: Plan) -> list[tuple[int, int]]:
+        """First and last sample of runs of like sizes, their number one that keeps all cores busy."""
+        if self.fixed is not None:
+            return [(start, min(start + self.fixed, count)) for start in range(0, count, self.fixed)]
+        pieces = -(-count // plan.samples)
+        if pieces > 1 and not in_worker():
+            pieces = min(-(-pieces // plan.runs) * plan.runs, count)
+        edges = [count * piece // pieces for piece in range(pieces + 1)]
+        return list(pairwise(edges))
+
+    def _run_part(self, feeds: Mapping[str, Array], outputs: Sequence[str], plan: Plan) -> list[Array]:
+        """One run: side by side with others on a core, or on all cores."""
+        if not in_worker():
+            return self._run_filled(self.session, feeds, outputs)
+        with self._lock:
+            if plan.runs == 1:
+                return self._run_filled(self.session, feeds, outputs)
+            session = self._on_one_core
+        return self._run_filled(session, feeds, outputs)
+
+    def _run_filled(self, session: Session, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        count = self._count(feeds)
+        if self.fixed is not None and count < self.fixed:
+            filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
+            return [array[: len(array) * count // self.fixed] for array in session.run(filled, outputs)]
         try:
-            return self.session.run(feeds, outputs)
+            return session.run(feeds, outputs)
         except ProviderError as error:
             if self.fixed is not None or count == 1:
                 raise
             raise ProviderError(f"{error} If the model takes one sample at a time, pass batch_size=1.") from error
+
+    def _count(self, feeds: Mapping[str, Array]) -> int:
+        return next(len(array) for name, array in feeds.items() if name in self._batched)
+
+    def _rows(self, feeds: Mapping[str, Array], start: int, end: int) -> dict[str, Array]:
+        return {n: a[start:end] if n in self._batched else a for n, a in feeds.items()}
 
 
 def _filled(array: Array, size: int) -> Array:

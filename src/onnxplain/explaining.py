@@ -1,0 +1,96 @@
+"""From photos to explanations: what one thread does with some of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import GradientError, InputError, OnnxplainError
+from .explanation import Explanation
+from .image import Preprocessing
+from .methods import Method
+from .methods.attributor import Attribution, Attributor
+from .methods.ranking import rank_classes
+from .photos import Outcome, Photo, load_photo, photo_name
+
+#: How many classes an explanation lists.
+_LISTED = 5
+
+
+@dataclass(frozen=True)
+class PhotoExplainer:
+    """Explains photos for given targets by one method; called by several threads at once.
+
+    ``targets`` has one class for each photo, or one for all of a number that is not known; ``top`` is how many classes
+    of each photo are explained, None for the target alone.
+    """
+
+    model: Attributor
+    preprocessing: Preprocessing
+    method: Method
+    targets: NDArray[np.int64]
+    top: int | None
+
+    def __call__(self, photos: Sequence[tuple[int, Any]]) -> list[Outcome]:
+        """What came of each of these numbered photos: its explanation (a list of ``top``), or an error.
+
+        Raises:
+            InputError: the attributions make no maps.
+            TargetError, ProviderError: as for :meth:`Attributor.ranked`.
+        """
+        outcomes: dict[int, Outcome] = {}
+        loaded: list[Photo] = []
+        for index, source in photos:
+            try:
+                loaded.append(load_photo(index, source, self.preprocessing))
+            except OnnxplainError as error:
+                outcomes[index] = photo_name(index, source)[0], error
+        for _, same in groupby(loaded, lambda photo: photo.tensor.shape):
+            outcomes |= self._explained(list(same))
+        return [outcomes[index] for index, _ in photos]
+
+    def _explained(self, photos: list[Photo]) -> dict[int, Outcome]:
+        """What came of photos with tensors of one shape."""
+        outcomes: dict[int, Outcome] = {}
+        feeds = {self.model.model.inputs[0].name: np.stack([photo.tensor for photo in photos])}
+        targets = np.array([self.targets[photo.index % len(self.targets)] for photo in photos], dtype=np.int64)
+        ranked = self.model.ranked(self.method, feeds, targets, self.top)
+        for row, photo in enumerate(photos):
+            try:
+                found = [self._explanation(photo, attribution, row) for attribution in ranked]
+                outcomes[photo.index] = photo.name, found[0] if self.top is None else found
+            except GradientError as error:
+                outcomes[photo.index] = photo.name, error
+        return outcomes
+
+    def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
+        method, signature = self.method, self.model.model
+        attribution, axis = part.attributions[0][row].copy(), next(iter(self.model.axes(method).values()))
+        reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=1)[0]
+        if reduced.ndim != 2:
+            raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
+        signed = method.signed_map(attribution[None], axis)
+        ranking = rank_classes(part.class_scores[row], signature.probability, self.model.classes)
+        mine = ranking.of(int(part.targets[row]))
+        return Explanation(
+            image=photo.image,
+            source=photo.source,
+            attribution=attribution,
+            saliency_input=reduced,
+            signed_input=None if signed is None else signed[0].astype(np.float32),
+            geometry=photo.geometry,
+            target=mine.index,
+            label=mine.label,
+            score=mine.score,
+            probability=mine.probability,
+            top=ranking.best(_LISTED),
+            provider=self.model.session.session.provider,
+            straight_through=signature.straight_through and method.gradients,
+            method=method.name,
+            details={name: float(values[row]) for name, values in part.details.items()},
+        )
