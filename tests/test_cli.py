@@ -220,6 +220,7 @@ def test_check_prints_json(run: Runner) -> None:
     assert found["differentiable"] and found["problems"] == []
     assert found["inputs"] == [{"name": "x", "type": "float32", "shape": ["N", 3, 4, 4], "layout": "NCHW"}]
     assert found["score_tensor"] == "logits" and found["classes"] == 5 and found["class_axis"] == 1
+    assert found["layer"] == "squares"
     assert {o["operator"]: o["nodes"] for o in found["operators"]} == {
         "ai.onnx::Mul": 1,
         "ai.onnx::Flatten": 1,

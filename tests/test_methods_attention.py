@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from onnxplain import Explainer, InputError
 
 import small_models as small
+from architectures import ARCHITECTURES
 from architectures.base import Architecture
 from architectures.export import export
 from architectures.transformers import Attention, Block, Swin, ViT
@@ -221,6 +222,17 @@ def test_attention_of_onnx_runtime_and_texts() -> None:
     p = torch.softmax(heads @ heads.transpose(-2, -1) / 2, dim=-1)
     found = Explainer(model, channel_axis=2).attribute(x, 0, method="attention_rollout")
     assert_agree(found, rollout([p], []).mean(1).numpy())
+
+
+def test_texts_have_a_map_over_their_tokens() -> None:
+    """By the gradient of the embeddings that integers lead to; padding is the token 0."""
+    text = next(a for a in ARCHITECTURES if a.name == "text")
+    model = export(text, text.model(), "torchscript")
+    embedding = next(node.output[0] for node in model.graph.node if "embedding" in node.output[0])
+    explainer, ids = Explainer(model, input=embedding), text.inputs(2, seed=0).numpy()
+    for method in ("grad_cam", "attention_rollout", "attention_relevance"):
+        found = explainer.attribute(ids, 1, method=method)
+        assert found.shape == (2, 12) and found.any()
 
 
 def test_attention_that_cannot_be_followed_is_refused() -> None:

@@ -65,7 +65,7 @@ def _is_attention(node: ir.Node, path: set[ir.Value]) -> bool:
 
 def _tokens(after: Sequence[ir.Node], path: set[ir.Value]) -> slice | None:
     """The tokens that are read of [N,T,D] on the way to the score; None if that cannot be told."""
-    picks = [node for node in after if (value := _first(node)) in path and _along_tokens(node, value)]
+    picks = [node for node in after if picks_tokens(node, path)]
     if not picks:
         return slice(None)
     node, bounds = picks[0], [small_constant(value) for value in picks[0].inputs[1:]]
@@ -78,19 +78,14 @@ def _tokens(after: Sequence[ir.Node], path: set[ir.Value]) -> slice | None:
     return slice(*numbers[:2]) if node.op_type == "Slice" and steps in ([], [1]) else None
 
 
-def _first(node: ir.Node) -> ir.Value | None:
-    return node.inputs[0] if node.inputs else None
-
-
-def _along_tokens(node: ir.Node, value: ir.Value | None) -> bool:
-    """Whether a node keeps some of the tokens of ``value`` [N,T,D], or may do so."""
-    if value is None or value.shape is None or len(value.shape) != 3:
+def picks_tokens(node: ir.Node, path: set[ir.Value]) -> bool:
+    """Whether a node keeps some of the tokens of an input [N,T,D] on ``path``, or may do so."""
+    value = node.inputs[0] if node.inputs else None
+    if value is None or value not in path or value.shape is None or len(value.shape) != 3:
         return False
-    if node.op_type == "Gather":
+    if node.op_type in ("Gather", "Split"):
         return node.attributes.get_int("axis", 0) % 3 == 1
     if node.op_type == "Slice":
         axes = small_constant(node.inputs[3]) if len(node.inputs) > 3 else None
         return axes is None or 1 in [int(axis) % 3 for axis in axes.flat]
-    if node.op_type == "Split":
-        return node.attributes.get_int("axis", 0) % 3 == 1
     return node.op_type in ("GatherND", "GatherElements")

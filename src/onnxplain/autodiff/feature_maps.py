@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..errors import InputError
+from .attention_maps import picks_tokens
 from .inference import small_constant
 from .quantized import output_parameters
 from .reach import depends_on, is_float, needed_for, reads
@@ -26,8 +27,6 @@ _CARRIERS = {
 }  # fmt: skip
 #: What operators with weights have in their names, quantised and fused ones too.
 _WEIGHTED = ("Conv", "MatMul", "Gemm", "Einsum")
-#: Operators that keep some positions of their first input.
-_PICKS = {"Gather", "Slice", "Split", "GatherND", "GatherElements"}
 _CHANNELS_FIRST = {
     "Conv", "ConvTranspose", "BatchNormalization", "InstanceNormalization", "GroupNormalization", "MaxPool",
     "AveragePool", "LpPool", "GlobalAveragePool", "GlobalMaxPool", "LRN", "PRelu", "Resize",
@@ -73,7 +72,7 @@ def _bottlenecks(steps: Sequence[ir.Node], source: ir.Value, path: set[ir.Value]
     """The values that cut ``steps`` in two, in order, each with the index of its node: nothing that was made before
     one of them is read after it."""
     last_read = {value: index for index, node in enumerate(steps) for value in reads(node)}
-    farthest, found = last_read[source], []
+    farthest, found = last_read.get(source, 0), []
     for index, node in enumerate(steps):
         made = [value for value in node.outputs if value in path]
         if farthest <= index and len(made) == 1:
@@ -98,21 +97,13 @@ def _is_read(value: ir.Value, after: Sequence[ir.Node], path: set[ir.Value]) -> 
     """Whether the score is computed with weights from all positions of ``value``: not from a picked token alone."""
     if not any(part in node.op_type for node in after for part in _WEIGHTED):
         return False
-    return any(_mixes(node, path) for node in after) or not any(_picks_token(node, path) for node in after)
+    return any(_mixes(node, path) for node in after) or not any(picks_tokens(node, path) for node in after)
 
 
 def _mixes(node: ir.Node, path: set[ir.Value]) -> bool:
     """Whether a node is an attention, or the product in one."""
     product = node.op_type == "MatMul" and all(value in path for value in node.inputs)
     return product or "Attention" in node.op_type
-
-
-def _picks_token(node: ir.Node, path: set[ir.Value]) -> bool:
-    """Whether a node keeps some tokens of [N,T,D]."""
-    value = node.inputs[0] if node.inputs else None
-    if node.op_type not in _PICKS or value not in path or value is None or value.shape is None:
-        return False
-    return len(value.shape) == 3
 
 
 def _named(graph: ir.Graph, path: set[ir.Value], score: ir.Value, name: str) -> ir.Value:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..errors import ModelError, UnsupportedOperatorError
+from ..errors import InputError, ModelError, UnsupportedOperatorError
 from ..signature import InputTensor
 from . import registry
 from .differentiate import add_gradients
 from .differentiated import describe_input
 from .emitter import Emitter
+from .feature_maps import find_feature_map
 from .inference import Inference
 from .model_io import ModelSource, read_model, without_outside_weights
 from .prepare import prepare
@@ -36,8 +37,8 @@ class ModelSummary:
     """What :func:`summarize` finds.
 
     ``outputs`` are (name, type, shape) in words; ``score_tensor``, ``class_axis`` and ``classes`` (None if not
-    fixed) say what is explained; ``problem`` is the reason why there is no path at all. ``nodes_after`` counts the
-    nodes of the differentiated model, None if there is none.
+    fixed) say what is explained; ``layer`` is the last feature map, None if there is none; ``problem`` is the reason
+    why there is no path at all. ``nodes_after`` counts the nodes of the differentiated model, None if there is none.
     """
 
     producer: str
@@ -47,6 +48,7 @@ class ModelSummary:
     score_tensor: str | None
     class_axis: int | None
     classes: int | None
+    layer: str | None
     operators: tuple[OperatorSupport, ...]
     nodes_before: int
     nodes_after: int | None
@@ -109,12 +111,24 @@ def summarize(
         score_tensor=None if head is None else head.value.name,
         class_axis=None if head is None else head.class_axis,
         classes=extent if isinstance(extent, int) else None,
+        layer=None if head is None or problem is not None else _layer(graph, head.value),
         operators=operators,
         nodes_before=nodes_before,
         nodes_after=after,
         metadata=dict(graph_model.metadata_props),
         problem=problem,
     )
+
+
+def _layer(graph: ir.Graph, score: ir.Value) -> str | None:
+    """The last feature map, where one input leads to it."""
+    nodes = list(graph)
+    needed = needed_for(nodes, score)
+    sources = [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed]
+    try:
+        return find_feature_map(graph, sources[0], score, None).name if len(sources) == 1 else None
+    except InputError:
+        return None
 
 
 def _operators(graph: ir.Graph, inference: Inference, score: ir.Value) -> tuple[OperatorSupport, ...]:

@@ -62,6 +62,7 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
         "score_tensor": summary.score_tensor,
         "class_axis": summary.class_axis,
         "classes": summary.classes,
+        "layer": summary.layer,
         "labels": _labels(summary, model, labels),
         "preprocessing": _preprocessing(summary, model, preprocessing),
         "operators": [
@@ -141,6 +142,8 @@ def _print(facts: dict[str, Any]) -> None:
         rows.append(("score", f"{facts['score_tensor']}, one for each sample"))
     else:
         rows.append(("score", f"{facts['score_tensor']}, {classes} classes on axis {facts['class_axis']}"))
+    if facts["layer"] is not None:
+        rows.append(("last feature map", facts["layer"]))
     labels, preprocessing = facts["labels"], facts["preprocessing"]
     rows.append(("labels", f"{labels['count']} found" if labels["found"] else labels.get("problem", "none found")))
     rows.append(
