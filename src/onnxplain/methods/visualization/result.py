@@ -16,7 +16,7 @@ from PIL import Image
 
 from ...errors import InputError, OutputError
 from ...image.files import make_folder, write_bytes
-from ...image.render import save_image
+from ...image.render import encode, save_image
 from ..ranking import ClassScore
 
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
@@ -117,9 +117,7 @@ class ClassVisualization:
         return paths
 
     def _repr_png_(self) -> bytes:
-        encoded = io.BytesIO()
-        Image.fromarray(self.image).save(encoded, format="PNG")
-        return encoded.getvalue()
+        return encode(self.image)
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
