@@ -165,7 +165,7 @@ def test_paper_preset_on_a_linear_model_converges_to_the_weights_over_two_lambda
 ) -> None:
     model = explainer(linear())
     objective = Objective(model._attributor, preprocessing)
-    settings = find_settings("paper", {"l2": 0.5, "learning_rate": 0.5, "steps": 100})
+    settings = find_settings("paper", {"l2": 0.5, "learning_rate": 0.5 * unit, "steps": 100})
     targets = np.array([1, 3])
     *_, last = ascend(objective, targets, SHAPE, settings, [np.random.default_rng(0)] * 2)
     # x = unit * I, so that S has the weights unit * W in I.
@@ -175,7 +175,8 @@ def test_paper_preset_on_a_linear_model_converges_to_the_weights_over_two_lambda
 def test_first_step_of_the_paper_preset_is_the_gradient_at_zero() -> None:
     model = explainer(linear())
     found = model.visualize_class(2, preset="paper", steps=1, learning_rate=0.1, l2=0.1)
-    expected = np.rint(np.clip(127.5 * (1 + 0.1 * WEIGHT[2]), 0, 255)).astype(np.uint8)
+    direction = WEIGHT[2] / np.sqrt(np.mean(WEIGHT[2] ** 2))
+    expected = np.rint(np.clip(127.5 * (1 + 0.1 * direction), 0, 255)).astype(np.uint8)
     np.testing.assert_array_equal(found.image, np.moveaxis(expected, 0, -1))
     np.testing.assert_allclose(found.scores, [0.0], atol=1e-7)
 
@@ -345,6 +346,17 @@ def test_models_that_take_no_image_of_floats() -> None:
         Explainer(linear(), threads=1).visualize_class(0)
 
 
+def test_score_without_slope_is_refused() -> None:
+    """A ReLU that is off at the zero image."""
+    model = linear()
+    model.graph.node.insert(1, helper.make_node("Sub", ["maps", "one"], ["below"]))
+    model.graph.node.insert(2, helper.make_node("Relu", ["below"], ["off"]))
+    model.graph.node[3].input[0] = "off"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(1, np.float32), "one"))
+    with pytest.raises(onnxplain.GradientError, match=r"class 3 .* zero.*natural"):
+        explainer(model).visualize_class([3], preset="paper")
+
+
 # Files.
 
 
@@ -373,7 +385,8 @@ def test_files(tmp_path: Path) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
-    model = small.quadratic(ending="Softmax", metadata=small.image_metadata())
+    model = linear()
+    helper.set_model_props(model, small.image_metadata())
     (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
     return Runner(tmp_path, monkeypatch, capsys)
 
@@ -386,15 +399,15 @@ def test_command(run: Runner) -> None:
 
 
 def test_command_prints_json(run: Runner) -> None:
-    arguments = ["--target", "1", "--neuron", "squares:2", "--preset", "paper", "--steps", 3, "--learning-rate", 0.5]
+    arguments = ["--target", "1", "--neuron", "maps:2", "--preset", "paper", "--steps", 3, "--learning-rate", 0.5]
     result = run("visualize-class", "model.onnx", *arguments, "--l2", 0.25, "--seed", 9, "--json")
     document = json.loads(result.out)
-    assert [one["label"] for one in document["results"]] == ["green", "squares:2"]
+    assert [one["label"] for one in document["results"]] == ["green", "maps:2"]
     settings = document["results"][0]["settings"]
     assert (settings["preset"], settings["steps"], settings["learning_rate"], settings["l2"], settings["seed"]) == (
         "paper", 3, 0.5, 0.25, 9,
     )  # fmt: skip
-    assert run.files() == {"model.onnx", "green_1.png", "squares_2.png"}
+    assert run.files() == {"model.onnx", "green_1.png", "maps_2.png"}
 
 
 def test_command_is_quiet(run: Runner) -> None:
@@ -408,7 +421,7 @@ def test_command_is_quiet(run: Runner) -> None:
         ([], 2, "--target"),
         (["--target", "zebra"], 1, "zebra"),
         (["--target", "cat", "--preset", "nice"], 1, "preset 'nice'"),
-        (["--neuron", "squares"], 1, "tensor:channel"),
+        (["--neuron", "maps"], 1, "tensor:channel"),
     ],
 )
 def test_command_refuses(run: Runner, arguments: list[str], code: int, message: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...errors import GradientError
 from .images import FourierImages, Parametrization, TensorImages
 from .objective import Objective
 from .optimizers import Adam, GradientAscent, Optimizer
@@ -48,14 +49,17 @@ def ascend(
         generators: the source of what is random in each image, so that it does not depend on the others.
 
     Raises:
-        GradientError, ProviderError: as :meth:`Objective.evaluate`.
+        GradientError: a gradient holds NaN or infinity, or the first one is zero everywhere.
+        ProviderError: ONNX Runtime failed.
     """
     form = _parametrization(objective, shape, settings)
     optimizer: Optimizer = (Adam if settings.optimizer == "adam" else GradientAscent)(settings.learning_rate)
     parameters = form.first(generators)
     images = form.images(parameters)
-    for _ in range(settings.steps):
+    for number in range(settings.steps):
         scores, gradient = _score_gradient(objective, images, targets, settings, generators)
+        if number == 0:
+            _check_slope(gradient, targets)
         if settings.l2:
             gradient = gradient - settings.l2 * l2_gradient(images)
         if settings.total_variation:
@@ -63,6 +67,16 @@ def ascend(
         parameters = parameters + optimizer.step(form.gradient(images, gradient))
         images = form.images(parameters)
         yield Step(images, scores)
+
+
+def _check_slope(gradient: Array, targets: NDArray[np.int64]) -> None:
+    """Refuse to start where nothing leads uphill: behind a ReLU that is off at the first image, say."""
+    for target, one in zip(targets, gradient):
+        if not one.any():
+            raise GradientError(
+                f"the score of class {target} does not change with the first image: its gradient is zero. "
+                "Start elsewhere: with preset='natural', another seed, or more noise."
+            )
 
 
 def _parametrization(objective: Objective, shape: tuple[int, int, int], settings: Settings) -> Parametrization:

@@ -23,13 +23,20 @@ class Optimizer(ABC):
 
 
 class GradientAscent(Optimizer):
-    """rate * gradient."""
+    """s * gradient, with one fixed s for each image: the first step changes it by ``rate`` (root mean square).
+
+    Gradients of one model are ten times those of another; a rate that is counted in the image suits both.
+    """
 
     def __init__(self, rate: float) -> None:
         self._rate = rate
+        self._scale: Array | None = None
 
     def step(self, gradient: Array) -> Array:
-        return self._rate * gradient
+        if self._scale is None:
+            axes = tuple(range(1, gradient.ndim))
+            self._scale = self._rate / np.sqrt(np.mean(gradient**2, axis=axes, keepdims=True))
+        return self._scale * gradient
 
 
 class Adam(Optimizer):

@@ -19,7 +19,8 @@ class Settings:
 
     - ``parametrization``: "tensor", the image itself; "fourier", the spectrum of decorrelated colours.
     - ``optimizer``: "ascent", plain gradient ascent; "adam".
-    - ``steps``: how many; ``learning_rate``: their length.
+    - ``steps``: how many; ``learning_rate``: of "adam", the length of a step of every parameter; of "ascent", the root
+      mean square by which the first step changes the image, which fixes the factor of the gradient for all steps.
     - ``l2``: lambda of S_c(I) - lambda ||I||_2^2.
     - ``total_variation``: the weight of the total variation, likewise subtracted.
     - ``views``: random views of the image a step, whose gradients are averaged; each is moved by up to ``jitter``
@@ -87,7 +88,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
             decay=1.5,
             noise=0.1,
         ),
-        "paper": Settings(parametrization="tensor", optimizer="ascent", steps=256, learning_rate=1.0, l2=1e-3),
+        "paper": Settings(parametrization="tensor", optimizer="ascent", steps=256, learning_rate=2.5e-3, l2=1e-3),
     }
 )
 
