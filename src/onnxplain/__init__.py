@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
+    from .features import TableExplanation, TokenExplanation
     from .grids import grid
     from .html_report import report
     from .image import Preprocessing
@@ -52,7 +53,9 @@ __all__ = [
     "ProviderWarning",
     "RandomizationCheck",
     "RuntimeMissingError",
+    "TableExplanation",
     "TargetError",
+    "TokenExplanation",
     "TorchExport",
     "UnsupportedOperatorError",
     "__version__",
@@ -77,6 +80,8 @@ _LAZY = {
     "RandomizationCheck": ".evaluation",
     "Explainer": ".explainer",
     "Explanation": ".explainer",
+    "TableExplanation": ".features",
+    "TokenExplanation": ".features",
     "Preprocessing": ".image",
     "ClassVisualization": ".methods.visualization",
     "ProviderWarning": ".runtime",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributions import arrays, only
 from .bundled import bundled_model
 from .errors import InputError, TargetError
 from .explaining import PhotoExplainer
@@ -21,7 +22,6 @@ from .methods import Method, find_method
 from .methods.attributor import Attributor
 from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, probabilities
-from .methods.saliency import check_finite
 from .methods.targets import Target
 from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
@@ -138,7 +138,7 @@ class Explainer:
             InputError: the model takes more than one image.
         """
         if len(self._model.inputs) != 1:
-            names = _listed(i.name for i in self._model.inputs)
+            names = ", ".join(repr(i.name) for i in self._model.inputs)
             raise InputError(f"photos fill one input, the model has {names}; pass a dict to attribute() or saliency().")
         tensor = self._model.inputs[0]
         axis = tensor.channel_axis if self._stated_channel_axis is None else self._stated_channel_axis
@@ -192,7 +192,7 @@ class Explainer:
             GradientError: the gradient holds NaN or infinity; the message names the sample.
             ProviderError: ONNX Runtime failed.
         """
-        return self._collect(x, target, find_method(method, options), None)
+        return self._arrays(x, target, find_method(method, options), None)
 
     def saliency(
         self,
@@ -218,7 +218,7 @@ class Explainer:
             As for :meth:`attribute`.
         """
         reduction = {"normalize": normalize, "percentile": percentile, "threads": self._threads}
-        return self._collect(x, target, find_method(method, options), reduction)
+        return self._arrays(x, target, find_method(method, options), reduction)
 
     def explain(
         self,
@@ -250,6 +250,63 @@ class Explainer:
         one = is_one(images)
         found = list(self.stream(images, target, method, progress=progress, **options))
         return found[0] if one else found
+
+    def explain_table(
+        self,
+        rows: Any,
+        feature_names: Sequence[str] | None = None,
+        target: Target = None,
+        method: MethodLike = "occlusion",
+        *,
+        background: Any = None,
+        **options: Any,
+    ) -> Any:
+        """Explain rows of features.
+
+        Args:
+            rows: one row [F], an array [N,F] or a data frame; a dict or data frame of all inputs for a model with more.
+            feature_names: one for each feature; None takes the columns of a data frame, else numbers.
+            target: as for :meth:`attribute`.
+            method, options: as for :meth:`attribute`; "occlusion" hides one feature at a time.
+            background: other rows [M,F]; their mean is the baseline of the method.
+
+        Returns:
+            A :class:`~onnxplain.features.TableExplanation` for one row, a list of them for several. With "top3" a list
+            of three, best class first, in the place of each.
+
+        Raises:
+            InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
+        """
+        from .features import explain_table, with_background
+
+        return explain_table(
+            self._attributor, rows, feature_names, target, with_background(method, options, background)
+        )
+
+    def explain_tokens(
+        self, ids: Any, tokens: Any = None, target: Target = None, method: MethodLike = "occlusion", **options: Any
+    ) -> Any:
+        """Explain sequences of tokens.
+
+        Args:
+            ids: the token ids of one sequence [T], or of several [N,T]; a dict of all inputs for a model with more, of
+                which ``Explainer(input=...)`` names the one that holds the tokens.
+            tokens: their texts [T], or a list of these for several sequences, or what makes a text of an id (the
+                method of a tokenizer); None shows the ids.
+            target: as for :meth:`attribute`.
+            method, options: as for :meth:`attribute`; "occlusion" puts ``baseline`` (0, or the id of a mask token) in
+                the place of one token at a time.
+
+        Returns:
+            A :class:`~onnxplain.features.TokenExplanation` for one sequence, a list for several, as for
+            :meth:`explain_table`.
+
+        Raises:
+            InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
+        """
+        from .features import explain_tokens
+
+        return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
 
     def stream(
         self,
@@ -310,38 +367,17 @@ class Explainer:
         method: Method,
         on_error: OnError | None,
     ) -> Iterator[Any]:
-        axes = self._attributor.axes(method)
-        preprocessing = self.preprocessing.preprocessing
-        if len(axes) != 1:
-            raise InputError(f"the model has gradients of {_listed(axes)}; choose one with Explainer(input=...).")
-        explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
+        only(self._attributor.axes(method))
+        explained = PhotoExplainer(self._attributor, self.preprocessing.preprocessing, method, targets, top)
         session = self._attributor.session
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 
-    def _collect(
+    def _arrays(
         self, x: Array | Mapping[str, Array], target: Target, method: Method, reduction: Mapping[str, Any] | None
     ) -> Array | dict[str, Array]:
-        """The attributions of all samples, as ``attribute`` says, or the maps that ``reduction`` makes of them."""
-        feeds, samples = check_inputs(self._model, x)
-        model = self._attributor if reduction is None else method.for_maps(self._attributor)
-        targets, top, axes = model.classes.indices(target, samples), model.classes.top(target), model.axes(method)
-        found: dict[str, list[Array]] = {name: [] for name in axes}
-        for start, ranked in model.micro_batches(method, feeds, targets, top):
-            names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
-            for index, (tensor, axis) in enumerate(axes.items()):
-                parts = [attribution.attributions[index] for attribution in ranked]
-                if reduction is None:
-                    for part in parts:
-                        check_finite(part, names)
-                else:
-                    parts = [method.map(part, names, channel_axis=axis, **reduction) for part in parts]
-                found[tensor].append(parts[0] if top is None else np.stack(parts, axis=1))
-        joined = {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in found.items()}
-        if isinstance(x, Mapping):
-            return joined
-        if len(joined) > 1:
-            raise InputError(f"the model has gradients of {_listed(joined)}; choose one with Explainer(input=...).")
-        return next(iter(joined.values()))
+        feeds, _ = check_inputs(self._model, x)
+        found = arrays(self._attributor, method, feeds, target, reduction)
+        return found if isinstance(x, Mapping) else found[only(found)]
 
     def _find_labels(self, labels: LabelsLike | None, *, required: bool) -> list[str] | None:
         """The labels; those stated beside a model are not ``required`` to fit an output of the caller's choice."""
@@ -352,7 +388,3 @@ class Explainer:
             if labels is not None or required:
                 raise
             return None
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)

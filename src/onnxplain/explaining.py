@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .attributions import facts
 from .errors import GradientError, InputError, OnnxplainError
 from .explanation import Explanation
 from .image import Preprocessing
 from .methods import Method
 from .methods.attributor import Attribution, Attributor
-from .methods.ranking import rank_classes
 from .photos import Outcome, Photo, load_photo, photo_name
-
-#: How many classes an explanation lists.
-_LISTED = 5
 
 
 @dataclass(frozen=True)
@@ -69,14 +66,12 @@ class PhotoExplainer:
         return outcomes
 
     def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
-        method, signature = self.method, self.model.model
-        attribution, axis = part.attributions[0][row].copy(), next(iter(self.model.axes(method).values()))
+        method, model = self.method, self.model
+        attribution, axis = part.attributions[0][row].copy(), next(iter(model.axes(method).values()))
         reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=1)[0]
         if reduced.ndim != 2:
             raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
         signed = method.signed_map(attribution[None], axis)
-        ranking = rank_classes(part.class_scores[row], signature.probability, self.model.classes)
-        mine = ranking.of(int(part.targets[row]))
         return Explanation(
             image=photo.image,
             source=photo.source,
@@ -84,13 +79,5 @@ class PhotoExplainer:
             saliency_input=reduced,
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
-            target=mine.index,
-            label=mine.label,
-            score=mine.score,
-            probability=mine.probability,
-            top=ranking.best(_LISTED),
-            provider=self.model.session.session.provider,
-            straight_through=signature.straight_through and method.gradients,
-            method=method.name,
-            details={name: float(values[row]) for name, values in part.details.items()},
+            **facts(model, method, part, row),
         )

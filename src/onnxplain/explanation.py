@@ -91,9 +91,7 @@ class Explanation:
     @property
     def title(self) -> str:
         """The class and how sure the model is of it, for people."""
-        sure = "" if self.probability is None else f"{self.probability:.1%}, "
-        estimate = ", straight-through" if self.straight_through else ""
-        return f"{self.name} ({sure}score {self.score:.3g}{estimate})"
+        return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
     def overlay(self, **options: Any) -> NDArray[np.uint8]:
         """The map laid over the photo: :meth:`picture` of kind "overlay"."""

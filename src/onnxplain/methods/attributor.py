@@ -176,6 +176,10 @@ class Attributor:
         axis = self._input_axes[gradient.source] if gradient.rank == len(shape) else None
         return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
 
+    def samples(self, feeds: Mapping[str, Array]) -> int:
+        """How many samples there are."""
+        return next(len(array) for name, array in feeds.items() if name in self.model.batched)
+
     def size(self, feeds: Mapping[str, Array]) -> int:
         """Samples that one run forwards takes at best, for inputs shaped like ``feeds``."""
         return self._forward.size(feeds)

@@ -25,6 +25,12 @@ class ClassScore:
         """The label, or the number where there is none."""
         return f"class {self.index}" if self.label is None else self.label
 
+    def title(self, straight_through: bool = False) -> str:
+        """The class and how sure the model is of it, for people."""
+        sure = "" if self.probability is None else f"{self.probability:.1%}, "
+        estimate = ", straight-through" if straight_through else ""
+        return f"{self.name} ({sure}score {self.score:.3g}{estimate})"
+
 
 @dataclass(frozen=True)
 class Ranking:
