@@ -237,7 +237,7 @@ class Attributor:
         """
         model, fed = self, dict(feeds)
         if self._inner:
-            fed |= self.variant(outputs=self._inner).attribute(feeds, np.zeros(self._samples(feeds), np.int64)).tensors
+            fed |= self.variant(outputs=self._inner).attribute(feeds, np.zeros(self.samples(feeds), np.int64)).tensors
             model = self.variant(cut=self._inner, wrt=tuple(g.wrt for g in self.gradients))
         for gradient in model.gradients:
             if fed[gradient.wrt].dtype.kind != "f":
@@ -251,9 +251,6 @@ class Attributor:
     def _inner(self) -> tuple[str, ...]:
         """The inner tensors that gradients belong to."""
         return tuple(g.wrt for g in self.gradients if g.wrt != g.source)
-
-    def _samples(self, feeds: Mapping[str, Array]) -> int:
-        return next(len(array) for name, array in feeds.items() if name in self.model.batched)
 
     def ranked(
         self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
