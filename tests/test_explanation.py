@@ -134,6 +134,8 @@ def test_signed_pictures(cat: Explanation) -> None:
 def test_pictures_refuse_what_they_do_not_have(cat: Explanation, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="picture 'poster' is unknown; there are overlay, heatmap"):
         cat.picture("poster")
+    with pytest.raises(InputError, match="a panel is a sheet"):
+        cat.pictures(["heatmap", "panel"])
     with pytest.raises(InputError, match="kind heatmap has no option 'alpha'; it has colormap, percentiles, smooth"):
         cat.picture("heatmap", alpha=0.5)
     with pytest.raises(InputError, match="kind heatmap, overlay has no option 'levels'"):

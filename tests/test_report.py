@@ -305,6 +305,7 @@ def test_cli_signed_pictures(folder: Path) -> None:
         (("--colormap", "jet"), 1),
         (("--percentiles", "50"), 2),
         (("--picture", "grid", "--format", "npy"), 2),
+        (("--picture", "grid", "-o", "grid.svg"), 1),
         (("--report", "photos/0.png"), 1),
         (("--method", "saliency,nonsense"), 1),
         (("--method", "saliency,gradient_x_input", "--set", "samples=3"), 2),

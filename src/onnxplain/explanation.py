@@ -122,9 +122,11 @@ class Explanation:
         """One :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
 
         Raises:
-            InputError: an unknown kind, an option that none of them has, a signed picture of a method whose sign says
-                nothing.
+            InputError: a panel, an unknown kind, an option that none of them has, a signed picture of a method whose
+                sign says nothing.
         """
+        if "panel" in kinds:
+            raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
         values = self.signed if signed else self.saliency
         if values is None:

@@ -148,9 +148,11 @@ class GridFile:
     def __init__(self, out: Path | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
         from ..explanation import is_result_file
         from ..grids import Grid
+        from ..image.render import picture_format
 
         single = out if out is not None and is_result_file(out) else None
         self._path = single or _folder_of(out, None) / "grid.png"
+        picture_format(self._path)
         refuse_overwriting(self._path, inputs)
         self._grid = Grid(**drawing)
 

@@ -179,7 +179,8 @@ class _Card:
         several = " several" if len(self.explanations) > 1 else ""
         return (
             f'<li class="card{several}" {attributes}>\n<h2>{escape(self.name)}</h2>\n<div class="row">\n'
-            f'<section class="photo">{self.photo}{self.bars}</section>\n{"".join(self.explanations)}</div>\n</li>\n'
+            f'<section class="photo">{self.photo}{self.bars}</section>\n'
+            f'<div class="explanations">{"".join(self.explanations)}</div>\n</div>\n</li>\n'
         )
 
 

@@ -173,14 +173,20 @@ def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, qual
     suffix and where the file cannot be written.
     """
     place = Path(path)
-    kind = _FORMATS.get(place.suffix.lower())
-    if kind is None:
-        raise OutputError(f"{place}: pictures are written as {', '.join(_FORMATS)}, not {place.suffix or 'no suffix'}")
+    kind = picture_format(place)
     try:
         content = encode(picture, kind, quality=quality)
     except OutputError as error:
         raise OutputError(f"{place}: {error}") from error
     return write_bytes(place, content)
+
+
+def picture_format(path: Path) -> str:
+    """PNG, JPEG or WEBP, by the suffix. Raises :class:`OutputError` for another one."""
+    kind = _FORMATS.get(path.suffix.lower())
+    if kind is None:
+        raise OutputError(f"{path}: pictures are written as {', '.join(_FORMATS)}, not {path.suffix or 'no suffix'}")
+    return kind
 
 
 def _checked_map(saliency: NDArray[np.generic]) -> NDArray[np.float32]:
