@@ -367,8 +367,9 @@ class Explainer:
         method: Method,
         on_error: OnError | None,
     ) -> Iterator[Any]:
-        only(self._attributor.axes(method))
-        explained = PhotoExplainer(self._attributor, self.preprocessing.preprocessing, method, targets, top)
+        axes, preprocessing = self._attributor.axes(method), self.preprocessing.preprocessing
+        only(axes)
+        explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
         session = self._attributor.session
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 
