@@ -1,145 +1,248 @@
-"""The C++ kernels against NumPy, torch and a plain read of the array: ``python benchmarks/kernels.py``.
+"""The C++ kernels against a plain read of their input, NumPy and torch: ``python benchmarks/kernels.py``.
 
-Everything runs interleaved in one process; the table has the median time, the median over rounds of the time
-divided by that round's sum of the same array (the floor: reading it once; NumPy's or torch's sum, whichever is
-faster), and the median speed-up over the NumPy expression. Between two measurements the script sleeps, because
-torch's worker threads go on spinning for a moment after their work and would take a core from whoever is next.
+The unit is the time of a sum over what a kernel must read: NumPy's sum or torch's on as many threads, whichever is
+faster. For pictures and float16, whose own sums are slow, it is the sum of a float32 array of as many bytes. All
+contestants of a row run interleaved in one process; the table has medians over rounds of ratios within a round. NumPy
+and torch do the same in their own words, and the results are compared in the same run.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import platform
 import statistics
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from numpy.typing import NDArray
 
-import onnxplain
+import common
 from onnxplain import native, numpy_twins
 
-try:
-    import torch
-except ImportError:
-    torch = None  # type: ignore[assignment]
+Array = NDArray[Any]
+Maker = Callable[[argparse.Namespace], "Case"]
 
-PAUSE = 0.02  # seconds between measurements
+HEADER = ("kernel", "input", "time", "of a plain read", "NumPy takes", "torch takes")
 
 
-@dataclass
-class Contestant:
-    name: str
-    call: Callable[[], object]
-    seconds: list[float] = field(default_factory=list)
+@dataclass(frozen=True)
+class Case:
+    """What is timed in one row; the calls return what is compared."""
+
+    shape: str
+    read: Array  # float32, contiguous: as many bytes as the kernel reads
+    ours: common.Call
+    numpy: common.Call | None = None
+    torch: common.Call | None = None
+    threads: int = 2
+    repeat: int = 1
 
 
-def with_instruction_set(name: str, call: Callable[[], object]) -> Callable[[], object]:
+def normal(*shape: int, dtype: type = np.float32) -> Array:
+    return np.random.default_rng(0).standard_normal(shape, np.float32).astype(dtype, copy=False)
+
+
+def as_read(*arrays: Array) -> Array:
+    """A float32 array of as many bytes as the arrays hold."""
+    return np.ones(sum(array.nbytes for array in arrays) // 4, np.float32)
+
+
+def numpy_saliency(gradient: Array, axis: int, reduction: str, normalize: str) -> Array:
+    maps = np.abs(gradient).max(axis) if reduction == "max_abs" else np.abs(gradient.sum(axis))
+    image: dict[str, Any] = {"axis": (1, 2), "keepdims": True}
+    if normalize == "max":
+        return maps / maps.max(**image)
+    if normalize == "minmax":
+        low = maps.min(**image)
+        return (maps - low) / (maps.max(**image) - low)
+    if normalize == "percentile":
+        return np.minimum(maps / np.percentile(maps, 99, **image), 1)
+    return maps
+
+
+def torch_saliency(gradient: torch.Tensor, axis: int, reduction: str, normalize: str) -> torch.Tensor:
+    maps = gradient.abs().amax(axis) if reduction == "max_abs" else gradient.sum(axis).abs()
+    if normalize == "max":
+        return maps / maps.amax((1, 2), keepdim=True)
+    if normalize == "minmax":
+        low = maps.amin((1, 2), keepdim=True)
+        return (maps - low) / (maps.amax((1, 2), keepdim=True) - low)
+    if normalize == "percentile":
+        return (maps / torch.quantile(maps.flatten(1), 0.99, dim=1)[:, None, None]).clamp(max=1)
+    return maps
+
+
+def saliency(
+    gradient: Array,
+    threads: int,
+    *,
+    axis: int = 1,
+    reduction: native.Reduction = "max_abs",
+    normalize: native.Normalization = "max",
+    isa: str | None = None,
+    with_out: bool = True,
+) -> Case:
+    shape = tuple(extent for i, extent in enumerate(gradient.shape) if i != axis)
+    out = np.ones(shape, np.float32) if with_out else None
+    tensor = torch.from_numpy(gradient)
+    repeat = max(1, 2**22 // gradient.size)
+
+    def ours() -> Array:
+        if isa is not None:
+            os.environ["ONNXPLAIN_ISA"] = isa
+        found = native.saliency(
+            gradient, channel_axis=axis, reduction=reduction, normalize=normalize, threads=threads, out=out
+        )
+        os.environ.pop("ONNXPLAIN_ISA", None)
+        return found
+
+    return Case(
+        f"{'x'.join(map(str, gradient.shape))} {gradient.dtype}",
+        gradient if gradient.dtype == np.float32 and gradient.flags.c_contiguous else as_read(gradient),
+        ours,
+        lambda: numpy_saliency(gradient, axis, reduction, normalize),
+        lambda: torch_saliency(tensor, axis, reduction, normalize),
+        threads,
+        repeat,
+    )
+
+
+def overlay(options: argparse.Namespace, *, with_photo: bool = True) -> Case:
+    maps = native.saliency(normal(options.batch, 1, 224, 224))
+    rng = np.random.default_rng(0)
+    photo = rng.integers(0, 256, (*maps.shape, 3), np.uint8) if with_photo else None
+    colormap, out = rng.integers(0, 256, (256, 3), np.uint8), np.ones((*maps.shape, 3), np.uint8)
+    return Case(
+        f"{'x'.join(map(str, maps.shape))} float32" + (", photos uint8" if with_photo else ""),
+        as_read(maps) if photo is None else as_read(maps, photo),
+        lambda: native.overlay(maps, photo, colormap, out=out, threads=options.threads),
+        lambda: numpy_twins.overlay(maps, photo, colormap),
+        threads=options.threads,
+    )
+
+
+def accumulate(options: argparse.Namespace, samples: int) -> Case:
+    gradients, shape = normal(samples, 8, 3, 224, 224), (8, 3, 224, 224)
+    total, squares = np.ones(shape), np.ones(shape)
+
+    def ours() -> Array:
+        total[...] = squares[...] = 0
+        native.accumulate(gradients, total, squares, threads=options.threads)
+        return total
+
+    def in_numpy() -> Array:
+        total[...] = squares[...] = 0
+        numpy_twins.accumulate(gradients, total, squares)
+        return total
+
+    def in_torch() -> torch.Tensor:
+        wide = tensor.double()
+        found = wide.sum(0)
+        wide.square().sum(0)
+        return found
+
+    tensor = torch.from_numpy(gradients)
+    return Case(
+        f"{samples}x8x3x224x224 float32", gradients, ours, in_numpy, in_torch, options.threads, max(1, 8 // samples)
+    )
+
+
+def images(options: argparse.Namespace) -> Array:
+    return normal(options.batch, 3, 224, 224)
+
+
+def channels_last(options: argparse.Namespace) -> Array:
+    return np.ascontiguousarray(images(options).transpose(0, 2, 3, 1))
+
+
+CASES: dict[str, Maker] = {
+    "max abs, max, `out=`": lambda o: saliency(images(o), o.threads),
+    **{
+        f"... {name}": lambda o, name=name: saliency(images(o), o.threads, isa=name)
+        for name in native.available_instruction_sets()
+    },
+    "... one thread": lambda o: saliency(images(o), 1),
+    "... without `out=`": lambda o: saliency(images(o), o.threads, with_out=False),
+    "... channels last": lambda o: saliency(channels_last(o), o.threads, axis=3),
+    "... float16": lambda o: saliency(images(o).astype(np.float16), o.threads),
+    "... float64": lambda o: saliency(images(o).astype(np.float64), o.threads),
+    "... cropped (rows apart)": lambda o: saliency(images(o)[:, :, 5:-5, 5:-5], o.threads),
+    "... 64 channels": lambda o: saliency(normal(o.batch // 16, 64, 112, 112), o.threads),
+    "... 768 channels last": lambda o: saliency(normal(o.batch // 4, 14, 14, 768), o.threads, axis=3),
+    "... batch 8": lambda o: saliency(normal(8, 3, 224, 224), o.threads),
+    "... batch 1": lambda o: saliency(normal(1, 3, 224, 224), o.threads),
+    "... one large image": lambda o: saliency(normal(1, 3, 4000, 3000), o.threads),
+    "... small images": lambda o: saliency(normal(1000, 3, 32, 32), o.threads),
+    "max abs, min-max": lambda o: saliency(images(o), o.threads, normalize="minmax"),
+    "max abs, percentile 99": lambda o: saliency(images(o), o.threads, normalize="percentile"),
+    "... small images, percentile 99": lambda o: saliency(normal(1000, 3, 32, 32), o.threads, normalize="percentile"),
+    "max abs alone": lambda o: saliency(images(o), o.threads, normalize="none"),
+    "abs of sum, max": lambda o: saliency(images(o), o.threads, reduction="abs_sum"),
+    "... channels last, abs of sum": lambda o: saliency(channels_last(o), o.threads, axis=3, reduction="abs_sum"),
+    "sums and squares of 1 sample": lambda o: accumulate(o, 1),
+    "sums and squares of 8 samples": lambda o: accumulate(o, 8),
+    "overlay over photos, `out=`": overlay,
+    "colours alone, `out=`": lambda o: overlay(o, with_photo=False),
+}
+
+
+def repeated(call: common.Call, times: int) -> common.Call:
     def run() -> None:
-        os.environ["ONNXPLAIN_ISA"] = name
-        call()
-        del os.environ["ONNXPLAIN_ISA"]
+        for _ in range(times):
+            call()
 
     return run
 
 
-def numpy_expression(gradient: npt.NDArray[np.float32]) -> object:
-    maps = np.abs(gradient).max(axis=1)
-    return maps / maps.max(axis=(1, 2), keepdims=True)
-
-
-def contestants(batch: int, threads: int) -> list[Contestant]:
-    """The sums first, then the kernels, then what they replace."""
-    gradient = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
-    channels_last = np.ascontiguousarray(gradient.transpose(0, 2, 3, 1))
-    half = gradient.astype(np.float16)
-    out = np.ones((batch, 224, 224), np.float32)
-    picture = np.ones((batch, 224, 224, 3), np.uint8)
-    maps = native.saliency(gradient)
-    photo = np.random.default_rng(0).integers(0, 256, picture.shape, np.uint8)
-    colormap = np.random.default_rng(0).integers(0, 256, (256, 3), np.uint8)
-
-    entries: dict[str, Callable[[], object]] = {"sum, NumPy": lambda: np.sum(gradient)}
-    if torch is not None:
-        torch.set_num_threads(threads)
-        tensor = torch.from_numpy(gradient)
-        entries["sum, torch"] = lambda: torch.sum(tensor)
-    entries["saliency max, out="] = lambda: native.saliency(gradient, out=out, threads=threads)
-    for name in native.available_instruction_sets():
-        entries[f"... {name}"] = with_instruction_set(name, entries["saliency max, out="])
-    entries |= {
-        "... 1 thread": lambda: native.saliency(gradient, out=out, threads=1),
-        "... no out=": lambda: native.saliency(gradient, threads=threads),
-        "... NHWC": lambda: native.saliency(channels_last, channel_axis=3, out=out, threads=threads),
-        "... float16": lambda: native.saliency(half, out=out, threads=threads),
-        "saliency minmax": lambda: native.saliency(gradient, normalize="minmax", out=out, threads=threads),
-        "saliency percentile": lambda: native.saliency(gradient, normalize="percentile", out=out, threads=threads),
-        "saliency none": lambda: native.saliency(gradient, normalize="none", out=out, threads=threads),
-        "max, NumPy": lambda: numpy_expression(gradient),
-    }
-    if torch is not None:
-
-        def torch_expression() -> torch.Tensor:
-            found = tensor.abs().amax(1)
-            return found / found.amax((1, 2), keepdim=True)
-
-        entries["max, torch"] = torch_expression
-    entries["overlay, out="] = lambda: native.overlay(maps, photo, colormap, out=picture, threads=threads)
-    entries["overlay, NumPy"] = lambda: numpy_twins.overlay(maps[:16], photo[:16], colormap)
-    return [Contestant(name, call) for name, call in entries.items()]
-
-
-def median_ratio(numerator: Contestant, denominator: Contestant) -> float:
-    return statistics.median(a / b for a, b in zip(numerator.seconds, denominator.seconds))
-
-
-def load() -> str:
-    return " ".join(f"{value:.2f}" for value in os.getloadavg()) if hasattr(os, "getloadavg") else "unknown"
-
-
-def processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as lines:
-            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
+def row(name: str, options: argparse.Namespace) -> list[str]:
+    case = CASES[name](options)
+    tensor = torch.from_numpy(case.read)
+    torch.set_num_threads(case.threads)
+    calls = {"sum, NumPy": lambda: np.sum(case.read), "sum, torch": lambda: torch.sum(tensor), "ours": case.ours}
+    for label, other in (("numpy", case.numpy), ("torch", case.torch)):
+        if other is not None:
+            # In float16 the quotients are rounded to 2^-11.
+            np.testing.assert_allclose(case.ours(), np.asarray(other()), rtol=0, atol=1e-3)
+            calls[label] = other
+    seconds = common.measure(
+        {label: repeated(call, case.repeat) for label, call in calls.items()}, options.rounds, options.pause
+    )
+    unit = min(seconds["sum, NumPy"], seconds["sum, torch"], key=statistics.median)
+    cells = [name, case.shape, f"{statistics.median(seconds['ours']) / case.repeat * 1e3:.3g} ms"]
+    cells.append(f"{common.ratio(seconds['ours'], unit):.2f}")
+    for label in ("numpy", "torch"):
+        cells.append(f"{common.ratio(seconds[label], seconds['ours']):.1f}x" if label in seconds else "-")
+    return cells
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", nargs="*", metavar="WORD", help="only rows whose kernel has one of these words")
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds before each timed call")
+    parser.add_argument("--markdown", action="store_true", help="a Markdown table, for benchmarks/RESULTS.md")
     options = parser.parse_args()
-
-    print(f"onnxplain {onnxplain.__version__}, NumPy {np.__version__}, torch {getattr(torch, '__version__', 'none')}")
-    print(f"Python {platform.python_version()}, {platform.system()}, {processor()}, {os.cpu_count()} cores")
-    print(f"instruction set {native.instruction_set()}, {options.threads} threads, load before {load()}")
-    print(f"gradient {options.batch}x3x224x224 float32, {options.rounds} rounds; NumPy's overlay: 16 images only")
-
-    entrants = contestants(options.batch, options.threads)
-    for number in range(options.rounds + 1):
-        for contestant in entrants:
-            time.sleep(PAUSE)
-            begin = time.perf_counter()
-            contestant.call()
-            if number > 0:  # the first round warms up
-                contestant.seconds.append(time.perf_counter() - begin)
-
-    sums = [contestant for contestant in entrants if contestant.name.startswith("sum")]
-    floor = min(sums, key=lambda contestant: statistics.median(contestant.seconds))
-    expression = next(contestant for contestant in entrants if contestant.name == "max, NumPy")
-    print(f"\n{'':22}{'ms':>8}{'min ms':>8}{'x sum':>8}{'speed-up over NumPy':>21}")
-    for contestant in entrants:
-        middle, least = statistics.median(contestant.seconds) * 1e3, min(contestant.seconds) * 1e3
-        text = f"{contestant.name:22}{middle:8.2f}{least:8.2f}{median_ratio(contestant, floor):8.2f}"
-        if contestant.name.startswith(("saliency", "...", "max")):
-            text += f"{median_ratio(expression, contestant):21.1f}"
-        print(text)
-    print(f"\nload after {load()}; the sum is {floor.name.split()[-1]}'s")
+    print(
+        f"`python benchmarks/kernels.py`, {options.rounds} rounds, {options.threads} threads, "
+        f"{native.instruction_set()}. {common.environment('torch')}\n"
+    )
+    if options.markdown:
+        print(common.table(HEADER, []), flush=True)
+    else:
+        print("{:32} {:>30} {:>9} {:>15} {:>12} {:>12}".format(*HEADER))
+    for name in CASES:
+        if options.cases and not any(word in name for word in options.cases):
+            continue
+        cells = row(name, options)
+        text = (
+            f"| {' | '.join(cells)} |" if options.markdown else "{:32} {:>30} {:>9} {:>15} {:>12} {:>12}".format(*cells)
+        )
+        print(text, flush=True)
 
 
 if __name__ == "__main__":

@@ -48,20 +48,20 @@ struct Vec {
         return folded(v, [](__m128i a, __m128i b) { return _mm_add_epi32(a, b); });
     }
     static float* append(float* end, Bits v, Bits low, Bits high) {
-        const Bits outside = _mm256_or_si256(_mm256_cmpgt_epi32(low, v), _mm256_cmpgt_epi32(v, high));
-        const int mask = _mm256_movemask_ps(floats(outside));
-        if (mask != 0xff) {
+        const Bits within = _mm256_andnot_si256(_mm256_cmpgt_epi32(low, v), _mm256_cmpgt_epi32(high, v));
+        const int mask = _mm256_movemask_ps(floats(within));
+        if (mask != 0) {
             float values[width];
             store(values, floats(v));
             for (std::size_t k = 0; k < width; ++k) {
                 *end = values[k];
-                end += ~mask >> k & 1;
+                end += (mask >> k) & 1;
             }
         }
         return end;
     }
-    static Bits count_below(Bits count, Bits v, Bits low) {
-        return _mm256_sub_epi32(count, _mm256_cmpgt_epi32(low, v));
+    static Bits count_below(Bits count, Bits v, Bits bound) {
+        return _mm256_sub_epi32(count, _mm256_cmpgt_epi32(bound, v));
     }
     static Bits ordered(Floats v) {
         return _mm256_xor_si256(bits(v), _mm256_srli_epi32(_mm256_srai_epi32(bits(v), 31), 1));

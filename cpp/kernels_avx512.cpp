@@ -43,15 +43,14 @@ struct Vec {
     static std::int32_t highest(Bits v) { return _mm512_reduce_max_epi32(v); }
     static std::int32_t lowest(Bits v) { return _mm512_reduce_min_epi32(v); }
     static std::int32_t total(Bits v) { return _mm512_reduce_add_epi32(v); }
+    // In registers and without a branch: compressing stores are slow on some processors, and branches mispredicted.
     static float* append(float* end, Bits v, Bits low, Bits high) {
-        const __mmask16 within = _mm512_mask_cmple_epi32_mask(_mm512_cmple_epi32_mask(low, v), v, high);
-        if (within != 0) {  // a store of the lanes within only is slow where compression is done by microcode
-            store(end, floats(_mm512_maskz_compress_epi32(within, v)));
-        }
+        const __mmask16 within = _mm512_mask_cmplt_epi32_mask(_mm512_cmple_epi32_mask(low, v), v, high);
+        store(end, floats(_mm512_maskz_compress_epi32(within, v)));
         return end + _mm_popcnt_u32(within);
     }
-    static Bits count_below(Bits count, Bits v, Bits low) {
-        return _mm512_mask_add_epi32(count, _mm512_cmplt_epi32_mask(v, low), count, set_bits(1));
+    static Bits count_below(Bits count, Bits v, Bits bound) {
+        return _mm512_mask_add_epi32(count, _mm512_cmplt_epi32_mask(v, bound), count, set_bits(1));
     }
     static Bits ordered(Floats v) {
         return _mm512_xor_si512(bits(v), _mm512_srli_epi32(_mm512_srai_epi32(bits(v), 31), 1));

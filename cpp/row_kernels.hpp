@@ -48,13 +48,11 @@ using Accumulate = void (*)(const Row& row, double* totals, double* squares);
 // the caches.
 using Normalize = void (*)(const float* map, float* out, std::size_t length, float low, float span, bool stream);
 
-// Writes |map[i]| to `kept` where low <= |map[i]| <= high; returns how many, and how many are below low. `length`
-// < 2^31, and `kept` has room for all.
-struct Selection {
-    std::size_t below;
-    std::size_t kept;
-};
-using Select = Selection (*)(const float* map, std::size_t length, float low, float high, float* kept);
+// How many of |map[i]| have bits below `bits`. `length` < 2^31.
+using CountBelow = std::size_t (*)(const float* map, std::size_t length, std::int32_t bits);
+
+// Writes |map[i]| to `kept`, which has room for all, where its bits are in low..high - 1; returns how many.
+using Select = std::size_t (*)(const float* map, std::size_t length, std::int32_t low, std::int32_t high, float* kept);
 
 // Pixels to blend: saliency in 0..1, 256 colours as red | green << 8 | blue << 16, weights in 1/65536.
 struct BlendRow {
@@ -74,6 +72,7 @@ struct RowKernels {
     Reduce reduce[kOperations][kElements];
     Accumulate accumulate[kElements];
     Normalize normalize;
+    CountBelow count_below;
     Select select;
     Blend blend;
 };

@@ -312,26 +312,35 @@ void normalize(const float* map, float* out, std::size_t length, float low, floa
 }
 
 template <class V>
-std::size_t select_steps(const float* map, std::size_t i, std::size_t length, float low, float high, float* kept,
-                         Selection& found) {
-    const auto lows = V::set_bits(bits_of(low)), highs = V::set_bits(bits_of(high));
-    auto below = V::set_bits(0);
-    float* end = kept + found.kept;
+std::size_t count_below_steps(const float* map, std::size_t& i, std::size_t length, std::int32_t bits) {
+    auto count = V::set_bits(0);
+    const auto bound = V::set_bits(bits);
     for (; i + V::width <= length; i += V::width) {
-        const auto values = V::magnitude(V::load(map + i));
-        below = V::count_below(below, values, lows);
-        end = V::append(end, values, lows, highs);
+        count = V::count_below(count, V::magnitude(V::load(map + i)), bound);
     }
-    found.below += static_cast<std::size_t>(V::total(below));
-    found.kept = static_cast<std::size_t>(end - kept);
-    return i;
+    return static_cast<std::size_t>(V::total(count));
 }
 
-Selection select(const float* map, std::size_t length, float low, float high, float* kept) {
-    Selection found{0, 0};
-    const std::size_t i = select_steps<Vec>(map, 0, length, low, high, kept, found);
-    select_steps<Scalar>(map, i, length, low, high, kept, found);
-    return found;
+std::size_t count_below(const float* map, std::size_t length, std::int32_t bits) {
+    std::size_t i = 0;
+    const std::size_t most = count_below_steps<Vec>(map, i, length, bits);
+    return most + count_below_steps<Scalar>(map, i, length, bits);
+}
+
+template <class V>
+float* select_steps(const float* map, std::size_t& i, std::size_t length, std::int32_t low, std::int32_t high,
+                    float* end) {
+    const auto lows = V::set_bits(low), highs = V::set_bits(high);
+    for (; i + V::width <= length; i += V::width) {
+        end = V::append(end, V::magnitude(V::load(map + i)), lows, highs);
+    }
+    return end;
+}
+
+std::size_t select(const float* map, std::size_t length, std::int32_t low, std::int32_t high, float* kept) {
+    std::size_t i = 0;
+    float* const end = select_steps<Vec>(map, i, length, low, high, kept);
+    return static_cast<std::size_t>(select_steps<Scalar>(map, i, length, low, high, end) - kept);
 }
 
 // The first position that vectors do not fill, and whether a value before it is NaN.
@@ -374,6 +383,7 @@ constexpr RowKernels kKernels{{{reduce<Half, MaxAbs>, reduce<float, MaxAbs>, red
                                {reduce<Half, PositiveSum>, reduce<float, PositiveSum>, reduce<double, PositiveSum>}},
                               {accumulate<Half>, accumulate<float>, accumulate<double>},
                               normalize,
+                              count_below,
                               select,
                               blend};
 

@@ -15,6 +15,8 @@ namespace {
 constexpr std::size_t kElementsPerThread = std::size_t{1} << 18;  // less is not worth waking a thread for
 constexpr std::size_t kCachedMap = std::size_t{1} << 18;          // positions of a map that stays in cache (1 MiB)
 constexpr std::size_t kStreamedOutput = std::size_t{1} << 22;     // positions of an output that does not (16 MiB)
+constexpr std::size_t kStreamedShared = std::size_t{1} << 19;     // ... if several cores write it: what lies changed
+                                                                  // in another core's cache is slower to read
 constexpr std::size_t kBlock = std::size_t{1} << 15;              // positions of one task when images are few
 
 class Reduction {
@@ -56,14 +58,16 @@ private:
     // Each thread reduces one image into a map that stays in its cache, then writes it out normalised: memory
     // is read once and written once.
     void whole_images() {
-        const bool stream = images_ * positions_ >= kStreamedOutput && options_.normalization != Normalization::none;
+        const bool large = images_ * positions_ >= (threads_ > 1 ? kStreamedShared : kStreamedOutput);
+        const bool stream = large && options_.normalization != Normalization::none;
         const auto cached = maps(stream);
         const auto scratch = maps(options_.normalization == Normalization::percentile);
-        parallel_for(images_, threads_, [&](std::size_t image, std::size_t worker) {
+        const auto task = [&](std::size_t image, std::size_t worker) {
             float* map = stream ? cached[worker].get() : map_of(image);
             reduce(image, 0, positions_, map, extremes_[image]);
             normalize(image, map, map_of(image), positions_, scale_of(image, map, scratch[worker].get()), stream);
-        });
+        };
+        parallel_for(images_, threads_, task, std::max<std::size_t>(kBlock / positions_, 1));
     }
 
     // Few or large images: blocks of positions, in two rounds.
@@ -135,8 +139,8 @@ private:
             case Normalization::max: return {0.0f, std::max(high, -low)};
             case Normalization::minmax: return {low, high - low};
             case Normalization::percentile:
-                return {0.0f, static_cast<float>(percentile_of(map, positions_, options_.percent, kernels_.select,
-                                                               scratch))};
+                return {0.0f, static_cast<float>(
+                                  percentile_of(map, positions_, options_.percent, kernels_, scratch))};
             case Normalization::none: break;
         }
         return {0.0f, 1.0f};

@@ -82,11 +82,11 @@ struct Scalar {
     static std::int32_t highest(Bits v) { return v; }
     static std::int32_t lowest(Bits v) { return v; }
     static std::int32_t total(Bits v) { return v; }
-    static float* append(float* end, Bits v, Bits low, Bits high) {  // the lanes from low to high; the new end
+    static float* append(float* end, Bits v, Bits low, Bits high) {  // the lanes in low..high - 1; the new end
         *end = float_of(v);
-        return end + (low <= v && v <= high ? 1 : 0);
+        return end + (low <= v && v < high ? 1 : 0);
     }
-    static Bits count_below(Bits count, Bits v, Bits low) { return count + (v < low ? 1 : 0); }
+    static Bits count_below(Bits count, Bits v, Bits bound) { return count + (v < bound ? 1 : 0); }
     static Bits ordered(Floats v) { return onnxplain::ordered(bits_of(v)); }
 
     // Positions of three interleaved channels end to end in a, b, c: `width` of them of each channel.

@@ -13,11 +13,13 @@ namespace onnxplain {
 // counter. A job must not throw. In a forked child, where the parent's threads are gone, new ones are started.
 void run_on_pool(std::size_t workers, const std::function<void(std::size_t worker)>& job);
 
-// Calls task(index, worker) once for each index below `count`, on at most `threads` threads.
+// Calls task(index, worker) once for each index below `count`, on at most `threads` threads, which take `grain`
+// indices at a time from the shared counter: more than one where a task is short.
 template <class Task>
-void parallel_for(std::size_t count, std::size_t threads, const Task& task) {
-    if (threads > count) {
-        threads = count;
+void parallel_for(std::size_t count, std::size_t threads, const Task& task, std::size_t grain = 1) {
+    const std::size_t grains = (count + grain - 1) / grain;
+    if (threads > grains) {
+        threads = grains;
     }
     if (threads <= 1) {
         for (std::size_t index = 0; index < count; ++index) {
@@ -27,8 +29,10 @@ void parallel_for(std::size_t count, std::size_t threads, const Task& task) {
     }
     std::atomic<std::size_t> next{0};
     run_on_pool(threads, [&](std::size_t worker) {
-        for (std::size_t index = next++; index < count; index = next++) {
-            task(index, worker);
+        for (std::size_t begin = next.fetch_add(grain); begin < count; begin = next.fetch_add(grain)) {
+            for (std::size_t index = begin; index < begin + grain && index < count; ++index) {
+                task(index, worker);
+            }
         }
     });
 }
