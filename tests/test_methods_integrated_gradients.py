@@ -23,6 +23,7 @@ REFERENCES = small.inputs(4, seed=9)
 PATHS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {},
     "blur_integrated_gradients": {"max_sigma": 3.0},
+    "guided_integrated_gradients": {"steps": 10, "max_distance": 0.2, "baseline": "mean"},
     "expected_gradients": {"references": REFERENCES, "samples": 20},
 }
 
@@ -82,7 +83,7 @@ def test_quadratic_models_are_exact_with_one_step() -> None:
     assert details["baseline_score"] == pytest.approx(small.quadratic_scores(baseline[None])[0, 0], rel=1e-5)
 
 
-@pytest.mark.parametrize("method", ["integrated_gradients", "blur_integrated_gradients"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "blur_integrated_gradients", "guided_integrated_gradients"])
 def test_more_steps_make_the_gap_smaller(method: str) -> None:
     pair, gaps = twins(), []
     for steps in (2, 300):
@@ -177,7 +178,7 @@ def test_tokens_and_integers_have_paths_of_floats() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
-@pytest.mark.parametrize("method", ["integrated_gradients", "blur_integrated_gradients"])
+@pytest.mark.parametrize("method", ["integrated_gradients", "blur_integrated_gradients", "guided_integrated_gradients"])
 def test_other_precisions(dtype: type, method: str) -> None:
     element = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
     nodes = [
@@ -189,7 +190,39 @@ def test_other_precisions(dtype: type, method: str) -> None:
     found = METHODS[method]().attribute(Explainer(model, channel_axis=1)._attributor, {"x": x}, np.array([1, 1]))
     assert found.attributions[0].dtype == np.result_type(dtype, np.float32)
     largest = float((x.astype(np.float64) ** 2).sum(axis=2).max())
-    assert np.abs(found.details["completeness_gap"]).max() < (1e-2 if dtype is np.float16 else 1e-3) * largest
+    assert (
+        np.abs(found.details["completeness_gap"]).max()
+        < (1e-3 if dtype is np.float64 and "guided" not in method else 1e-2) * largest
+    )
+
+
+def test_guided_paths_without_freedom_are_straight() -> None:
+    """They take the gradient at the beginning of each step, as Captum's left Riemann sum does."""
+    pair = twins()
+    found = pair.explainer.attribute(
+        pair.x, pair.targets, method="guided_integrated_gradients", steps=12, max_distance=0.0
+    )
+    captums = captum.attr.IntegratedGradients(pair.torch)
+    assert_agree(found, captums.attribute(pair.tensor, 0.0, pair.targets, n_steps=12, method="riemann_left"))
+
+
+def test_guided_paths_move_flat_elements_first() -> None:
+    """S = 10 a + b² from 0 to (1, 1) in two steps: b, which is flat, goes all its way before a begins."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["squares"]),
+        helper.make_node("MatMul", ["x", "linear"], ["first"]),
+        helper.make_node("MatMul", ["squares", "quadratic"], ["second"]),
+        helper.make_node("Add", ["first", "second"], ["logits"]),
+    ]
+    constants = {"linear": np.array([[10], [0]], np.float32), "quadratic": np.array([[0], [1]], np.float32)}
+    model = small.build(nodes, [("x", small.FLOAT, ["N", 2])], [("logits", small.FLOAT, ["N", 1])], constants)
+    x = np.ones((1, 2), np.float32)
+    options = {"method": "guided_integrated_gradients", "fraction": 0.5}
+    free = Explainer(model).attribute(x, 0, steps=2, max_distance=1.0, **options)
+    np.testing.assert_allclose(free, [[10, 0]], atol=1e-6)  # b has moved from 0 to 1, where the slope was 0
+    # Held back, b comes to 3/4 in the first step, and a to 1/4: the slope of b is 3/2 in the second.
+    held = Explainer(model).attribute(x, 0, steps=2, max_distance=0.25, **options)
+    np.testing.assert_allclose(held, [[10, 0.25 * 1.5]], rtol=1e-6)
 
 
 def test_blurring_keeps_means_and_forgets_the_rest() -> None:
@@ -216,6 +249,9 @@ def test_quadrature() -> None:
         ("integrated_gradients", {"baseline": {"y": 0.0}}, "baseline is a dict for 'y', but gradients belong to 'x'"),
         ("blur_integrated_gradients", {"steps": True}, "steps is a whole number"),
         ("blur_integrated_gradients", {"max_sigma": 0.0}, "max_sigma is a standard deviation in pixels, above 0"),
+        ("guided_integrated_gradients", {"steps": 0}, "steps is a whole number"),
+        ("guided_integrated_gradients", {"fraction": 2}, "fraction is a number from 0 to 1; found 2"),
+        ("guided_integrated_gradients", {"max_distance": "far"}, "max_distance is a number from 0 to 1"),
         ("expected_gradients", {}, "need references"),
         ("expected_gradients", {"references": np.zeros((0, 3, 4, 4))}, r"samples \[R, 3, 4, 4\]; found \[0, 3, 4, 4\]"),
         ("expected_gradients", {"references": np.zeros((3, 4, 4))}, r"found \[3, 4, 4\]"),

@@ -16,6 +16,7 @@ from onnx import helper
 
 from onnxplain import Explainer, InputError, ProviderError, RuntimeMissingError
 from onnxplain.runtime import BatchedSession, ProviderWarning, Session, batching, side_by_side
+from onnxplain.runtime.batching import _ARENA as ARENA
 from onnxplain.runtime.batching import Plan
 from onnxplain.runtime.memory import available_memory, bytes_per_sample, without_weights
 from onnxplain.runtime.providers import full_name, requested
@@ -203,7 +204,7 @@ def test_a_fixed_batch_is_filled_up_and_cut(monkeypatch: pytest.MonkeyPatch) -> 
 def test_memory_limits_the_micro_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     x = small.inputs(5)
     need = 4 * (48 + 48 + 48)  # x, its squares, and the flattened squares, while Flatten runs
-    session = batched(small.quadratic(), memory_limit=2 * need)
+    session = batched(small.quadratic(), memory_limit=2 * ARENA * need)
     counter = Counter(session, monkeypatch)
     run_all(session, x)
     assert counter.sizes == [2, 2, 1]
@@ -348,7 +349,7 @@ def test_the_sizes_that_users_choose_are_what_runs_at_once(monkeypatch: pytest.M
         assert (cores.session.workers, cores.session.share) == (plan.runs, plan.samples)
     need = 4 * (48 + 48 + 48)
     for limit, plan in {1: Plan(1, 1), 3: Plan(1, 3), 4: Plan(4, 1), 8: Plan(4, 2), 100: Plan(4, 2)}.items():
-        assert Cores(monkeypatch, memory_limit=limit * need).session.plan(feeds) == plan
+        assert Cores(monkeypatch, memory_limit=limit * ARENA * need).session.plan(feeds) == plan
     assert Cores(monkeypatch, threads=1).session.plan(feeds) == Plan(1, 8)
     assert batched(small.quadratic(), threads=4).plan(feeds).runs == 1  # nothing to load for one core
 

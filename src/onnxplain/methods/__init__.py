@@ -16,6 +16,7 @@ from .blur_integrated_gradients import BlurIntegratedGradients
 from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
 from .guided import Deconvnet, GuidedBackprop
 from .guided_grad_cam import GuidedGradCam
+from .guided_integrated_gradients import GuidedIntegratedGradients
 from .integrated_gradients import ExpectedGradients, IntegratedGradients
 from .occlusion import Occlusion
 from .rise import Rise
@@ -32,6 +33,7 @@ _KINDS: tuple[type[Method], ...] = (
     VarGrad,
     IntegratedGradients,
     BlurIntegratedGradients,
+    GuidedIntegratedGradients,
     ExpectedGradients,
     GradCam,
     GradCamPlusPlus,

@@ -1,7 +1,7 @@
 """Attributions at many points for each sample, in runs of the best size, handed out as they come.
 
 A method that averages over points p_s(x), s = 0 ... steps - 1, says what they are; here they are made for a run at a
-time, so that memory does not grow with the number of points. Points of one step are made for all samples at once.
+time, so that memory does not grow with the number of points, and in the thread that does the run.
 """
 
 from __future__ import annotations
@@ -35,21 +35,25 @@ def attributions_at(
     """The attributions of ``method`` (None: the gradients) at ``steps`` points for each of n samples.
 
     Args:
-        points: makes the points of a run; steps and samples come in order, samples first.
+        points: makes the points of a run, in several threads; steps and samples come in order, samples first.
         steps: points for each sample.
         model, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
         method: what is computed at each point.
 
-    Yields:
+    Returns:
         The step [m] and the sample [m] of each point of a run, and one attribution [m, ...] for each gradient.
     """
     chosen, count = method or Saliency(), len(targets)
-    size = model.session.size({**feeds, model.model.target: targets})
-    for start in range(0, steps * count, size):
-        step, sample = np.divmod(np.arange(start, min(start + size, steps * count)), count)
-        rows = {name: array[sample] if name in model.model.batched else array for name, array in feeds.items()}
-        rows |= {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
-        yield step, sample, chosen.attribute(model, rows, targets[sample]).attributions
+
+    def run(start: int, end: int) -> tuple[Indices, Indices, list[Array]]:
+        step, sample = np.divmod(np.arange(start, end), count)
+        rows = {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
+        for name, array in feeds.items():
+            if name not in rows:
+                rows[name] = array[sample] if name in model.model.batched else array
+        return step, sample, chosen.attribute(model, rows, targets[sample]).attributions
+
+    return model.session.spread(run, {**feeds, model.model.target: targets}, steps * count)
 
 
 def per_sample(values: Array, like: Array) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import TypeVar
 
 import numpy as np
 
@@ -15,12 +16,17 @@ from .providers import CPU
 from .session import Array, Session
 from .workers import cores, in_worker, side_by_side
 
+T = TypeVar("T")
+
 #: Bytes of values that a run should at least work on: smaller ones are dominated by what a run costs anyway.
 _WORKING_SET = 16 << 20
 #: Samples of a run: on a core of its own, on all cores, and on other providers; and what no run exceeds by default.
 _ON_ONE_CORE, _ON_ALL_CORES, _ELSEWHERE, _MOST = 2, 8, 32, 256
 #: Share of the available memory that may be taken.
 _SHARE = 0.5
+#: What ONNX Runtime takes for a byte in use: its arena grows by doubling, and keeps what it has. Measured: 1.1 to 2.0
+#: times the estimate (benchmarks/smoothgrad.py).
+_ARENA = 2
 #: Threads that read photos for a provider which runs one batch after the other.
 _READERS = 4
 
@@ -62,7 +68,7 @@ class BatchedSession:
             fixed: the batch that the model fixes.
             single: loads the same model with one thread; None: there is only ever one run at once.
             batch_size: samples that run at once; None: as many as fit and pay.
-            memory_limit: bytes that the values of all runs may take at once; None: half of what is available.
+            memory_limit: bytes that all runs may take at once; None: half of what is available.
 
         Raises:
             InputError: ``batch_size`` or ``memory_limit`` is not positive, or ``batch_size`` is not ``fixed``.
@@ -116,7 +122,7 @@ class BatchedSession:
 
         shapes = {name: array.shape for name, array in feeds.items()}
         need = max(bytes_per_sample(self._graph, shapes, self._batched), 1)
-        most = max((self._memory_limit or int(available_memory() * _SHARE)) // need, 1)
+        most = max((self._memory_limit or int(available_memory() * _SHARE)) // (_ARENA * need), 1)
         runs = self._threads if self._single is not None else 1
         if self.fixed is not None:
             return Plan(runs if runs * self.fixed <= most else 1, self.fixed)
@@ -151,14 +157,26 @@ class BatchedSession:
         """
         count = self._count(feeds)
         plan = self._plan_for(feeds, count)
-        parts = [self._rows(feeds, *bounds) for bounds in self._bounds(count, plan)]
-        if plan.runs == 1 or len(parts) == 1 or in_worker():
-            found = [self._run_part(part, outputs, plan) for part in parts]
-        else:
-            found = list(side_by_side(lambda part: self._run_part(part, outputs, plan), parts, plan.runs))
+
+        def run_part(start: int, end: int) -> list[Array]:
+            return self._run_part(self._rows(feeds, start, end), outputs, plan)
+
+        found = list(self.spread(run_part, feeds, count))
         if len(found) == 1:
             return found[0]
         return [np.concatenate(arrays) for arrays in zip(*found)]
+
+    def spread(self, function: Callable[[int, int], T], feeds: Mapping[str, Array], count: int) -> Iterator[T]:
+        """``function(start, end)`` of the runs that make up ``count`` samples, in order, as many at once as pay.
+
+        Args:
+            function: does one run, by :meth:`run`, with whatever comes before and after it; in several threads.
+            feeds: inputs shaped like those of the runs, whatever their batch.
+        """
+        plan = self._plan_for(feeds, count)
+        bounds = self._bounds(count, plan)
+        together = 1 if len(bounds) == 1 or in_worker() else plan.runs
+        return side_by_side(lambda part: function(*part), bounds, together)
 
     def _plan_for(self, feeds: Mapping[str, Array], count: int) -> Plan:
         """:meth:`plan`, but all cores for one run where there is not one for each core."""
