@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from .attributor import Attribution, Attributor
 from .base import Method
-from .sampling import Indices, attributions_at, check_count, per_sample, working_type
+from .sampling import Indices, attributions_at, check_count, working_type
 
 Array = NDArray[Any]
 
@@ -76,14 +76,16 @@ class NoisyMethod(Method):
         model, feeds = model.on_floats(feeds)
         unchanged = model.scored(feeds, targets)
         inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in model.gradients}
-        deviations = {name: per_sample(self._deviation(x), x) for name, x in inputs.items()}
+        deviations = {name: self._deviation(x) for name, x in inputs.items()}
 
         def noisy(step: Indices, sample: Indices) -> dict[str, Array]:
             copies = {name: x[sample].astype(working_type(x), copy=False) for name, x in inputs.items()}
-            for number in np.unique(step):
-                rows = step == number
-                for name, noise in self._noise(int(number), inputs).items():
-                    copies[name][rows] += deviations[name][sample[rows]] * noise
+            noise: dict[str, Array] = {}
+            for row, index in enumerate(sample):
+                if row == 0 or step[row] != step[row - 1]:
+                    noise = self._noise(int(step[row]), inputs)
+                for name, copy in copies.items():
+                    copy[row] += deviations[name][index] * noise[name]
             return copies
 
         sums: list[Array] = []
@@ -122,9 +124,9 @@ class NoisyMethod(Method):
         return self.noise * extents
 
     def _noise(self, number: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Standard normal noise [1, ...] of noisy copy ``number``, for every input."""
+        """Standard normal noise, shaped like one sample, of noisy copy ``number``, for every input."""
         generator = np.random.default_rng([self.seed, number])
-        return {name: generator.standard_normal((1, *x.shape[1:]), np.float32) for name, x in inputs.items()}
+        return {name: generator.standard_normal(x.shape[1:], np.float32) for name, x in inputs.items()}
 
 
 @dataclass(frozen=True)
