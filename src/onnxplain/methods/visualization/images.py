@@ -21,6 +21,10 @@ Array = NDArray[Any]
 #: as its standard deviation, scaled to rows of mean length 1. Covariance of the 41 coloured photos used in development.
 _COLORS = np.array([[0.982, -0.317, 0.070], [0.962, 0.033, -0.162], [0.939, 0.298, 0.093]])
 
+#: The amplitude of the mean colour, of what the spectrum says: total variation pulls it to white or black, where
+#: differences are small.
+_MEAN_SHARE = 0.09
+
 
 class Parametrization(ABC):
     """Images [N,C,H,W] by parameters."""
@@ -113,5 +117,6 @@ class FourierImages(Parametrization):
         _, height, width = self.shape
         frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width))
         amplitude = np.maximum(frequency, 1 / max(height, width)) ** -self.decay
+        amplitude[0, 0] *= _MEAN_SHARE
         amplitudes: Array = amplitude / np.sqrt((self._copies * amplitude**2).sum() / (height * width))
         return amplitudes
