@@ -116,6 +116,12 @@ METHOD_TEXTS = {
         "means nothing.",
         "what survives the blur, such as large areas of one colour.",
     ),
+    "guided_integrated_gradients": (
+        "what integrated gradients tell, on a path that moves the pixels with the smallest gradients first and so "
+        "collects less noise on the way.",
+        "anything that holds for every model with the same scores: the path depends on the gradients along it, so two "
+        "such models may give different maps.",
+    ),
     "expected_gradients": (
         "what integrated gradients tell, as a mean over baselines drawn from real inputs instead of one chosen "
         "baseline.",
