@@ -1,7 +1,7 @@
 """Threads that work on samples side by side, each with a core to itself.
 
 ONNX Runtime can spread one run over all cores, or leave each core a run of its own. The latter wastes nothing at the
-end of every operator, so it is faster as soon as there are enough samples; see ``docs/decisions``.
+end of every operator, so it is faster as soon as there are enough samples; see decision 0009.
 """
 
 from __future__ import annotations
