@@ -2,7 +2,8 @@
 
 A name is that of a script in this folder; without any all are run, one after the other. Sections of scripts that are
 not run stay as they were, so every section says itself when, where and with which versions it was measured. Nothing
-else should run on the machine meanwhile. Scripts that evaluate maps need ``ONNXPLAIN_ZOO``.
+else should run on the machine meanwhile. What the scripts on the quality of maps and of class visualisation find is in
+``RESULTS_*.md``, which they write themselves.
 """
 
 from __future__ import annotations
@@ -24,11 +25,8 @@ SECTIONS = {
     "memory": "Memory",
     "differentiate": "Differentiating",
     "smoothgrad": "SmoothGrad",
-    "localization": "Localisation on composites",
-    "randomization": "Model randomisation",
-    "class_visualization": "Class model visualisation",
 }
-ARGUMENTS = {"saliency": ["--compile", "--batches", "8", "1", "32"]}
+ARGUMENTS = {"kernels": ["--markdown"]}
 INTRODUCTION = """# Results
 
 Written by `python benchmarks/results.py`; every section says when, where and with which versions it was measured.
