@@ -27,7 +27,7 @@ from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
 from .photos import OnError, is_one, photo_sources, stream_photos
 from .progress import track
-from .runtime import Provider, open_cache
+from .runtime import Plan, Provider, open_cache
 from .signature import InputTensor
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ class Explainer:
         threads: int = 0,
         memory_limit: int | None = None,
         cache: bool | str | os.PathLike[str] = True,
+        session_options: Mapping[str, Any] | None = None,
     ) -> None:
         """Differentiate ``model`` and load it into ONNX Runtime.
 
@@ -83,6 +84,9 @@ class Explainer:
             memory_limit: bytes that may be taken by what runs at once; None is half of the memory that is available.
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
                 environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
+            session_options: settings of ONNX Runtime in the place of those that were measured to be best: attributes of
+                its ``SessionOptions`` by name, and configuration entries by key, such as
+                ``{"enable_mem_pattern": False, "session.set_denormal_as_zero": "1"}``.
 
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
@@ -98,6 +102,7 @@ class Explainer:
             options={"output": output, "wrt": input, "score": score, "class_axis": class_axis, "gradients": gradients},
             providers=providers,
             threads=threads,
+            session_options=session_options or {},
             batching={"batch_size": batch_size, "memory_limit": memory_limit},
             cache=open_cache(cache),
         )
@@ -150,6 +155,15 @@ class Explainer:
             input_dtype=tensor.dtype,
             layout="NHWC" if axis in (-1, len(tensor.shape) - 1) else "NCHW",
         )
+
+    def plan(self, x: Array | Mapping[str, Array]) -> Plan:
+        """How samples like ``x`` are run: how many at once, and how much memory each of them takes.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        feeds, _ = check_inputs(self._model, x)
+        return self._attributor.plan(feeds)
 
     def scores(self, x: Array | Mapping[str, Array]) -> NDArray[np.floating[Any]]:
         """The scores of all classes [N,K], before a final softmax, summed over positions if there are any.

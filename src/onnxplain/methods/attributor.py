@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, ModelError
-from ..runtime import BatchedSession
+from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from .loading import ModelLoader
 from .targets import Classes
@@ -179,6 +179,10 @@ class Attributor:
     def samples(self, feeds: Mapping[str, Array]) -> int:
         """How many samples there are."""
         return next(len(array) for name, array in feeds.items() if name in self.model.batched)
+
+    def plan(self, feeds: Mapping[str, Array]) -> Plan:
+        """How inputs shaped like ``feeds`` are run for gradients."""
+        return self.session.plan({**feeds, self.model.target: np.zeros(self.samples(feeds), np.int64)})
 
     def size(self, feeds: Mapping[str, Array]) -> int:
         """Samples that one run forwards takes at best, for inputs shaped like ``feeds``."""

@@ -44,8 +44,8 @@ class ModelLoader:
 
     - ``source``: a path, bytes or a proto; it is read again for each way.
     - ``options``: those of :func:`onnxplain.differentiate` that the user chose.
-    - ``providers``, ``threads``: as for a :class:`~onnxplain.runtime.Session`; ``batching``: the arguments of a
-      :class:`~onnxplain.runtime.BatchedSession` that the user chose.
+    - ``providers``, ``threads``, ``session_options``: as for a :class:`~onnxplain.runtime.Session`.
+    - ``batching``: the arguments of a :class:`~onnxplain.runtime.BatchedSession` that the user chose.
     - ``cache``: where prepared models are kept, if at all.
     """
 
@@ -53,6 +53,7 @@ class ModelLoader:
     options: Mapping[str, Any]
     providers: str | Sequence[Provider] | None
     threads: int
+    session_options: Mapping[str, Any]
     batching: Mapping[str, Any]
     cache: ModelCache | None
 
@@ -148,7 +149,14 @@ class ModelLoader:
             return None
 
     def _session(self, model: onnx.ModelProto | bytes | Path, folder: Path | None = None, **options: Any) -> Session:
-        return Session(model, providers=self.providers, threads=self.threads, folder=folder, **options)
+        return Session(
+            model,
+            providers=self.providers,
+            threads=self.threads,
+            folder=folder,
+            options=self.session_options,
+            **options,
+        )
 
     def _facts(self, model: DifferentiatedModel, optimised: bool) -> dict[str, Any]:
         return {
@@ -172,7 +180,7 @@ class ModelLoader:
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
         settings = {**self.options, **changes, "rules": rules, "part": part, "providers": usable(self.providers)}
-        everything = [self._digest, settings, software(), processor()]
+        everything = [self._digest, settings, self.session_options, software(), processor()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batching import BatchedSession
+from .batching import BatchedSession, Plan
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session
@@ -13,6 +13,7 @@ __all__ = [
     "CUDA",
     "BatchedSession",
     "ModelCache",
+    "Plan",
     "Provider",
     "ProviderWarning",
     "Session",

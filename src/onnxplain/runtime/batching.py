@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from typing import TypeVar
@@ -33,10 +33,15 @@ _READERS = 4
 
 @dataclass(frozen=True)
 class Plan:
-    """How samples are run: ``runs`` at once, each of so many ``samples``; a single run has all cores."""
+    """How samples are run: ``runs`` at once, each of so many ``samples``, each on so many ``threads``.
+
+    ``bytes_per_sample`` is an estimate of what ONNX Runtime takes for the values of one sample, apart from weights.
+    """
 
     runs: int
     samples: int
+    threads: int = field(default=1, compare=False)
+    bytes_per_sample: int = field(default=0, compare=False)
 
 
 class BatchedSession:
@@ -121,20 +126,24 @@ class BatchedSession:
         from .memory import available_memory, bytes_per_sample  # imports onnx, which one photo never needs
 
         shapes = {name: array.shape for name, array in feeds.items()}
-        need = max(bytes_per_sample(self._graph, shapes, self._batched), 1)
-        most = max((self._memory_limit or int(available_memory() * _SHARE)) // (_ARENA * need), 1)
-        runs = self._threads if self._single is not None else 1
+        need = _ARENA * max(bytes_per_sample(self._graph, shapes, self._batched), 1)
+        runs, samples = self._runs_and_samples(need, int(self._memory_limit or available_memory() * _SHARE))
+        return Plan(runs, samples, self._threads if runs == 1 else 1, need)
+
+    def _runs_and_samples(self, need: int, limit: int) -> tuple[int, int]:
+        """How many runs at once, and samples of each, if one sample needs ``need`` bytes of ``limit``."""
+        runs, most = self._threads if self._single is not None else 1, max(limit // need, 1)
         if self.fixed is not None:
-            return Plan(runs if runs * self.fixed <= most else 1, self.fixed)
+            return (runs if runs * self.fixed <= most else 1), self.fixed
         if self._batch_size is not None:
             runs = min(runs, self._batch_size)
-            return Plan(runs, self._batch_size // runs)
+            return runs, self._batch_size // runs
         if self.session.provider != CPU:
-            return Plan(1, min(_ELSEWHERE, most))
+            return 1, min(_ELSEWHERE, most)
         if runs > most:
-            return Plan(1, most)
+            return 1, most
         least = _ON_ONE_CORE if runs > 1 else _ON_ALL_CORES
-        return Plan(runs, min(max(_WORKING_SET // need, least), _MOST, most // runs))
+        return runs, min(max(_ARENA * _WORKING_SET // need, least), _MOST, most // runs)
 
     def size(self, feeds: Mapping[str, Array]) -> int:
         """Samples that :meth:`run` takes at best, for inputs shaped like ``feeds``, whatever their batch."""

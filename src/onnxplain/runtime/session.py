@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ProviderError
+from ..errors import InputError, ProviderError
 from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Session:
         folder: Path | None = None,
         save_to: Path | None = None,
         optimised: bool = False,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """Load ``model``.
 
@@ -50,9 +51,12 @@ class Session:
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
             save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
             optimised: whether ``model`` was written so, and is to be taken as it is.
+            options: settings of ONNX Runtime that replace those made here: attributes of its SessionOptions by name
+                (``enable_mem_pattern``), configuration entries by key (``session.intra_op.allow_spinning``).
 
         Raises:
             RuntimeMissingError: ONNX Runtime is not installed.
+            InputError: an option that ONNX Runtime does not have, or a value that it does not take.
             ProviderError: a provider is unknown, or ONNX Runtime cannot load the model with them.
 
         Warns:
@@ -61,14 +65,14 @@ class Session:
         runtime = import_runtime()
         available = runtime.get_available_providers()
         pairs = usable(providers)
-        options = _options(runtime, threads, folder)
+        settings = _options(runtime, threads, folder, options or {})
         if save_to is not None:
-            options.optimized_model_filepath = str(save_to)
+            settings.optimized_model_filepath = str(save_to)
         if optimised:
-            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
         try:
             self._session = runtime.InferenceSession(
-                _loadable(model), options, [name for name, _ in pairs], [given for _, given in pairs]
+                _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]
             )
         except ProviderError:
             raise
@@ -129,20 +133,45 @@ def _frames_of_the_package() -> int:
     return depth
 
 
-def _options(runtime: Any, threads: int, folder: Path | None) -> Any:
+def _options(runtime: Any, threads: int, folder: Path | None, chosen: Mapping[str, Any]) -> Any:
+    """What was measured to be best, see ``docs/decisions``, with what the user chose in its place."""
+    entries: dict[str, Any] = {
+        # Worker threads that keep spinning after a run slow down whatever runs next.
+        "session.force_spinning_stop": 1,
+        # Weights stored as int8 behind DequantizeLinear are converted once at load instead of on every run.
+        "session.disable_quant_qdq": 1,
+        "session.record_ep_graph_assignment_info": 1,
+    }
+    if folder is not None:
+        entries["session.model_external_initializers_file_folder_path"] = folder
+        # Repacked weights are a second copy; without, those of the forward part stay mapped to the file.
+        entries["session.disable_prepacking"] = 1
     options = runtime.SessionOptions()
     options.log_severity_level = _FATAL_ONLY
     options.intra_op_num_threads = threads
-    # Worker threads that keep spinning after a run slow down whatever runs next.
-    options.add_session_config_entry("session.force_spinning_stop", "1")
-    # Weights stored as int8 behind DequantizeLinear are converted once at load instead of on every run.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    if folder is not None:
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
-        # Repacked weights are a second copy; without, those of the forward part stay mapped to the file.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    for name, value in chosen.items():
+        if "." in name:
+            entries[name] = value
+        else:
+            _set(options, runtime, name, value)
+    for key, value in entries.items():
+        options.add_session_config_entry(key, str(int(value)) if isinstance(value, bool) else str(value))
     return options
+
+
+def _set(options: Any, runtime: Any, name: str, value: Any) -> None:
+    """Set an attribute; values of ONNX Runtime's enumerations are given by name ("ORT_ENABLE_BASIC")."""
+    if name.startswith("_") or callable(getattr(options, name, print)):
+        raise InputError(f"ONNX Runtime's SessionOptions have no {name!r}; keys of configuration entries have a dot.")
+    enumeration = type(getattr(options, name))
+    try:
+        setattr(
+            options,
+            name,
+            getattr(enumeration, value) if isinstance(value, str) and value in dir(enumeration) else value,
+        )
+    except TypeError as error:
+        raise InputError(f"ONNX Runtime's option {name!r} cannot be {value!r}: {_first_line(error)}") from error
 
 
 def _node_counts(session: Any) -> dict[str, int]:
