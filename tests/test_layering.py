@@ -22,6 +22,7 @@ _TOOLS = _BASIS | {"native", "progress"}
 _PARTS = _TOOLS | {"autodiff", "runtime", "image"}
 _METHODS = _PARTS | {"methods", "metrics"}
 _EXPLAINER = _METHODS | {
+    "bench",
     "attributions",
     "bundled",
     "explainer",
@@ -61,7 +62,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "features": _METHODS | {"attributions", "inputs"},
     "grids": _METHODS | {"explanation"},
     "html_report": _METHODS | {"explanation", "grids"},
-    "explainer": _EXPLAINER,
+    "explainer": _EXPLAINER - {"bench"},
+    "bench": _EXPLAINER,
     "evaluation": _EXPLAINER,
     "__init__": _EXPLAINER | {"evaluation"},
     "__main__": _FRONTS,

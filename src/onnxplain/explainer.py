@@ -119,6 +119,11 @@ class Explainer:
         return self._attributor.session.session.provider
 
     @property
+    def batch(self) -> int | None:
+        """The batch that the model fixes, None if it takes any."""
+        return self._model.batch
+
+    @property
     def labels(self) -> list[str] | None:
         """The class names in class order; None where nobody states any."""
         labels = self._attributor.classes.labels

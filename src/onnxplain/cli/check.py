@@ -25,6 +25,7 @@ def check(
         typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    bench: Annotated[bool, typer.Option("--bench", help="Also time the model on this machine.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -36,6 +37,8 @@ def check(
 
     summary = summarize(model, output=output, score=score, class_axis=class_axis)
     facts = _facts(summary, model, preprocessing, labels)
+    if bench and not facts["problems"]:
+        facts["bench"] = _bench(model, output, score, class_axis)
     if as_json:
         print_json(facts)
     elif not quiet:
@@ -79,6 +82,32 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
         "differentiable": summary.differentiable,
         "problems": problems,
         "cache": describe_cache(),
+    }
+
+
+def _bench(model: Path, output: str | None, score: str, class_axis: int | None) -> dict[str, Any]:
+    from ..bench import measure
+    from ..explainer import Explainer
+
+    explainer = Explainer(model, output=output, score=score, class_axis=class_axis)
+    found = measure(explainer)
+    return {
+        "provider": explainer.provider,
+        "inputs": found.shapes,
+        "timings": [
+            {
+                "batch": timing.batch,
+                "forward_ms": timing.forward * 1e3,
+                "saliency_ms": timing.saliency * 1e3,
+                "ratio": timing.ratio,
+                "images_per_second": timing.rate,
+            }
+            for timing in found.timings
+        ],
+        "runs_at_once": found.plan.runs,
+        "samples_of_a_run": found.plan.samples,
+        "threads_of_a_run": found.plan.threads,
+        "bytes_per_sample": found.plan.bytes_per_sample,
     }
 
 
@@ -164,6 +193,26 @@ def _print(facts: dict[str, Any]) -> None:
             operators.add_row(row["operator"], str(row["version"] or "?"), str(row["nodes"]), rule)
         console.print()
         console.print(operators)
+    if "bench" in facts:
+        _print_bench(facts["bench"])
+
+
+def _print_bench(facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    shapes = ", ".join(f"{name} {_shape(extents)}" for name, extents in facts["inputs"].items())
+    times = Table("batch", "forward, ms", "saliency, ms", "ratio", "images/s", box=None, padding=(0, 2, 0, 0))
+    for row in facts["timings"]:
+        values = (row["forward_ms"], row["saliency_ms"], row["ratio"], row["images_per_second"])
+        times.add_row(str(row["batch"]), *(f"{value:.2f}" if value < 100 else f"{value:.0f}" for value in values))
+    console = Console(highlight=False)
+    console.print(f"\ntimed on {shapes}, {facts['provider']}")
+    console.print(times)
+    console.print(
+        f"large batches: {facts['runs_at_once']} run(s) at once, each of {facts['samples_of_a_run']} sample(s) on "
+        f"{facts['threads_of_a_run']} thread(s); about {facts['bytes_per_sample'] / 1e6:.1f} MB a sample"
+    )
 
 
 def _shape(extents: list[int | str]) -> str:
