@@ -338,3 +338,14 @@ def test_method_and_its_options(run: Runner, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "photo_gradient_x_input.png").is_file()
     wrong = run("explain", model, photo, "--method", "saliency", "--set", "samples=3")
     assert wrong.code == 1 and "no option 'samples'" in wrong.err
+
+
+def test_check_times_the_model_on_request(run: Runner, tmp_path: Path) -> None:
+    onnx.save(small.quadratic(), tmp_path / "model.onnx")
+    found = run("check", tmp_path / "model.onnx", "--bench", "--json")
+    assert found.code == 0, found.err
+    bench = json.loads(found.out)["bench"]
+    assert [row["batch"] for row in bench["timings"]] == [1, 8, 32] and bench["provider"] == "CPUExecutionProvider"
+    text = run("check", tmp_path / "model.onnx", "--bench")
+    assert text.code == 0 and "images/s" in text.out and "at once" in text.out
+    assert "bench" not in json.loads(run("check", tmp_path / "model.onnx", "--json").out)
