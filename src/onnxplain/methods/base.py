@@ -79,14 +79,14 @@ class Method(ABC):
         Raises:
             GradientError: NaN or infinity; the message names the sample.
         """
-        if self.reduction != "max_abs":
-            if self.has_channels and channel_axis is not None:
-                attribution = attribution.sum(axis=channel_axis)
-            channel_axis = None
-        if self.reduction == "positive":
-            attribution = np.maximum(attribution, 0)
         return saliency(
-            attribution, names, channel_axis=channel_axis, normalize=normalize, percentile=percentile, threads=threads
+            attribution,
+            names,
+            channel_axis=channel_axis if self.has_channels else None,
+            reduction=self.reduction,
+            normalize=normalize,
+            percentile=percentile,
+            threads=threads,
         )
 
     def for_maps(self, model: Attributor) -> Attributor:

@@ -23,6 +23,7 @@ def saliency(
     names: Sequence[str],
     *,
     channel_axis: int | None,
+    reduction: native.Reduction = "max_abs",
     normalize: native.Normalization = "max",
     percentile: float = 99.0,
     threads: int = 0,
@@ -37,7 +38,12 @@ def saliency(
     """
     try:
         return native.saliency(
-            gradient, channel_axis=channel_axis, normalize=normalize, percentile=percentile, threads=threads
+            gradient,
+            channel_axis=channel_axis,
+            reduction=reduction,
+            normalize=normalize,
+            percentile=percentile,
+            threads=threads,
         )
     except GradientError:
         check_finite(gradient, names)
