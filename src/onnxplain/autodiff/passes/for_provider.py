@@ -48,9 +48,9 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         mask_pools,
         blocked_masks,
         unpool_maxima,
-        gate_residuals,
         center_normalizations,
         factor_products,
+        gate_residuals,
     ),
     "cuda": (),
 }
