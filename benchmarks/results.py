@@ -26,7 +26,7 @@ SECTIONS = {
     "differentiate": "Differentiating",
     "smoothgrad": "SmoothGrad",
 }
-ARGUMENTS = {"kernels": ["--markdown"]}
+ARGUMENTS = {"kernels": ["--markdown"], "smoothgrad": ["--only", "time"]}
 INTRODUCTION = """# Results
 
 Written by `python benchmarks/results.py`; every section says when, where and with which versions it was measured.
