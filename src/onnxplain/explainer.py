@@ -15,14 +15,14 @@ from .bundled import bundled_model
 from .errors import InputError, TargetError
 from .explaining import PhotoExplainer
 from .explanation import Explanation
-from .image import PreprocessingLike, ResolvedPreprocessing, resolve_labels, resolve_preprocessing
+from .image import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from .image.labels import LabelsLike
 from .inputs import check_inputs
 from .methods import Method, find_method
 from .methods.attributor import Attributor
 from .methods.loading import ModelLoader
 from .methods.ranking import ClassScore, probabilities
-from .methods.targets import Target
+from .methods.targets import Target, find_labels
 from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
 from .photos import OnError, is_one, photo_sources, stream_photos
@@ -107,7 +107,8 @@ class Explainer:
             cache=open_cache(cache),
         )
         self._model, session = loader.open("gradients" if gradients else "scores")
-        found = self._find_labels(labels, required=output is None)
+        stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
+        found = find_labels(labels, required=output is None, **stated)
         self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing
@@ -398,13 +399,3 @@ class Explainer:
         feeds, _ = check_inputs(self._model, x)
         found = arrays(self._attributor, method, feeds, target, reduction)
         return found if isinstance(x, Mapping) else found[only(found)]
-
-    def _find_labels(self, labels: LabelsLike | None, *, required: bool) -> list[str] | None:
-        """The labels; those stated beside a model are not ``required`` to fit an output of the caller's choice."""
-        stated: dict[str, Any] = {"metadata": self._model.metadata, "model_path": self._path}
-        try:
-            return resolve_labels(labels, classes=self._model.classes, **stated)
-        except InputError:
-            if labels is not None or required:
-                raise
-            return None

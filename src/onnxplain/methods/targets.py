@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import TargetError
-from ..image import find_label
+from ..errors import InputError, TargetError
+from ..image import find_label, resolve_labels
+from ..image.labels import LabelsLike
 
 #: None: the predicted class; "top3": the three classes with the highest scores.
 Target: TypeAlias = int | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
@@ -85,3 +86,19 @@ class Classes:
             known = "0 or more" if self.count is None else f"0..{self.count - 1}"
             raise TargetError(f"target {value} is out of range: the class indices are {known}.")
         return value
+
+
+def find_labels(labels: LabelsLike | None, *, required: bool, **stated: Any) -> list[str] | None:
+    """The class names, given or as ``stated`` (see :func:`onnxplain.image.resolve_labels`); None if nobody states any.
+
+    Those stated beside a model are not ``required`` to fit an output of the caller's choice.
+
+    Raises:
+        InputError: they do not fit the model.
+    """
+    try:
+        return resolve_labels(labels, **stated)
+    except InputError:
+        if labels is not None or required:
+            raise
+        return None
