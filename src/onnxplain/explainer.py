@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["ClassScore", "Explainer", "Explanation"]
 
 Array = NDArray[Any]
-
 #: A method by its name, or with options chosen.
 MethodLike = str | Method
 

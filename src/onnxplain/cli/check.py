@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .cache import describe_cache, in_words
-from .common import FAILED, ClassAxis, Json, Output, Quiet, Score, guarded, print_json, report
+from .common import (
+    FAILED,
+    ClassAxis,
+    Json,
+    LabelsFile,
+    Output,
+    PreprocessingName,
+    Quiet,
+    Score,
+    guarded,
+    print_json,
+    report,
+)
 
 if TYPE_CHECKING:
     from ..autodiff.summary import ModelSummary
@@ -20,11 +32,8 @@ def check(
     output: Output = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
-    preprocessing: Annotated[
-        str | None,
-        typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
-    ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    preprocessing: PreprocessingName = None,
+    labels: LabelsFile = None,
     bench: Annotated[bool, typer.Option("--bench", help="Also time the model on this machine.")] = False,
     as_json: Json = False,
     quiet: Quiet = False,

@@ -19,6 +19,15 @@ FAILED, INTERRUPTED = 1, 130
 
 F = TypeVar("F", bound=Callable[..., None])
 
+PreprocessingName = Annotated[
+    str | None, typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file.")
+]
+LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")]
+Providers = Annotated[
+    list[str] | None,
+    typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+]
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Output = Annotated[
