@@ -12,6 +12,7 @@ from onnx import TensorProto, helper
 
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS, GradientXInput
+from onnxplain.methods.noise import standard_normal
 from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad
 
 import small_models as small
@@ -22,9 +23,7 @@ KINDS = {"smoothgrad": "smoothgrad", "smoothgrad_squared": "smoothgrad_sq", "var
 
 def noise_of(seed: int, samples: int, shape: tuple[int, ...]) -> np.ndarray:
     """The noise that a seed stands for, [samples, ...] for one input of ``shape``."""
-    return np.stack(
-        [np.random.default_rng([seed, number]).standard_normal(shape, np.float32) for number in range(samples)]
-    )
+    return np.stack([standard_normal(np.random.SFC64([seed, number]), shape) for number in range(samples)])
 
 
 def noise_tunnel(pair: Twins, method: Any, kind: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> torch.Tensor:

@@ -11,7 +11,8 @@ and σ = noise (max x - min x) of each sample, as in the first. Sums are streame
 is in memory. The class is the one that the model predicts without noise.
 
 The noise depends on the seed, the number of the noisy copy and the shape of the input alone. A sample therefore gets
-the same noise whatever the batch it is in and whatever the batch size, and all samples get the same (times their σ).
+the same noise whatever the batch it is in and whatever the batch size, and all samples get the same (times their σ);
+on processors that round logarithms and sines in other ways, the same to about 1e-6.
 
 Captum's ``NoiseTunnel`` differs in two ways, and both are offered: its ``stdevs`` are absolute, as ``relative=False``
 has it; and around ``Saliency`` with its default ``abs=True`` it averages |a_s|, as ``absolute=True`` does. Its vargrad
@@ -29,9 +30,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import native
 from ..errors import InputError
 from .attributor import Attribution, Attributor
 from .base import Method
+from .noise import standard_normal
 from .sampling import Indices, attributions_at, check_count, working_type
 
 Array = NDArray[Any]
@@ -56,8 +59,8 @@ class NoisyMethod(Method):
     absolute: bool = False
     base: str | Method = "saliency"
 
-    #: The powers of a_s that are averaged.
-    powers: ClassVar[tuple[int, ...]]
+    #: Whether a_s² is averaged beside a_s.
+    squares: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_count("samples", self.samples, 1)
@@ -70,7 +73,7 @@ class NoisyMethod(Method):
 
     @abstractmethod
     def combine(self, *means: Array) -> Array:
-        """The statistic of the mean of each of the powers."""
+        """The statistic of mean a_s and, with ``squares``, mean a_s²."""
 
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         model, feeds = model.on_floats(feeds)
@@ -79,24 +82,24 @@ class NoisyMethod(Method):
         deviations = {name: self._deviation(x) for name, x in inputs.items()}
 
         def noisy(step: Indices, sample: Indices) -> dict[str, Array]:
-            copies = {name: x[sample].astype(working_type(x), copy=False) for name, x in inputs.items()}
+            copies = {name: np.empty((len(sample), *x.shape[1:]), working_type(x)) for name, x in inputs.items()}
             noise: dict[str, Array] = {}
             for row, index in enumerate(sample):
                 if row == 0 or step[row] != step[row - 1]:
                     noise = self._noise(int(step[row]), inputs)
                 for name, copy in copies.items():
-                    copy[row] += deviations[name][index] * noise[name]
+                    np.multiply(deviations[name][index], noise[name], out=copy[row])
+                    copy[row] += inputs[name][index]
             return copies
 
         sums: list[Array] = []
         for _, sample, found in attributions_at(noisy, self.samples, model, feeds, unchanged.targets, self.method):
-            sums = sums or [np.zeros((len(self.powers), len(targets), *a.shape[1:])) for a in found]
-            for total, attribution in zip(sums, found):
+            sums = sums or [np.zeros((2 if self.squares else 1, len(targets), *a.shape[1:])) for a in found]
+            for totals, attribution in zip(sums, found):
                 values = np.abs(attribution) if self.absolute else attribution
                 for row, index in enumerate(sample):
-                    for power, place in zip(self.powers, total):
-                        place[index] += values[row] if power == 1 else np.square(values[row], dtype=np.float64)
-        means = (total / self.samples for total in sums)
+                    native.accumulate(values[row : row + 1], *totals[:, index], threads=1)
+        means = (totals / self.samples for totals in sums)
         return unchanged.with_attributions(
             [self.combine(*mean).astype(working_type(x)) for mean, x in zip(means, inputs.values())]
         )
@@ -125,8 +128,8 @@ class NoisyMethod(Method):
 
     def _noise(self, number: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Standard normal noise, shaped like one sample, of noisy copy ``number``, for every input."""
-        generator = np.random.default_rng([self.seed, number])
-        return {name: generator.standard_normal(x.shape[1:], np.float32) for name, x in inputs.items()}
+        generator = np.random.SFC64([self.seed, number])
+        return {name: standard_normal(generator, x.shape[1:]) for name, x in inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ class SmoothGrad(NoisyMethod):
     """
 
     name = "smoothgrad"
-    powers = (1,)
+    squares = False
 
     def combine(self, *means: Array) -> Array:
         return means[0]
@@ -151,10 +154,9 @@ class SmoothGradSquared(NoisyMethod):
     """mean a_s² over noisy copies (Hooker et al. 2019); see the options of :class:`NoisyMethod`."""
 
     name = "smoothgrad_squared"
-    powers = (2,)
 
     def combine(self, *means: Array) -> Array:
-        return means[0]
+        return means[1]
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,6 @@ class VarGrad(NoisyMethod):
     unbiased: bool = False
 
     name = "vargrad"
-    powers = (1, 2)
 
     def __post_init__(self) -> None:
         super().__post_init__()
