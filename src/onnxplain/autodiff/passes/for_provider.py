@@ -32,6 +32,7 @@ from .rewriting import remove_dead
 from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
 from .unpool_maxima import unpool_maxima
+from .winograd_convolutions import winograd_convolutions
 
 #: A pass rewrites what is not in the forward nodes, in place, and says what it did.
 Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
@@ -50,6 +51,7 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         unpool_maxima,
         center_normalizations,
         factor_products,
+        winograd_convolutions,
         gate_residuals,
     ),
     "cuda": (),
