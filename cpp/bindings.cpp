@@ -4,6 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <cstdint>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -12,6 +13,7 @@
 
 #include "accumulate.hpp"
 #include "cpu.hpp"
+#include "noise.hpp"
 #include "overlay.hpp"
 #include "saliency.hpp"
 
@@ -137,6 +139,20 @@ std::pair<std::size_t, std::size_t> colorize(const py::array_t<float>& maps,
     return {bad.count, bad.first};
 }
 
+void add_normal_noise(const py::array_t<float, py::array::c_style>& x, float deviation, std::uint64_t key,
+                      FloatOut out, std::size_t threads, const std::string& isa) {
+    if (x.size() != out.size()) {
+        throw std::invalid_argument("out has the wrong size");
+    }
+    const Isa chosen = isa_from_name(isa);
+    const auto length = static_cast<std::size_t>(x.size());
+    const float* source = x.data();
+    float* target = out.mutable_data();
+    // As above: no Python object is touched from here on.
+    const py::gil_scoped_release released;
+    add_noise(source, target, length, deviation, key, threads, chosen);
+}
+
 std::vector<std::string> available_names() {
     std::vector<std::string> names;
     for (Isa isa : available_isas()) {
@@ -162,4 +178,7 @@ PYBIND11_MODULE(_native, module, py::mod_gil_not_used()) {
                py::arg("colormap").noconvert(), py::arg("alpha"), py::arg("weight_by_saliency"),
                py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"),
                "Write the blended pictures to out; return how many maps hold NaN, and the first of them.");
+    module.def("add_noise", &add_normal_noise, py::arg("x").noconvert(), py::arg("deviation"), py::arg("key"),
+               py::arg("out").noconvert(), py::arg("threads"), py::arg("isa"),
+               "Write x plus normal noise to out.");
 }

@@ -28,16 +28,31 @@ struct Vec {
     static Floats multiply(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
     static Floats divide(Floats a, Floats b) { return _mm256_div_ps(a, b); }
     static Floats clip(Floats v, Floats low, Floats high) { return _mm256_min_ps(_mm256_max_ps(v, low), high); }
+    static Floats square_root(Floats v) { return _mm256_sqrt_ps(v); }
     static bool any_nan(Floats v) { return _mm256_movemask_ps(_mm256_cmp_ps(v, v, _CMP_UNORD_Q)) != 0; }
 
     static Bits bits(Floats v) { return _mm256_castps_si256(v); }
     static Floats floats(Bits v) { return _mm256_castsi256_ps(v); }
     static Bits magnitude(Floats v) { return _mm256_and_si256(bits(v), set_bits(0x7fffffff)); }
     static Bits truncated(Floats v) { return _mm256_cvttps_epi32(v); }
+    static Floats converted(Bits v) { return _mm256_cvtepi32_ps(v); }
 
     static Bits set_bits(std::int32_t v) { return _mm256_set1_epi32(v); }
     static Bits maximum(Bits a, Bits b) { return _mm256_max_epi32(a, b); }
     static Bits minimum(Bits a, Bits b) { return _mm256_min_epi32(a, b); }
+    static Bits lane_numbers() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+    static Bits add_bits(Bits a, Bits b) { return _mm256_add_epi32(a, b); }
+    static Bits subtract_bits(Bits a, Bits b) { return _mm256_sub_epi32(a, b); }
+    static Bits both(Bits a, Bits b) { return _mm256_and_si256(a, b); }
+    static Bits exclusive_or(Bits a, Bits b) { return _mm256_xor_si256(a, b); }
+    template <int k>
+    static Bits shifted_right(Bits v) {
+        return _mm256_srli_epi32(v, k);
+    }
+    template <int k>
+    static Bits shifted_right_signed(Bits v) {
+        return _mm256_srai_epi32(v, k);
+    }
     static std::int32_t highest(Bits v) {
         return folded(v, [](__m128i a, __m128i b) { return _mm_max_epi32(a, b); });
     }
@@ -66,6 +81,22 @@ struct Vec {
     static Bits ordered(Floats v) {
         return _mm256_xor_si256(bits(v), _mm256_srli_epi32(_mm256_srai_epi32(bits(v), 31), 1));
     }
+
+    struct Wide {
+        Bits even, odd;
+    };
+    static Wide widened(Bits v) { return {v, _mm256_srli_epi64(v, 32)}; }
+    static Bits narrowed(Wide v) { return _mm256_blend_epi32(v.even, _mm256_slli_epi64(v.odd, 32), 0xaa); }
+    static Wide set_wide(std::uint32_t v) {
+        const Bits all = set_bits(static_cast<std::int32_t>(v));
+        return {all, all};
+    }
+    static Wide product(Wide v, std::uint32_t factor) {
+        const Bits factors = set_bits(static_cast<std::int32_t>(factor));
+        return {_mm256_mul_epu32(v.even, factors), _mm256_mul_epu32(v.odd, factors)};
+    }
+    static Wide upper(Wide v) { return {_mm256_srli_epi64(v.even, 32), _mm256_srli_epi64(v.odd, 32)}; }
+    static Wide exclusive_or(Wide a, Wide b) { return {exclusive_or(a.even, b.even), exclusive_or(a.odd, b.odd)}; }
 
     // Of 24 elements every third one lies in lanes 0 3 6 of one vector, 1 4 7 of the next and 2 5 of the one after
     // it: no lane twice, so two blends gather them and one permutation sorts them.

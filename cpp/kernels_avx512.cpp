@@ -30,16 +30,31 @@ struct Vec {
     static Floats multiply(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
     static Floats divide(Floats a, Floats b) { return _mm512_div_ps(a, b); }
     static Floats clip(Floats v, Floats low, Floats high) { return _mm512_min_ps(_mm512_max_ps(v, low), high); }
+    static Floats square_root(Floats v) { return _mm512_sqrt_ps(v); }
     static bool any_nan(Floats v) { return _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q) != 0; }
 
     static Bits bits(Floats v) { return _mm512_castps_si512(v); }
     static Floats floats(Bits v) { return _mm512_castsi512_ps(v); }
     static Bits magnitude(Floats v) { return _mm512_and_si512(bits(v), set_bits(0x7fffffff)); }
     static Bits truncated(Floats v) { return _mm512_cvttps_epi32(v); }
+    static Floats converted(Bits v) { return _mm512_cvtepi32_ps(v); }
 
     static Bits set_bits(std::int32_t v) { return _mm512_set1_epi32(v); }
     static Bits maximum(Bits a, Bits b) { return _mm512_max_epi32(a, b); }
     static Bits minimum(Bits a, Bits b) { return _mm512_min_epi32(a, b); }
+    static Bits lane_numbers() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+    static Bits add_bits(Bits a, Bits b) { return _mm512_add_epi32(a, b); }
+    static Bits subtract_bits(Bits a, Bits b) { return _mm512_sub_epi32(a, b); }
+    static Bits both(Bits a, Bits b) { return _mm512_and_si512(a, b); }
+    static Bits exclusive_or(Bits a, Bits b) { return _mm512_xor_si512(a, b); }
+    template <int k>
+    static Bits shifted_right(Bits v) {
+        return _mm512_srli_epi32(v, k);
+    }
+    template <int k>
+    static Bits shifted_right_signed(Bits v) {
+        return _mm512_srai_epi32(v, k);
+    }
     static std::int32_t highest(Bits v) { return _mm512_reduce_max_epi32(v); }
     static std::int32_t lowest(Bits v) { return _mm512_reduce_min_epi32(v); }
     static std::int32_t total(Bits v) { return _mm512_reduce_add_epi32(v); }
@@ -55,6 +70,22 @@ struct Vec {
     static Bits ordered(Floats v) {
         return _mm512_xor_si512(bits(v), _mm512_srli_epi32(_mm512_srai_epi32(bits(v), 31), 1));
     }
+
+    struct Wide {
+        Bits even, odd;
+    };
+    static Wide widened(Bits v) { return {v, _mm512_srli_epi64(v, 32)}; }
+    static Bits narrowed(Wide v) { return _mm512_mask_blend_epi32(0xaaaa, v.even, _mm512_slli_epi64(v.odd, 32)); }
+    static Wide set_wide(std::uint32_t v) {
+        const Bits all = set_bits(static_cast<std::int32_t>(v));
+        return {all, all};
+    }
+    static Wide product(Wide v, std::uint32_t factor) {
+        const Bits factors = set_bits(static_cast<std::int32_t>(factor));
+        return {_mm512_mul_epu32(v.even, factors), _mm512_mul_epu32(v.odd, factors)};
+    }
+    static Wide upper(Wide v) { return {_mm512_srli_epi64(v.even, 32), _mm512_srli_epi64(v.odd, 32)}; }
+    static Wide exclusive_or(Wide a, Wide b) { return {exclusive_or(a.even, b.even), exclusive_or(a.odd, b.odd)}; }
 
     // Of 48 elements every third one lies in lanes 0 3 .. 15 of one vector, 2 5 .. 14 of the next and 1 4 .. 13 of
     // the one after it: no lane twice, so two blends gather them and one permutation sorts them.

@@ -68,6 +68,14 @@ struct BlendRow {
 // Returns whether a saliency value is NaN.
 using Blend = bool (*)(const BlendRow& row);
 
+// Numbers of noise that are made together.
+constexpr std::size_t kNoiseGroup = 64;
+
+// out[i] = x[i] + deviation e[i], the e being the numbers from N(0, 1) that `key` has from the first of `group` on.
+// `out` may be `x`.
+using AddNoise = void (*)(const float* x, float* out, std::size_t length, float deviation, std::uint64_t key,
+                          std::uint64_t group);
+
 struct RowKernels {
     Reduce reduce[kOperations][kElements];
     Accumulate accumulate[kElements];
@@ -75,6 +83,7 @@ struct RowKernels {
     CountBelow count_below;
     Select select;
     Blend blend;
+    AddNoise add_noise;
 };
 
 const RowKernels& portable_kernels() noexcept;

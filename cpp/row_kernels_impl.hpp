@@ -4,6 +4,7 @@
 // anonymous namespace too, and nothing inline of the C++ library is used: the linker must never pick one file's
 // AVX code for another. Loops are templates over the vector type: `Vec` does what fills vectors, `Scalar` the rest.
 
+#include "noise_impl.hpp"
 #include "row_kernels.hpp"
 #include "scalar.hpp"
 
@@ -385,7 +386,8 @@ constexpr RowKernels kKernels{{{reduce<Half, MaxAbs>, reduce<float, MaxAbs>, red
                               normalize,
                               count_below,
                               select,
-                              blend};
+                              blend,
+                              add_noise};
 
 }  // namespace
 }  // namespace onnxplain

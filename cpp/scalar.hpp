@@ -2,6 +2,8 @@
 // anonymous namespace, like everything that is compiled for several instruction sets.
 #pragma once
 
+#include <math.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -69,16 +71,31 @@ struct Scalar {
         const float raised = v > low ? v : low;
         return raised < high ? raised : high;
     }
+    static Floats square_root(Floats v) { return sqrtf(v); }
     static bool any_nan(Floats v) { return v != v; }
 
     static Bits bits(Floats v) { return bits_of(v); }
     static Floats floats(Bits v) { return float_of(v); }
     static Bits magnitude(Floats v) { return bits_of(v) & 0x7fffffff; }  // the bits of |v|
     static Bits truncated(Floats v) { return static_cast<std::int32_t>(v); }
+    static Floats converted(Bits v) { return static_cast<float>(v); }
 
     static Bits set_bits(std::int32_t v) { return v; }
     static Bits maximum(Bits a, Bits b) { return a > b ? a : b; }
     static Bits minimum(Bits a, Bits b) { return a < b ? a : b; }
+    static Bits lane_numbers() { return 0; }
+    static Bits add_bits(Bits a, Bits b) { return signed_bits(unsigned_bits(a) + unsigned_bits(b)); }
+    static Bits subtract_bits(Bits a, Bits b) { return signed_bits(unsigned_bits(a) - unsigned_bits(b)); }
+    static Bits both(Bits a, Bits b) { return a & b; }
+    static Bits exclusive_or(Bits a, Bits b) { return a ^ b; }
+    template <int k>
+    static Bits shifted_right(Bits v) {
+        return signed_bits(unsigned_bits(v) >> k);
+    }
+    template <int k>
+    static Bits shifted_right_signed(Bits v) {
+        return v >> k;
+    }
     static std::int32_t highest(Bits v) { return v; }
     static std::int32_t lowest(Bits v) { return v; }
     static std::int32_t total(Bits v) { return v; }
@@ -88,6 +105,15 @@ struct Scalar {
     }
     static Bits count_below(Bits count, Bits v, Bits bound) { return count + (v < bound ? 1 : 0); }
     static Bits ordered(Floats v) { return onnxplain::ordered(bits_of(v)); }
+
+    // The same lanes in 64 bits each, of which the upper ones matter only to `upper`.
+    using Wide = std::uint64_t;
+    static Wide widened(Bits v) { return unsigned_bits(v); }
+    static Bits narrowed(Wide v) { return signed_bits(static_cast<std::uint32_t>(v)); }
+    static Wide set_wide(std::uint32_t v) { return v; }
+    static Wide product(Wide v, std::uint32_t factor) { return Wide{static_cast<std::uint32_t>(v)} * factor; }
+    static Wide upper(Wide v) { return v >> 32; }
+    static Wide exclusive_or(Wide a, Wide b) { return a ^ b; }
 
     // Positions of three interleaved channels end to end in a, b, c: `width` of them of each channel.
     struct Planes {
@@ -109,6 +135,10 @@ struct Scalar {
             out[k] = static_cast<unsigned char>(below + (((above - below) * weight + 32768) >> 16));
         }
     }
+
+private:
+    static std::uint32_t unsigned_bits(Bits v) { return static_cast<std::uint32_t>(v); }
+    static Bits signed_bits(std::uint32_t v) { return static_cast<Bits>(v); }
 };
 
 }  // namespace

@@ -10,10 +10,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, InputError
+from onnxplain import Explainer, InputError, native
 from onnxplain.methods import METHODS, GradientXInput
-from onnxplain.methods.noise import standard_normal
-from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad
+from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad, noise_key
 
 import small_models as small
 from torch_twins import Twins, assert_agree, twins
@@ -23,7 +22,8 @@ KINDS = {"smoothgrad": "smoothgrad", "smoothgrad_squared": "smoothgrad_sq", "var
 
 def noise_of(seed: int, samples: int, shape: tuple[int, ...]) -> np.ndarray:
     """The noise that a seed stands for, [samples, ...] for one input of ``shape``."""
-    return np.stack([standard_normal(np.random.SFC64([seed, number]), shape) for number in range(samples)])
+    zero = np.zeros(shape, np.float32)
+    return np.stack([native.add_noise(zero, 1, noise_key(seed, number, 0)) for number in range(samples)])
 
 
 def noise_tunnel(pair: Twins, method: Any, kind: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> torch.Tensor:

@@ -374,6 +374,8 @@ for name in native.available_instruction_sets():
                         total, squares = (fenced(shape[1:], np.float64, at_end) for _ in range(2))
                         native.accumulate(gradient, total, squares)
                         assert (total == 2).all() and (squares == 2).all()
+            noisy = fenced((2, width), np.float32, at_end)
+            native.add_noise(fenced((2, width), np.float32, at_end), 1, 0, out=noisy)
             maps, photo = fenced((2, width), np.float32, at_end), fenced((2, width, 3), np.uint8, at_end)
             colormap = fenced((256, 3), np.uint8, at_end)
             native.overlay(maps, photo, colormap, out=fenced((2, width, 3), np.uint8, at_end))

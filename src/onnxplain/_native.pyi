@@ -18,6 +18,14 @@ def saliency(
     isa: str,
     reduction: str = "max_abs",
 ) -> tuple[int, int]: ...
+def add_noise(
+    x: npt.NDArray[np.float32],
+    deviation: float,
+    key: int,
+    out: npt.NDArray[np.float32],
+    threads: int,
+    isa: str,
+) -> None: ...
 def accumulate(
     gradients: npt.NDArray[Any],
     totals: npt.NDArray[np.float64],

@@ -1,4 +1,4 @@
-"""The C++ kernels: gradients to saliency maps, sums over many gradients, and saliency maps to pictures.
+"""The C++ kernels: gradients to saliency maps, noise and sums over many gradients, and saliency maps to pictures.
 
 This module is the only importer of ``onnxplain._native``. It checks arguments; the kernels do the work, on as
 many threads as asked for, without the GIL. :mod:`onnxplain.numpy_twins` says in NumPy what they compute.
@@ -21,6 +21,7 @@ __all__ = [
     "Normalization",
     "Reduction",
     "accumulate",
+    "add_noise",
     "available_instruction_sets",
     "instruction_set",
     "overlay",
@@ -134,6 +135,48 @@ def saliency(
             "it has no saliency map; check that image for NaN, and whether the model overflows on it "
             "(float16 models often do: run them in float32)"
         )
+    return out
+
+
+def add_noise(
+    x: npt.NDArray[np.float32],
+    deviation: float,
+    key: int,
+    *,
+    out: npt.NDArray[np.float32] | None = None,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """x + deviation e with independent numbers e from N(0, 1), which depend on `key` and their place alone.
+
+    From u and v, uniform in (0, 1], come the two numbers sqrt(-2 ln u) cos 2πv and sqrt(-2 ln u) sin 2πv (Box and
+    Muller 1958, "A note on the generation of random normal deviates"); u and v are words of Philox4x32-10, a function
+    of key and place (Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3"). All of it has the same bits
+    on every processor and with any number of threads. It is float32 arithmetic: u has 24 bits
+    and is 2^-33 or more, so that no number is further than 6.8 from zero, and e is within 1e-6 of the formula.
+
+    Args:
+        x: float32 of any shape, C-contiguous. The place of a number is that in row-major order, so that x[:k] of
+            a vector gets the first k numbers of x.
+        deviation: the standard deviation, finite, 0 or more.
+        key: 0..2^64 - 1: chooses one of as many sequences.
+        out: float32, C-contiguous, writable, of the shape of `x`, apart from it in memory.
+        threads: how many threads work; 0: as many as there are cores for this process. Small inputs use fewer.
+
+    Returns:
+        float32 of the shape of `x`; `out` if it was given.
+
+    Raises:
+        InputError: an argument does not fit, or ``ONNXPLAIN_ISA`` is wrong.
+    """
+    _check_array("x", x, np.dtype(np.float32))
+    if not x.flags.c_contiguous or not x.flags.aligned:
+        raise InputError("x must be C-contiguous and aligned; pass np.ascontiguousarray(x)")
+    if not 0.0 <= deviation <= float(np.finfo(np.float32).max):
+        raise InputError(f"deviation must be finite in float32, 0 or more; found {deviation}")
+    if not 0 <= key < 2**64:
+        raise InputError(f"key must lie in 0..2^64 - 1; found {key}")
+    out = _output(out, x.shape, np.dtype(np.float32), {"x": x})
+    _native.add_noise(x, deviation, key, out, _thread_count(threads), instruction_set())
     return out
 
 

@@ -10,9 +10,9 @@ With noise e_s ~ N(0, σ²) and attributions a_s = a(x + e_s), s = 1 ... samples
 and σ = noise (max x - min x) of each sample, as in the first. Sums are streamed: no more than one run of noisy copies
 is in memory. The class is the one that the model predicts without noise.
 
-The noise depends on the seed, the number of the noisy copy and the shape of the input alone. A sample therefore gets
-the same noise whatever the batch it is in and whatever the batch size, and all samples get the same (times their σ);
-on processors that round logarithms and sines in other ways, the same to about 1e-6.
+The noise (:func:`onnxplain.native.add_noise`) depends on the seed, the number of the noisy copy, the number of the
+input and its shape alone. A sample therefore gets the same noise on every machine, whatever the batch it is in and
+whatever the batch size, and all samples get the same (times their σ).
 
 Captum's ``NoiseTunnel`` differs in two ways, and both are offered: its ``stdevs`` are absolute, as ``relative=False``
 has it; and around ``Saliency`` with its default ``abs=True`` it averages |a_s|, as ``absolute=True`` does. Its vargrad
@@ -34,10 +34,14 @@ from .. import native
 from ..errors import InputError
 from .attributor import Attribution, Attributor
 from .base import Method
-from .noise import standard_normal
 from .sampling import Indices, attributions_at, check_count, working_type
 
 Array = NDArray[Any]
+
+
+def noise_key(seed: int, number: int, position: int) -> int:
+    """The key of the noise of noisy copy ``number`` of input ``position``."""
+    return int(np.random.SeedSequence(seed, spawn_key=(number, position)).generate_state(1, np.uint64)[0])
 
 
 @dataclass(frozen=True)
@@ -78,18 +82,16 @@ class NoisyMethod(Method):
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         model, feeds = model.on_floats(feeds)
         unchanged = model.scored(feeds, targets)
-        inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in model.gradients}
+        names = [gradient.wrt for gradient in model.gradients]
+        inputs = {name: np.ascontiguousarray(feeds[name], working_type(feeds[name])) for name in names}
         deviations = {name: self._deviation(x) for name, x in inputs.items()}
 
         def noisy(step: Indices, sample: Indices) -> dict[str, Array]:
-            copies = {name: np.empty((len(sample), *x.shape[1:]), working_type(x)) for name, x in inputs.items()}
-            noise: dict[str, Array] = {}
-            for row, index in enumerate(sample):
-                if row == 0 or step[row] != step[row - 1]:
-                    noise = self._noise(int(step[row]), inputs)
-                for name, copy in copies.items():
-                    np.multiply(deviations[name][index], noise[name], out=copy[row])
-                    copy[row] += inputs[name][index]
+            copies = {name: np.empty((len(sample), *x.shape[1:]), x.dtype) for name, x in inputs.items()}
+            for position, name in enumerate(names):
+                for copy, number, index in zip(copies[name], step, sample):
+                    key = noise_key(self.seed, int(number), position)
+                    _add_noise(inputs[name][index], deviations[name][index], key, copy)
             return copies
 
         sums: list[Array] = []
@@ -122,14 +124,18 @@ class NoisyMethod(Method):
         """The standard deviation of the noise for each sample [n]."""
         if not self.relative:
             return np.full(len(x), self.noise, np.float32)
-        flat = x.reshape(len(x), -1).astype(working_type(x), copy=False)
+        flat = x.reshape(len(x), -1)
         extents: Array = flat.max(axis=1) - flat.min(axis=1)
         return self.noise * extents
 
-    def _noise(self, number: int, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Standard normal noise, shaped like one sample, of noisy copy ``number``, for every input."""
-        generator = np.random.SFC64([self.seed, number])
-        return {name: standard_normal(generator, x.shape[1:]) for name, x in inputs.items()}
+
+def _add_noise(x: Array, deviation: float, key: int, out: Array) -> None:
+    """Write x + deviation e to ``out``, in its type, e being float32."""
+    if out.dtype == np.float32:
+        native.add_noise(x, deviation, key, out=out, threads=1)
+    else:
+        noise = native.add_noise(np.zeros(x.shape, np.float32), 1, key, threads=1)
+        np.add(x, deviation * noise, out=out)
 
 
 @dataclass(frozen=True)
