@@ -13,6 +13,8 @@ from onnx import helper
 from onnxplain.autodiff.passes import for_provider
 from onnxplain.autodiff.passes.center_normalizations import center_normalizations
 from onnxplain.autodiff.passes.factor_products import factor_products
+from onnxplain.autodiff.passes.join_slices import join_slices
+from onnxplain.autodiff.passes.transpose_parts import transpose_parts
 
 from gradient_passes import LEVELS, gradient_operators, same_outputs
 from small_models import FLOAT, build
@@ -131,3 +133,77 @@ def test_sums_of_other_shapes_are_left_alone(only: Only) -> None:
     gate = net.op("ReduceMean", "x", np.array([2]), keepdims=1)
     _, report = same_outputs(net.model(net.op("Mul", "x", net.op("Sigmoid", gate))), feeds(2))
     assert report.counts() == {}
+
+
+def fused_projections(net: Net, x: str, order: list[int], split: bool) -> str:
+    """Attention whose queries, keys and values come from one product, stacked along an axis of their own."""
+    stacked = net.op("Reshape", net.linear(x, 3 * WIDTH), np.array([0, 0, 3, HEADS, WIDTH // HEADS]))
+    stacked = net.op("Transpose", stacked, perm=order)
+    axis = order.index(2)
+    if split:
+        net.nodes.append(helper.make_node("Split", [stacked], ["q", "k", "v"], name="split", axis=axis, num_outputs=3))
+        picked = [net.op("Squeeze", part, np.array([axis])) for part in "qkv"]
+    else:
+        picked = [net.op("Gather", stacked, np.array(index), axis=axis) for index in range(3)]
+    scores = net.op("MatMul", picked[0], net.op("Transpose", picked[1], perm=[0, 1, 3, 2]))
+    mixed = net.op("MatMul", net.op("Softmax", scores, axis=-1), picked[2])
+    return net.op("Reshape", net.op("Transpose", mixed, perm=[0, 2, 1, 3]), np.array([0, 0, WIDTH]))
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+@pytest.mark.parametrize("split", [True, False], ids=["split", "gathered"])
+@pytest.mark.parametrize("order", [[2, 0, 3, 1, 4], [0, 2, 3, 1, 4]], ids=["stacked first", "stacked behind the batch"])
+def test_stacked_gradients_are_transposed_by_themselves(
+    only: Only, order: list[int], split: bool, samples: int
+) -> None:
+    only(join_slices, transpose_parts)
+    net = Net()
+    model = net.model(fused_projections(net, "x", order, split))
+    after, report = same_outputs(model, feeds(samples))
+    assert report.counts() == {"transpose_parts": (1, 0)} | ({} if split else {"join_slices": (1, 0)})
+    stacks = [node for node in after.graph.node if node.op_type == "Concat" and node.name.startswith("grad/")]
+    assert len(stacks) == 1 and not any("Transpose" in reader.op_type for reader in readers_of(after, stacks[0]))
+    assert "Pad" not in gradient_operators(after)
+
+
+def readers_of(model: onnx.ModelProto, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    return [reader for reader in model.graph.node if node.output[0] in reader.input]
+
+
+def test_what_is_no_stack_is_left_alone(only: Only) -> None:
+    """Queries and keys of different widths have no axis of their own."""
+    only(transpose_parts)
+    net = Net()
+    turned = net.op("Transpose", net.linear("x"), perm=[0, 2, 1])
+    upper, lower = net.op("Slice", turned, [0], [3], [1]), net.op("Slice", turned, [3], [WIDTH], [1])
+    joined = net.op("Concat", net.op("Tanh", upper), net.op("Sigmoid", lower), axis=1)
+    _, report = same_outputs(net.model(net.op("Transpose", joined, perm=[0, 2, 1])), feeds(2))
+    assert report.counts().get("transpose_parts", (0, 0))[0] == 0
+
+
+SLICES = [
+    pytest.param([(0, 3), (3, 5), (5, WIDTH)], True, id="side by side"),
+    pytest.param([(5, WIDTH), (0, 3), (3, 5)], True, id="in another order"),
+    pytest.param([(0, 3), (4, WIDTH)], False, id="with a gap"),
+    pytest.param([(0, 5), (3, WIDTH)], False, id="overlapping"),
+    pytest.param([(1, 3), (3, WIDTH)], False, id="not from the beginning"),
+    pytest.param([(0, 3), (3, WIDTH - 1)], False, id="not to the end"),
+]
+
+
+@pytest.mark.parametrize("residual", [False, True])
+@pytest.mark.parametrize(("bounds", "joined"), SLICES)
+def test_gradients_of_slices(only: Only, bounds: list[tuple[int, int]], joined: bool, residual: bool) -> None:
+    """Each slice has a gradient of its own; a residual adds another term to the sum."""
+    only(join_slices)
+    net = Net()
+    x = net.linear("x")
+    total = x if residual else None
+    for start, end in bounds:
+        part = net.op("Tanh", net.op("Slice", x, np.array([start]), np.array([end]), np.array([2])))
+        mixed = net.op("MatMul", part, net.normal(end - start, WIDTH))
+        total = mixed if total is None else net.op("Add", total, mixed)
+    assert total is not None
+    after, report = same_outputs(net.model(total), feeds(2))
+    assert report.counts() == {"join_slices": (1, 0) if joined else (0, 1)}
+    assert ("Concat" in gradient_operators(after)) == joined

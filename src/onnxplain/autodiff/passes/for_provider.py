@@ -25,12 +25,14 @@ from .depthwise_strides import depthwise_strides
 from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
+from .join_slices import join_slices
 from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
 from .report import Report
 from .rewriting import remove_dead
 from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
+from .transpose_parts import transpose_parts
 from .unpool_maxima import unpool_maxima
 from .winograd_convolutions import winograd_convolutions
 
@@ -51,6 +53,8 @@ PASSES: dict[str, tuple[Pass, ...]] = {
         unpool_maxima,
         center_normalizations,
         factor_products,
+        join_slices,
+        transpose_parts,
         winograd_convolutions,
         gate_residuals,
     ),
