@@ -142,11 +142,11 @@ class _Tiles:
         return self._without_excess(whole)
 
     def _kernel_parts(self) -> ir.Value:
-        """The kernel's part in each of the 16 products: [16, out, in, 1, 1]."""
+        """The kernel's part in each of the 16 products, one behind the other: [16 out, in, 1, 1]."""
         emit = self._emit
         taps = emit.Reshape(emit.Transpose(self._weight, perm=[2, 3, 0, 1]), [9, self._out * self._in])
         matrix = emit.constant(np.kron(_KERNEL, _KERNEL), self._weight.dtype)
-        return emit.Reshape(emit.MatMul(matrix, taps), [16, self._out, self._in, 1, 1])
+        return emit.Reshape(emit.MatMul(matrix, taps), [16 * self._out, self._in, 1, 1])
 
     def _product(self, row: int, column: int) -> ir.Value:
         """One of the 16 products, for every tile: [N, out, tiles, tiles]."""
@@ -159,9 +159,8 @@ class _Tiles:
             self._grid, weight, group=self._in, strides=[2, 2], dilations=[d.step for d in differences],
             pads=[*heads, *tails],
         )  # fmt: skip
-        index = 4 * row + column
-        part = emit.Squeeze(emit.Slice(self._parts, [index], [index + 1], [0]), [0])
-        return emit.Conv(tiles, part)
+        start = (4 * row + column) * self._out
+        return emit.Conv(tiles, emit.Slice(self._parts, [start], [start + self._out], [0]))
 
     def _positions(self, m: Sequence[ir.Value]) -> list[ir.Value]:
         """The two positions along one axis: m0 + m1 + m2 and m1 - m2 + m3."""
