@@ -2,9 +2,11 @@
 
 Both with the bundled model, all of it interleaved in one process:
 
-* time: SmoothGrad with 50 samples, for one photo and for a batch of photos, in multiples of 50 gradients for each at
-  the best batch size, the one with the fastest gradients of those listed; the gradients are bare runs of the session,
-  without noise, sums, checks or forward passes.
+* time: SmoothGrad with 50 samples, for one photo and for a batch of photos, in multiples of 50 gradients for each, by
+  the same sessions: those of the batch size that the Explainer chooses, and those of the best one, with the fastest
+  gradients of those listed. The gradients are bare runs of the session, without noise, sums, checks or forward passes.
+  (Two sessions with the same model and options may differ by a tenth for as long as they live: each is compared with
+  itself.)
 * memory: how much the resident memory of a new process grows over 50 samples, beside the limit that it was given;
   1024 pixels are those of the model with its height and width left open.
 """
@@ -50,17 +52,21 @@ def bare(explainer: Explainer, count: int) -> Callable[[], object]:
 
 def times(rounds: int, threads: int) -> None:
     explainers = {f"{size or 'chosen'}": Explainer(threads=threads, batch_size=size) for size in SIZES}
-    seconds = measure({label: bare(explainer, SAMPLES) for label, explainer in explainers.items()}, 3)
+    seconds = measure({label: bare(explainer, SAMPLES) for label, explainer in explainers.items()}, rounds)
     each = {label: 1e3 * statistics.median(values) / SAMPLES for label, values in seconds.items()}
     print("milliseconds of one gradient: " + ", ".join(f"batch {label} {value:.1f}" for label, value in each.items()))
     best, rows = min(each, key=lambda label: each[label]), []
     for count in (1, 4):
-        smooth = partial(explainers["chosen"].attribute, photos(count), 281, "smoothgrad", samples=SAMPLES)
-        calls = {"smoothgrad": smooth, "best": bare(explainers[best], SAMPLES * count)}
-        seconds = measure(calls, max(3, rounds // count))
-        value = ratio(seconds["smoothgrad"], seconds["best"])
-        rows.append([count, f"{statistics.median(seconds['smoothgrad']):.2f} s", f"{value:.3f}"])
-    print(table(["photos", f"SmoothGrad, {SAMPLES} samples", f"x {SAMPLES} gradients at batch {best}"], rows))
+        calls: dict[str, Callable[[], object]] = {}
+        for label in dict.fromkeys(["chosen", best]):
+            explainer = explainers[label]
+            calls[label] = partial(explainer.attribute, photos(count), 281, "smoothgrad", samples=SAMPLES)
+            calls[f"{label} bare"] = bare(explainer, SAMPLES * count)
+        seconds = measure(calls, max(5, rounds // count))
+        for label in dict.fromkeys(["chosen", best]):
+            value = ratio(seconds[label], seconds[f"{label} bare"])
+            rows.append([count, label, f"{statistics.median(seconds[label]):.2f} s", f"{value:.3f}"])
+    print(table(["photos", "batch", f"SmoothGrad, {SAMPLES} samples", f"x {SAMPLES} gradients each"], rows))
 
 
 def resident() -> int:
