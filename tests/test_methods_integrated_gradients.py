@@ -16,7 +16,7 @@ from onnxplain.methods.blur_integrated_gradients import cosine_transform
 from onnxplain.methods.paths import gauss_legendre
 
 import small_models as small
-from torch_twins import assert_agree, twins
+from torch_twins import assert_agree, noise_of, twins
 
 REFERENCES = small.inputs(4, seed=9)
 #: Methods by name, with the options that they need.
@@ -54,7 +54,7 @@ def test_captum_agrees_on_saliency_and_gradient_x_input() -> None:
 def test_captum_agrees_around_noise(monkeypatch: pytest.MonkeyPatch) -> None:
     """SmoothGrad of integrated gradients."""
     pair = twins()
-    noise = np.stack([np.random.default_rng([0, n]).standard_normal(pair.x.shape[1:], np.float32) for n in range(3)])
+    noise = noise_of(0, 3, pair.x.shape[1:])
 
     def normal(mean: float, deviations: torch.Tensor) -> torch.Tensor:
         return deviations * torch.from_numpy(noise).repeat(len(pair.x), 1, 1, 1)

@@ -15,6 +15,7 @@ from onnx import helper
 
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS
+from onnxplain.methods.perturbation import Inputs
 
 import small_models as small
 
@@ -168,6 +169,24 @@ def test_the_predicted_class_and_the_best_three(explainer: Explainer) -> None:
     assert found.shape == (3, 3, 4, 4)
     np.testing.assert_array_equal(found[:, 0], explainer.attribute(x, method="occlusion"))
     np.testing.assert_allclose(found[:, 2], explainer.attribute(x, order[:, 2], method="occlusion"), rtol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise"])
+def test_more_classes_take_no_more_runs(explainer: Explainer, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every run gives the scores of all classes."""
+    runs: list[int] = []
+    scores = Inputs.scores
+
+    def counted(self: Inputs, perturbed: np.ndarray) -> np.ndarray:
+        runs.append(len(perturbed))
+        return scores(self, perturbed)
+
+    monkeypatch.setattr(Inputs, "scores", counted)
+    explainer.attribute(small.inputs(3), method=method)
+    once = list(runs)
+    runs.clear()
+    explainer.attribute(small.inputs(3), "top3", method=method)
+    assert runs == once
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,8 @@ def test_the_map_is_the_mean_of_probabilities_weighted_by_the_masks(explainer: E
 
 def all_masks(explainer: Explainer, x: np.ndarray, method: Rise) -> np.ndarray:
     attributor = explainer._attributor
-    inputs = Inputs(attributor, {"x": x}, "x", 1, np.zeros(len(x), np.int64), attributor.class_scores({"x": x}))
+    first = np.zeros(len(x), np.int64)
+    inputs = Inputs(attributor, {"x": x}, "x", 1, np.arange(len(x)), first, attributor.class_scores({"x": x}))
     return np.concatenate(list(method._masks(inputs, x.shape[2:])))
 
 

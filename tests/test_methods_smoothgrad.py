@@ -10,20 +10,14 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, InputError, native
+from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS, GradientXInput
-from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad, noise_key
+from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad
 
 import small_models as small
-from torch_twins import Twins, assert_agree, twins
+from torch_twins import Twins, assert_agree, noise_of, twins
 
 KINDS = {"smoothgrad": "smoothgrad", "smoothgrad_squared": "smoothgrad_sq", "vargrad": "vargrad"}
-
-
-def noise_of(seed: int, samples: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The noise that a seed stands for, [samples, ...] for one input of ``shape``."""
-    zero = np.zeros(shape, np.float32)
-    return np.stack([native.add_noise(zero, 1, noise_key(seed, number, 0)) for number in range(samples)])
 
 
 def noise_tunnel(pair: Twins, method: Any, kind: str, monkeypatch: pytest.MonkeyPatch, **options: Any) -> torch.Tensor:

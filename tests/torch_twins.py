@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from onnxplain import Explainer
+from onnxplain import Explainer, native
+from onnxplain.methods.smoothgrad import noise_key
 
 from architectures.base import CLASSES, Architecture
 from architectures.export import export, reference
@@ -61,3 +62,9 @@ def assert_agree(found: np.ndarray, expected: np.ndarray | torch.Tensor, toleran
     largest = np.abs(wanted).max()
     assert largest > 0
     assert np.abs(found - wanted).max() <= tolerance * largest
+
+
+def noise_of(seed: int, samples: int, shape: tuple[int, ...]) -> np.ndarray:
+    """The noise that a seed stands for, [samples, ...] for one input of ``shape``."""
+    zero = np.zeros(shape, np.float32)
+    return np.stack([native.add_noise(zero, 1, noise_key(seed, number, 0)) for number in range(samples)])

@@ -46,6 +46,18 @@ class Attribution:
         """The same with other attributions, and with details."""
         return replace(self, attributions=attributions, details=details)
 
+    def of(self, targets: NDArray[np.int64], attributions: list[Array]) -> Attribution:
+        """The same for other classes [n]."""
+        scores = picked(self.class_scores, targets)
+        return replace(self, attributions=attributions, targets=targets, scores=scores)
+
+    def next_classes(self, top: int | None) -> list[NDArray[np.int64]]:
+        """The classes [n] with the second, third, ... highest scores, ``top`` together with the first; None: none."""
+        if top is None:
+            return []
+        order = np.argsort(-self.class_scores, axis=1, kind="stable")
+        return [order[:, rank] for rank in range(1, top)]
+
 
 class Attributor:
     """A model with its sessions, its classes, the gradients that have the batch axis, and the inputs they come from.
@@ -272,11 +284,7 @@ class Attributor:
             ProviderError: ONNX Runtime failed.
         """
         self._learn_classes(feeds, targets, top)
-        first = method.attribute(self, feeds, targets)
-        if top is None:
-            return [first]
-        order = np.argsort(-first.class_scores, axis=1, kind="stable")
-        return [first, *(method.attribute(self, feeds, order[:, rank]) for rank in range(1, top))]
+        return method.ranked(self, feeds, targets, top)
 
     def micro_batches(
         self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None

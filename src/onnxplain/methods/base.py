@@ -53,6 +53,13 @@ class Method(ABC):
             their scores and those of all classes [n,K] are those of the unchanged inputs.
         """
 
+    def ranked(
+        self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+    ) -> list[Attribution]:
+        """:meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow, down to that rank."""
+        first = self.attribute(model, feeds, targets)
+        return [first, *(self.attribute(model, feeds, classes) for classes in first.next_classes(top))]
+
     @property
     def has_channels(self) -> bool:
         """Whether its attributions have the channel axis of the input."""

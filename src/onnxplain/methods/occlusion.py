@@ -29,20 +29,21 @@ Place = tuple[slice, ...]
 @dataclass(frozen=True)
 class Occlusion(Perturbation):
     """A window slides over the sample and hides what is below it; what the score S_c loses is credited to it:
-      the mean of S_c(x) - S_c(x with the window hidden) over all windows that cover an element.
+    the mean of S_c(x) - S_c(x with the window hidden) over all windows that cover an element.
 
-      The score is S_c before a final softmax, as for gradients; the paper looks at the probability, which
-      ``Explainer(score="probability")`` takes. The attribution is signed and has no channels: [n,H,W] for images,
-      [n,L] for signals, [n,F] for tables, which are feature ablation by default. The map shows its positive part.
+    The score is S_c before a final softmax, as for gradients; the paper looks at the probability, which
+    ``Explainer(score="probability")`` takes. The attribution is signed and has no channels: [n,H,W] for images,
+    [n,L] for signals, [n,F] for tables, which are feature ablation by default. The map shows its positive part.
 
-      Captum's ``Occlusion`` gives the same numbers with ``sliding_window_shapes=(C, *window)``,
-      ``strides=(C, *stride)`` and ``baselines=baseline``, and for every channel of its own with ``channels=1``.
+    Captum's ``Occlusion`` gives the same numbers with ``sliding_window_shapes=(C, *window)``,
+    ``strides=(C, *stride)`` and ``baselines=baseline``, and for every channel of its own with ``channels=1``.
 
-      - ``window``: elements along each axis; None: an eighth of the side of images and signals, one feature or
-        token of a table [N,F]. Windows start at 0, stride, 2 stride, ...; the last one is cut off at the border.
-      - ``stride``: at most the window; None: half of it.
-    XX
-      - ``channels``: how many neighbouring channels are hidden together; the attribution then has channels. None: all.
+    - ``window``: elements along each axis; None: an eighth of the side of images and signals, one feature or
+      token of a table [N,F]. Windows start at 0, stride, 2 stride, ...; the last one is cut off at the border.
+    - ``stride``: at most the window; None: half of it.
+    - ``baseline``: what hidden elements become: a number, an array that broadcasts over a sample, "zero", "mean",
+      "blur"; see :data:`~onnxplain.metrics.Baseline`.
+    - ``channels``: how many neighbouring channels are hidden together; the attribution then has channels. None: all.
     """
 
     name = "occlusion"
@@ -60,7 +61,7 @@ class Occlusion(Perturbation):
         x, axes = inputs.x, self._axes(inputs)
         baseline = inputs.baseline(self.baseline)
         extents = [x.shape[axis] for axis in axes]
-        lost, covered = np.zeros((*extents, len(x))), np.zeros((*extents, 1))
+        lost, covered = np.zeros((*extents, len(inputs.targets))), np.zeros((*extents, 1))
         before = inputs.picked(inputs.class_scores).astype(np.float64)
         windows = self._windows(inputs, axes)
         while places := list(islice(windows, inputs.copies)):

@@ -23,16 +23,17 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Inputs:
-    """n samples whose input ``name`` is perturbed, and the class of each.
+    """n samples whose input ``name`` is perturbed, and the e explained pairs of a sample and a class.
 
     ``x`` [n, ...] are the values of the input, ``channel_axis`` is its channel axis; ``feeds`` are all inputs of the
-    model, ``targets`` [n] the classes, ``class_scores`` [n,K] the scores before anything was changed.
+    model, ``samples`` [e] and ``targets`` [e] the pairs, ``class_scores`` [n,K] the scores before anything was changed.
     """
 
     model: Attributor
     feeds: Mapping[str, Array]
     name: str
     channel_axis: int | None
+    samples: NDArray[np.int64]
     targets: NDArray[np.int64]
     class_scores: Array
 
@@ -66,8 +67,8 @@ class Inputs:
         return found.reshape(*perturbed.shape[:2], -1)
 
     def picked(self, values: Array) -> Array:
-        """Of values [..., n, K] those of the explained classes: [..., n]."""
-        return values[..., np.arange(len(self.targets)), self.targets]
+        """Of values [..., n, K] those of the explained pairs: [..., e]."""
+        return values[..., self.samples, self.targets]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,15 @@ class Perturbation(Method):
     gradients = False
 
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        return self.ranked(model, feeds, targets, None)[0]
+
+    def ranked(
+        self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+    ) -> list[Attribution]:
+        """All classes from the same runs, since each gives the scores of all."""
         unchanged = model.scored(feeds, targets)
+        ranks = [unchanged.targets, *unchanged.next_classes(top)]
+        samples, classes = np.tile(np.arange(len(targets)), len(ranks)), np.concatenate(ranks)
         found = []
         for name, axis in model.axes(self).items():
             if feeds[name].dtype.kind not in "fiu":
@@ -86,12 +95,13 @@ class Perturbation(Method):
                     f"method {self.name!r} changes numbers, but input {name!r} holds {feeds[name].dtype}; "
                     "choose another with Explainer(input=...)."
                 )
-            found.append(self.perturb(Inputs(model, feeds, name, axis, unchanged.targets, unchanged.class_scores)))
-        return unchanged.with_attributions(found)
+            explained = Inputs(model, feeds, name, axis, samples, classes, unchanged.class_scores)
+            found.append(np.split(self.perturb(explained), len(ranks)))
+        return [unchanged.of(chosen, list(attributions)) for chosen, attributions in zip(ranks, zip(*found))]
 
     @abstractmethod
     def perturb(self, inputs: Inputs) -> Array:
-        """The attribution [n, ...] of one input."""
+        """The attributions [e, ...] of one input."""
 
     def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
         return attribution if channel_axis is None or not self.has_channels else attribution.sum(axis=channel_axis)

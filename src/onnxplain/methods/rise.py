@@ -65,7 +65,8 @@ class Rise(Perturbation):
     def perturb(self, inputs: Inputs) -> Array:
         x, baseline = inputs.x, inputs.baseline(self.baseline)
         extents = [x.shape[axis] for axis in inputs.positions]
-        total, seen, overall = np.zeros((len(x), *extents)), np.zeros(extents), np.zeros(len(x))
+        explained = len(inputs.targets)
+        total, seen, overall = np.zeros((explained, *extents)), np.zeros(extents), np.zeros(explained)
         for masks in self._masks(inputs, extents):
             hidden = _blend(x, baseline, masks.reshape(len(masks), *inputs.broadcastable))
             scores = inputs.scores(hidden)

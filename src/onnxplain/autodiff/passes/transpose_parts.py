@@ -41,7 +41,8 @@ def transpose_parts(emit: Emitter, forward: Sequence[ir.Node], report: Report) -
         rest = [at - (at > axis) for at in perm if at != axis]
         with emit.scope(scope_of(node)):
             rows = [_transposed(emit, part, rest, own) for part in parts if part is not None]
-            new = emit.reshape_like(emit.Concat(*rows, axis=place), node.outputs[0])
+            extents = emit.extents(rows[0])
+            new = emit.reshape(emit.Concat(*rows, axis=place), [*extents[:place], len(rows), *extents[place:]])
         report.fired(NAME, node)
         substitute(emit, node, new)
 
