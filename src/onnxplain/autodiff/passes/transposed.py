@@ -140,10 +140,13 @@ def cut_off(emit: Emitter, value: ir.Value, excess: Sequence[int]) -> ir.Value:
 
 
 def interleave(emit: Emitter, parts: Sequence[ir.Value], axis: int) -> ir.Value:
-    """Tensors of one shape, whose positions take turns along an axis."""
+    """Tensors of one shape, whose positions take turns along an axis: side by side along the next one, if there is any,
+    or along a new one."""
     extents = emit.extents(parts[0])
+    if axis == len(extents) - 1:
+        parts = [emit.Unsqueeze(part, [axis + 1]) for part in parts]
     extents[axis] = times(emit, extents[axis], len(parts))
-    return emit.reshape(emit.Concat(*(emit.Unsqueeze(part, [axis + 1]) for part in parts), axis=axis + 1), extents)
+    return emit.reshape(emit.Concat(*parts, axis=axis + 1), extents)
 
 
 def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: Sequence[int] | None = None) -> ir.Value:
