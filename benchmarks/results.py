@@ -1,9 +1,9 @@
 """Run the benchmarks and write what they print into ``RESULTS.md``: ``python benchmarks/results.py [NAME...]``.
 
-A name is that of a script in this folder; without any all are run, one after the other. Sections of scripts that are
-not run stay as they were, so every section says itself when, where and with which versions it was measured. Nothing
-else should run on the machine meanwhile. What the scripts on the quality of maps and of class visualisation find is in
-``RESULTS_*.md``, which they write themselves.
+Without any name all sections are measured, one after the other. Sections that are not measured stay as they were, so
+every section says itself when, where and with which versions it was. Nothing else should run on the machine meanwhile.
+What the scripts on the quality of maps and of class visualisation find is in ``RESULTS_*.md``, which they write
+themselves.
 """
 
 from __future__ import annotations
@@ -16,17 +16,35 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "RESULTS.md"
-#: Script, with its arguments -> the title of its section, in the order of the file.
-SECTIONS = {
-    "saliency": "Saliency end to end",
-    "kernels": "C++ kernels",
-    "throughput": "Throughput over photos",
-    "startup": "From process start to the first map",
-    "memory": "Memory",
-    "differentiate": "Differentiating",
-    "smoothgrad": "SmoothGrad",
+#: Name -> the title of its section, the script that prints it and its arguments, in the order of the file.
+SECTIONS: dict[str, tuple[str, list[str]]] = {
+    "saliency": ("Saliency end to end", ["saliency"]),
+    "large": (
+        "Saliency end to end, batch 32",
+        [
+            "saliency",
+            "--batches",
+            "32",
+            "--rounds",
+            "3",
+            "--nets",
+            "resnet18",
+            "resnet50",
+            "mobilenet_v2",
+            "bundled efficientnet_lite0",
+        ],
+    ),
+    "compiled": (
+        "Saliency end to end, with torch.compile",
+        ["saliency", "--batches", "8", "--rounds", "5", "--compile", "--nets", "resnet18", "resnet50", "vit_s"],
+    ),
+    "kernels": ("C++ kernels", ["kernels", "--markdown"]),
+    "throughput": ("Throughput over photos", ["throughput"]),
+    "startup": ("From process start to the first map", ["startup"]),
+    "memory": ("Memory", ["memory"]),
+    "differentiate": ("Differentiating", ["differentiate"]),
+    "smoothgrad": ("SmoothGrad", ["smoothgrad"]),
 }
-ARGUMENTS = {"kernels": ["--markdown"], "smoothgrad": ["--only", "time"]}
 INTRODUCTION = """# Results
 
 Written by `python benchmarks/results.py`; every section says when, where and with which versions it was measured.
@@ -41,10 +59,10 @@ def sections(text: str) -> dict[str, str]:
     return {title: content.strip() for title, content in zip(parts[::2], parts[1::2])}
 
 
-def measured(name: str) -> str:
+def measured(script: str, *arguments: str) -> str:
     """What a script prints: Markdown with tables as it is, anything else as it stands on a terminal."""
-    command = [sys.executable, str(HERE / f"{name}.py"), *ARGUMENTS.get(name, [])]
-    print(f"running {name}", file=sys.stderr, flush=True)
+    command = [sys.executable, str(HERE / f"{script}.py"), *arguments]
+    print(f"running {script} {' '.join(arguments)}", file=sys.stderr, flush=True)
     output = subprocess.run(command, cwd=HERE, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     return output if re.search(r"^\|.*\|$", output, flags=re.MULTILINE) else f"```\n{output}\n```"
 
@@ -55,8 +73,9 @@ def main() -> None:
     names = parser.parse_args().names or list(SECTIONS)
     found = sections(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in names:
-        found[SECTIONS[name]] = measured(name)
-        written = [f"## {title}\n\n{found[title]}\n" for title in SECTIONS.values() if title in found]
+        title, command = SECTIONS[name]
+        found[title] = measured(*command)
+        written = [f"## {title}\n\n{found[title]}\n" for title, _ in SECTIONS.values() if title in found]
         RESULTS.write_text("\n".join([INTRODUCTION, *written]), encoding="utf-8")
 
 
