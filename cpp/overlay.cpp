@@ -11,6 +11,7 @@ namespace onnxplain {
 namespace {
 
 constexpr std::size_t kPixelsPerThread = std::size_t{1} << 15;  // fewer are not worth waking a thread for
+constexpr std::size_t kPixelsPerTask = std::size_t{1} << 13;    // whole rows; some 64 KiB of pixels and saliency
 constexpr std::size_t kRun = 1024;                              // pixels that are gathered at a time
 
 const unsigned char* step(const unsigned char* p, std::size_t count, std::ptrdiff_t stride) {
@@ -55,7 +56,8 @@ BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const un
     const std::size_t rows = images * height;
     const std::size_t threads = std::min(options.threads, 1 + rows * width / kPixelsPerThread);
     std::vector<unsigned char> nan(rows);
-    parallel_for(rows, threads, [&](std::size_t index, std::size_t) {
+    const std::size_t grain = 1 + kPixelsPerTask / std::max<std::size_t>(width, 1);
+    const auto task = [&](std::size_t index, std::size_t) {
         const std::size_t image = index / height, line = index % height;
         float value_copy[kRun];
         unsigned char pixel_copy[3 * kRun];
@@ -77,7 +79,8 @@ BadImages overlay(const SaliencyView& saliency, const PhotoView& photo, const un
             row.weight_by_saliency = options.weight_by_saliency;
             nan[index] |= blend(row) ? 1 : 0;
         }
-    });
+    };
+    parallel_for(rows, threads, task, grain);
     BadImages bad;
     for (std::size_t image = images; image-- > 0;) {
         const unsigned char* lines = nan.data() + image * height;

@@ -5,11 +5,16 @@
 #include <mutex>
 #include <system_error>
 #include <thread>
+#include <vector>
 
 #if defined(_WIN32)
 #include <process.h>
 #else
 #include <unistd.h>
+#endif
+#if defined(__linux__)
+#include <pthread.h>
+#include <sched.h>
 #endif
 
 namespace onnxplain {
@@ -22,6 +27,52 @@ int process_id() {
     return static_cast<int>(getpid());
 #endif
 }
+
+#if defined(__linux__)
+
+// Keeps threads off the core of the thread that wakes them. A scheduler may wake them there although another is idle:
+// they then wait for milliseconds, until the call is over or the load is balanced.
+class Placement {
+public:
+    void add(std::thread::native_handle_type thread) {
+        threads_.push_back(thread);
+        core_ = kUnknown;
+    }
+
+    // Asked on every call; threads are told only if something has changed.
+    void update() {
+        cpu_set_t allowed;
+        const int core = sched_getcpu();
+        if (core < 0 || core >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0 ||
+            (core == core_ && CPU_EQUAL(&allowed, &allowed_))) {
+            return;
+        }
+        core_ = core;
+        allowed_ = allowed;
+        if (CPU_COUNT(&allowed) > 1) {
+            CPU_CLR(core, &allowed);
+        }
+        for (const auto thread : threads_) {
+            pthread_setaffinity_np(thread, sizeof allowed, &allowed);  // where it fails, they run where they did
+        }
+    }
+
+private:
+    static constexpr int kUnknown = -1;
+    std::vector<std::thread::native_handle_type> threads_;
+    int core_ = kUnknown;  // of the last call, like what it allowed
+    cpu_set_t allowed_{};
+};
+
+#else
+
+class Placement {
+public:
+    void add(std::thread::native_handle_type) {}
+    void update() {}
+};
+
+#endif
 
 class Pool {
 public:
@@ -36,6 +87,7 @@ public:
             return;
         }
         start(workers - 1);
+        placement_.update();
         {
             std::lock_guard<std::mutex> lock(state_);
             job_ = &job;
@@ -53,8 +105,11 @@ private:
     void start(std::size_t threads) {
         try {
             while (started_ < threads) {
-                std::thread(&Pool::serve, this, started_).detach();
+                std::thread thread(&Pool::serve, this, started_);
+                const auto handle = thread.native_handle();
+                thread.detach();
                 ++started_;
+                placement_.add(handle);
             }
         } catch (const std::system_error&) {
             // The system grants no more threads: the caller does what is left.
@@ -84,6 +139,7 @@ private:
     const int owner_;
     std::mutex turn_;
     std::size_t started_ = 0;  // guarded by turn_, like the calls of run
+    Placement placement_;      // and this
     std::mutex state_;         // guards all below
     std::condition_variable wake_, done_;
     const std::function<void(std::size_t)>* job_ = nullptr;

@@ -335,6 +335,31 @@ print(same, os.waitpid(child, 0)[1])
     assert done.stdout.split() == ["True", "0"]
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux's affinities")
+def test_threads_run_where_the_caller_may_but_not_on_its_core() -> None:
+    program = """
+import os
+import numpy as np
+from onnxplain import native
+gradient = np.ones((8, 3, 300, 301), np.float32)
+before = set(os.listdir("/proc/self/task"))
+allowed = os.sched_getaffinity(0)
+expected = native.saliency(gradient, threads=3)
+started = [int(task) for task in set(os.listdir("/proc/self/task")) - before]
+assert len(started) == 2, started
+for task in started:
+    there = os.sched_getaffinity(task)
+    assert there < allowed and len(there) == len(allowed) - 1 or len(allowed) == 1, (there, allowed)
+core = max(allowed)
+os.sched_setaffinity(0, {core})
+assert np.array_equal(native.saliency(gradient, threads=3), expected)
+for task in started:
+    assert os.sched_getaffinity(task) == {core}, os.sched_getaffinity(task)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs mmap with a page that cannot be read")
 def test_nothing_beyond_the_arrays_is_touched() -> None:
     program = """
