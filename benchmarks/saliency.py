@@ -145,7 +145,7 @@ def contestants(name: str, batch: int, options: argparse.Namespace) -> tuple[dic
 
 def measured(name: str, batch: int, options: argparse.Namespace) -> tuple[dict[str, list[float]], str]:
     """Seconds of all calls, and the error of our map and of Captum's."""
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads or os.cpu_count() or 1)
     with contextlib.redirect_stdout(sys.stderr):  # some packages talk
         calls, exact = contestants(name, batch, options)
     error = "-"
@@ -189,14 +189,14 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=[8, 1])
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3, help="in each process")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=0, help="0: all cores, and ONNX Runtime pins its own to them")
     parser.add_argument("--pause", type=float, default=0.1, help="seconds before each timed call")
     parser.add_argument("--compile", action="store_true", help="also torch.compile; it compiles for a minute each")
     parser.add_argument("--onnx-ad-up-to", type=int, default=1, metavar="BATCH", help="also onnx-ad, up to this batch")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()), help="keeps the exported networks")
     options = parser.parse_args()
     print(f"`python benchmarks/saliency.py`, {options.processes} processes, {options.rounds} rounds in each, ", end="")
-    print(f"{options.threads} threads.", end=" ")
+    print(f"{options.threads or os.cpu_count()} threads{'' if options.threads else ', pinned'}.", end=" ")
     print(common.environment("torch", "captum", "onnx-ad"), flush=True)
     print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:
