@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,26 @@ def test_outputs_equal_those_of_a_plain_session() -> None:
     model, x = small.quadratic(), small.inputs(3)
     plain = onnxruntime.InferenceSession(model.SerializeToString(), providers=[CPU]).run(["logits"], {"x": x})[0]
     np.testing.assert_array_equal(Session(model, providers=[CPU], threads=1).run({"x": x}, ["logits"])[0], plain)
+
+
+def order_of_run(model: Path, options: dict[str, Any]) -> list[str]:
+    """The nodes of an optimised file in the order in which a session runs them."""
+    profile = {"enable_profiling": True, "profile_file_prefix": str(model.with_suffix(""))}
+    session = Session(model, providers=[CPU], threads=1, optimised=True, options={**profile, **options})
+    session.run({"x": np.ones(2, np.float32)}, ["y"])
+    events = json.loads(Path(session._session.end_profiling()).read_text())
+    return [e["name"].removesuffix("_kernel_time") for e in events if e["name"].endswith("_kernel_time")]
+
+
+def test_an_optimised_file_runs_in_the_order_of_its_nodes(tmp_path: Path) -> None:
+    steps = [("Sqrt", ["x"], "a"), ("Neg", ["x"], "b"), ("Abs", ["a"], "c"), ("Add", ["c", "b"], "y")]
+    nodes = [helper.make_node(kind, inputs, [output], kind) for kind, inputs, output in steps]
+    values = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [2]) for name in "xy"]
+    graph = helper.make_graph(nodes, "steps", values[:1], values[1:])
+    file = tmp_path / "model.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), file)
+    assert order_of_run(file, {}) == [node.name for node in nodes]
+    assert order_of_run(file, {"execution_order": "DEFAULT"}) != [node.name for node in nodes]
 
 
 def test_no_providers_means_cuda_if_present_else_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

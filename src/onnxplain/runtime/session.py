@@ -50,7 +50,7 @@ class Session:
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
             save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
-            optimised: whether ``model`` was written so, and is to be taken as it is.
+            optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes.
             options: settings of ONNX Runtime that replace those made here: attributes of its SessionOptions by name
                 (``enable_mem_pattern``), configuration entries by key (``session.intra_op.allow_spinning``).
 
@@ -70,6 +70,8 @@ class Session:
             settings.optimized_model_filepath = str(save_to)
         if optimised:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            if "execution_order" not in (options or {}):
+                settings.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
         try:
             self._session = runtime.InferenceSession(
                 _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]
