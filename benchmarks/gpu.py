@@ -39,7 +39,9 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     proto = nets.export(model)
     x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
     target = np.arange(batch, dtype=np.int64)
-    explainer = Explainer(proto, providers=[CUDA, CPU], batch_size=min(batch, options.chunk))
+    explainer = Explainer(
+        proto, providers=[CUDA, CPU], batch_size=min(batch, options.chunk), precision=options.precision
+    )
     if explainer.provider != CUDA:
         raise SystemExit("ONNX Runtime runs the model on the CPU; install onnxruntime-gpu and its CUDA libraries.")
     calls: dict[str, common.Call] = {"onnxplain": lambda: explainer.saliency(x, target)}
@@ -63,9 +65,15 @@ def main() -> None:
     parser.add_argument("--batches", nargs="*", type=int, default=[1, 8, 64, 256])
     parser.add_argument("--chunk", type=int, default=64, help="samples that run at once")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument(
+        "--precision", default="float32", choices=["float32", "float16"], help="ours; torch's is float32"
+    )
     parser.add_argument("--compile", action="store_true", help="also torch.compile")
     options = parser.parse_args()
-    print(f"`python benchmarks/gpu.py`, {options.rounds} rounds, {torch.cuda.get_device_name()}.", end=" ")
+    print(
+        f"`python benchmarks/gpu.py`, {options.rounds} rounds, {options.precision}, {torch.cuda.get_device_name()}.",
+        end=" ",
+    )
     print(common.environment("onnxruntime-gpu", "torch", "captum"))
     print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:

@@ -44,6 +44,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "memory": ("Memory", ["memory"]),
     "differentiate": ("Differentiating", ["differentiate"]),
     "smoothgrad": ("SmoothGrad", ["smoothgrad"]),
+    "half": ("Half precision", ["half_precision"]),
 }
 INTRODUCTION = """# Results
 

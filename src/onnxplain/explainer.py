@@ -57,6 +57,7 @@ class Explainer:
         channel_axis: int | None = None,
         input: str | None = None,
         gradients: bool = True,
+        precision: str = "float32",
         threads: int = 0,
         memory_limit: int | None = None,
         cache: bool | str | os.PathLike[str] = True,
@@ -73,7 +74,8 @@ class Explainer:
                 name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
             labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
             batch_size: samples that run at once; None is as many as pay and fit into memory.
-            output, score, class_axis: what is explained; see :func:`onnxplain.differentiate`.
+            output, score, class_axis, precision: what is explained, and whether it is computed in half precision
+                ("float16", for GPUs); see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
             input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
             gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
@@ -84,8 +86,7 @@ class Explainer:
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
                 environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
             session_options: settings of ONNX Runtime in the place of those that were measured to be best: attributes of
-                its ``SessionOptions`` by name, and configuration entries by key, such as
-                ``{"enable_mem_pattern": False, "session.set_denormal_as_zero": "1"}``.
+                its ``SessionOptions``, and configuration entries, such as {"session.set_denormal_as_zero": "1"}.
 
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
@@ -96,9 +97,10 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
+        options = {"output": output, "wrt": input, "score": score, "class_axis": class_axis}
         loader = ModelLoader(
             source=source,
-            options={"output": output, "wrt": input, "score": score, "class_axis": class_axis, "gradients": gradients},
+            options={**options, "gradients": gradients, "precision": precision},
             providers=providers,
             threads=threads,
             session_options=session_options or {},
@@ -200,10 +202,9 @@ class Explainer:
                 the method.
 
         Returns:
-            An array shaped like ``x``; without its channel axis for methods that have none (Grad-CAM, occlusion).
-            For a model of integers the gradient of the first float tensor computed from
-            them. With "top3" there is an axis of 3 classes, best first, after the batch: [N,3,...]. For a dict, a
-            dict with the gradient of every input that has one.
+            An array shaped like ``x``; without its channel axis for methods that have none (Grad-CAM, occlusion). For
+            a model of integers the gradient of the first float tensor computed from them. With "top3" there is an
+            axis of 3 classes, best first, after the batch: [N,3,...]. For a dict, a dict with that of every input.
 
         Raises:
             InputError: a wrong input name, rank, extent or type, NaN or infinity in ``x``.
@@ -372,8 +373,7 @@ class Explainer:
         return draw_classes(self._attributor, self.preprocessing.preprocessing, target, preset, options)
 
     def visualize_neuron(self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any) -> Any:
-        """Like :meth:`visualize_class`, with the mean over positions of a channel of an inner tensor in place of S_c.
-
+        """Like :meth:`visualize_class`, with the mean over positions of a channel of an inner tensor in place of S_c:
         ``neuron`` is "tensor:channel", or a sequence of these; the tensor is any of floats in the model.
         """
         return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, preset, options)

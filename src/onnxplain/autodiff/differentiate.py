@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TypedDict
 
 import onnx
@@ -13,7 +14,9 @@ from .emitter import Emitter
 from .model_io import ModelSource, read_model, write_model
 from .operator import Operator
 from .overrides import Overrides, Rules
+from .passes.casts_after_transposes import cast_after_transposes
 from .passes.for_provider import passes_for, rewrite_for_provider
+from .passes.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .passes.report import Report
@@ -40,6 +43,7 @@ class Options(TypedDict, total=False):
     straight_through: bool
     rules: Overrides | str | None
     provider: str
+    precision: str
     report: Report | None
 
 
@@ -56,6 +60,7 @@ def differentiate(
     straight_through: bool = True,
     rules: Overrides | str | None = None,
     provider: str = "portable",
+    precision: str = "float32",
     report: Report | None = None,
 ) -> onnx.ModelProto:
     """The model with the gradient of a class score as ordinary outputs.
@@ -91,6 +96,9 @@ def differentiate(
         provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider;
             ``"portable"`` and ``"cuda"`` leave it as the rules write it. All of them run everywhere and agree
             to float32 rounding.
+        precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
+            outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
+            some networks. Gradients are scaled on their way, so that small ones are not lost.
         report: is filled with what was rewritten for the provider, and what was left alone and why.
 
     Returns:
@@ -104,7 +112,7 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an operator that nobody knows, or there is no such ``provider``.
+            an operator that nobody knows, or there is no such ``provider`` or ``precision``.
     """
     graph_model = read_model(model)
     add_gradients(
@@ -119,6 +127,7 @@ def differentiate(
         straight_through=straight_through,
         rules=rules,
         provider=provider,
+        precision=precision,
         report=report,
     )
     return write_model(graph_model)
@@ -137,6 +146,7 @@ def add_gradients(
     straight_through: bool = True,
     rules: Overrides | str | None = None,
     provider: str = "portable",
+    precision: str = "float32",
     report: Report | None = None,
     values: Sequence[str] = (),
     cut: Sequence[str] = (),
@@ -152,18 +162,25 @@ def add_gradients(
     """
     if seed not in ("target", "cotangent"):
         raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
+    if precision not in ("float32", "float16"):
+        raise InputError(f"precision must be 'float32' or 'float16'; found {precision!r}.")
+    half = precision == "float16"
     chosen, passes = Rules(rule_set(rules)), passes_for(provider)
     inference = prepare(graph_model)
     graph = graph_model.graph
     if written_out:
         write_out_attention(Emitter(graph, inference))
+    if half:
+        to_half_precision(graph_model)
     for tensor in _named(graph, list(graph), cut):
         _make_input(graph, tensor)
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, output, gradients=gradients)
     head = find_score(graph_model, result, score, class_axis, gradients=gradients) if seed == "target" else None
-    nodes = list(graph)
     emit = Emitter(graph, inference, rules=chosen)
+    score_tensor = result if head is None else head.value
+    differentiated = single(emit, score_tensor) if half else score_tensor
+    nodes = list(graph)
     public = _PublicNames(graph_model)
     if head is not None:
         if head.probability is not None:
@@ -176,19 +193,19 @@ def add_gradients(
             type=ir.TensorType(ir.DataType.INT64),
         )
         with emit.scope("score"):
-            start, picked = target_seed(emit, head, target)
+            start, picked = target_seed(emit, replace(head, value=differentiated), target)
         graph.inputs.append(target)
         public.output(picked, "score", "score")
-        differentiated = head.value
     else:
-        differentiated = result
-        start = ir.Value(name=public.fresh("cotangent"), shape=result.shape, type=result.type)
+        start = ir.Value(name=public.fresh("cotangent"), shape=differentiated.shape, type=differentiated.type)
         graph.inputs.append(start)
     variables = _variables(graph, nodes, wrt, differentiated) if gradients else []
     if crossed := rounding(nodes, variables, differentiated):
         if not straight_through:
             raise _refusal(crossed[0], graph.opset_imports)
         public.record("straight_through", str(len(crossed)))
+    if half:
+        start = emit.Mul(start, GRADIENT_SCALE)
     found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
     if rules:
         public.record("replaced_rules", str(chosen.applied))
@@ -196,18 +213,21 @@ def add_gradients(
         gradient = found.get(variable)
         with emit.scope(f"{variable.name}"):
             gradient = _zeros(emit, variable) if gradient is None else gradient
+            if half:
+                gradient = emit.Mul(single(emit, gradient), 1 / GRADIENT_SCALE)
             if saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, channel_axis)
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
     for tensor in _named(graph, nodes, values):
         name = tensor.name or ""
-        public.output(emit.Identity(tensor), f"value_{name}", f"value.{name}")
-    public.record("score_tensor", differentiated.name or "")
+        public.output(emit.Identity(single(emit, tensor) if half else tensor), f"value_{name}", f"value.{name}")
+    public.record("score_tensor", score_tensor.name or "")
     keep_integer_kernels(emit, nodes)
     prune(graph_model)
     if passes:
         rewrite_for_provider(emit, nodes, passes, report)
         prune(graph_model)
+    cast_after_transposes(graph_model)
     check(graph_model, "the differentiated model")
 
 

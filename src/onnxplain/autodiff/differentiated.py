@@ -53,6 +53,7 @@ class DifferentiatedModel:
         score: str = "logit",
         class_axis: int | None = None,
         provider: str = "portable",
+        precision: str = "float32",
         rules: Overrides | str | None = None,
         outputs: Sequence[str] = (),
         cut: Sequence[str] = (),
@@ -77,6 +78,7 @@ class DifferentiatedModel:
                 score=score,
                 class_axis=class_axis,
                 provider=provider,
+                precision=precision,
                 rules=rules,
                 values=outputs,
                 cut=cut,
@@ -88,14 +90,15 @@ class DifferentiatedModel:
             or wrt is not None
             or score != "logit"
             or class_axis is not None
+            or precision != "float32"
             or rules
             or outputs
             or cut
             or written_out
         ):
             raise InputError(
-                "the model is already differentiated: output, wrt, score, class_axis, the rules and the inner tensors "
-                "were chosen then. Pass the original model."
+                "the model is already differentiated: output, wrt, score, class_axis, precision, rules and inner "
+                "tensors were chosen then. Pass the original model."
             )
         found = _describe(graph_model, magnitudes=gradients and provider == "cuda")
         if gradients:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from .common import ChannelAxis, ClassAxis, Json, Output, Quiet, Score, guarded, print_json, refuse_overwriting
+from .common import (
+    ChannelAxis,
+    ClassAxis,
+    Json,
+    Output,
+    Precision,
+    Quiet,
+    Score,
+    guarded,
+    print_json,
+    refuse_overwriting,
+)
 
 
 @guarded
@@ -27,6 +38,7 @@ def differentiate(
     ] = "target",
     score: Score = "logit",
     class_axis: ClassAxis = None,
+    precision: Precision = "float32",
     channel_axis: ChannelAxis = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,6 +61,7 @@ def differentiate(
         seed=seed,
         score=score,
         class_axis=class_axis,
+        precision=precision,
         saliency=saliency,
         channel_axis=channel_axis,
     )

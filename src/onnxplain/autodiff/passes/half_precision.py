@@ -1,0 +1,150 @@
+"""Half precision: float16 in the place of float32, from the inputs to the outputs, which stay float32.
+
+y = f(x, w) becomes y = Cast32(f(Cast16(x), w16)). A node is converted where the standard has it for float16 and what
+it reads depends on the model's inputs: sizes that are computed in floats stay exact. It stays in float32 where float16
+has not the range: operators that square, multiply or add up what they read, nodes with constants whose largest
+magnitude is beyond 65,504 (what masks attention) or below 2^-14, and what reads nothing but the results of such nodes,
+up to the next product of matrices or convolution. Subgraphs, quantised integers and operators of other domains stay as
+they are. Numbers have 11 significant bits afterwards, so signs of activations near zero may differ, and with them
+where a gradient passes.
+
+The gradient is scaled by 64 on its way through the graph, so that what is small there keeps its bits
+(Micikevicius et al. 2017, "Mixed Precision Training", section 3.2), and scaled back in float32.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from ..emitter import Emitter
+from ..reach import captured, depends_on, stand_ins
+
+#: The factor by which gradients are larger inside of the graph.
+GRADIENT_SCALE = 64.0
+
+_FLOAT, _HALF = ir.DataType.FLOAT, ir.DataType.FLOAT16
+_LARGEST, _SMALLEST = 65504.0, 2.0**-14
+#: What leaves the range of float16 although its inputs are within.
+_WIDE = {
+    "CumProd", "CumSum", "Exp", "Pow", "Range", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceProd",
+    "ReduceSum", "ReduceSumSquare", "LpNormalization", "MeanVarianceNormalization",
+}  # fmt: skip
+#: What is worth a conversion, whatever it reads.
+_HEAVY = {"Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
+
+
+def to_half_precision(model: ir.Model) -> None:
+    """Convert a prepared model (:func:`~..prepare.prepare`) in place; its inputs and outputs keep their types."""
+    _Conversion(model).run()
+
+
+def single(emit: Emitter, value: ir.Value) -> ir.Value:
+    """``value`` in float32 if it is float16, else itself."""
+    return emit.Cast(value, to=_FLOAT) if value.dtype == _HALF else value
+
+
+class _Conversion:
+    def __init__(self, model: ir.Model) -> None:
+        self._graph, self._opset = model.graph, model.opset_imports[""]
+        self._twins: dict[ir.Value, ir.Value] = {}  # of a value the same one in the other precision
+        self._wide: set[ir.Value] = set()  # what nodes compute that stayed in float32
+
+    def run(self) -> None:
+        graph = self._graph
+        nodes = list(graph)
+        active = depends_on(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source)])
+        results = list(graph.outputs)
+        for node in nodes:
+            halves = self._halves(node, active)
+            if not halves:
+                self._wide.update(v for v in node.outputs if v in active)
+            for index, value in enumerate(node.inputs):
+                if value is not None and index in halves:
+                    node.replace_input_with(index, self._as(value, _HALF, node))
+                elif value is not None and value in self._twins and value.dtype == _HALF:
+                    node.replace_input_with(index, self._as(value, _FLOAT, node))
+            self._widen_captured(node)
+            for index, output in enumerate(node.outputs):
+                if halves and output.dtype == _FLOAT and self._variable(node, index, False) in halves.values():
+                    output.type = ir.TensorType(_HALF)
+                    self._twins.setdefault(output, output)
+        for index, value in enumerate(results):
+            if value.dtype == _HALF and value in self._twins:
+                self._put_out(index, value)
+
+    def _halves(self, node: ir.Node, active: set[ir.Value]) -> dict[int, str]:
+        """The inputs that become float16, each with the type variable of the standard that binds it."""
+        if node.domain or node.op_type in _WIDE or captured(node) or not onnx.defs.has(node.op_type, ""):
+            return {}
+        found: dict[int, str] = {}
+        for index, value in enumerate(node.inputs):
+            if value is not None and (value.dtype == _FLOAT or value in self._twins):
+                variable = self._variable(node, index, True)
+                if variable is not None:
+                    found[index] = variable
+        floats = [v for index in found if (v := node.inputs[index]) is not None]
+        computed = [v for v in floats if v in active]
+        if not computed or not all(_fits(v) for v in floats):
+            return {}
+        return {} if node.op_type not in _HEAVY and all(v in self._wide for v in computed) else found
+
+    def _variable(self, node: ir.Node, index: int, of_input: bool) -> str | None:
+        """The type variable of an input or output; None if it has none that may be float16."""
+        schema = onnx.defs.get_schema(node.op_type, self._opset, "")
+        formal = schema.inputs if of_input else schema.outputs
+        parameter = formal[min(index, len(formal) - 1)]
+        is_variable = parameter.type_str in {constraint.type_param_str for constraint in schema.type_constraints}
+        return parameter.type_str if is_variable and "tensor(float16)" in parameter.types else None
+
+    def _as(self, value: ir.Value, dtype: ir.DataType, node: ir.Node) -> ir.Value:
+        """``value`` in that precision, computed before ``node`` if it is not yet."""
+        if value.dtype == dtype:
+            return value
+        twin = self._twins.get(value)
+        if twin is None or twin is value:
+            twin = self._twins[value] = self._converted(value, dtype, node)
+        return twin
+
+    def _converted(self, value: ir.Value, dtype: ir.DataType, node: ir.Node | None) -> ir.Value:
+        name = f"{value.name}/{'half' if dtype == _HALF else 'single'}"
+        if value.const_value is not None and value.is_initializer():
+            tensor = ir.tensor(value.const_value.numpy().astype(dtype.numpy()), name=name)
+            found = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=tensor)
+            self._graph.register_initializer(found)
+            return found
+        cast = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
+        found = cast.outputs[0]
+        found.name, found.type, found.shape = name, ir.TensorType(dtype), value.shape
+        if node is None:
+            self._graph.append(cast)
+        else:
+            self._graph.insert_before(node, cast)
+        return found
+
+    def _widen_captured(self, node: ir.Node) -> None:
+        """Let the subgraphs of ``node`` read in float32 what they captured."""
+        converted = {v: self._as(v, _FLOAT, node) for v in captured(node) if v in self._twins and v.dtype == _HALF}
+        for attribute in node.attributes.values():
+            if converted and attribute.type == ir.AttributeType.GRAPH:
+                for inner in attribute.as_graph().all_nodes():
+                    for index, value in enumerate(inner.inputs):
+                        if value in converted:
+                            inner.replace_input_with(index, converted[value])
+
+    def _put_out(self, index: int, value: ir.Value) -> None:
+        """Let output number ``index`` of the graph be float32 again, under its name."""
+        name, value.name = value.name, f"{value.name}/half"
+        result = self._converted(value, _FLOAT, None)
+        result.name = name
+        self._graph.outputs[index] = result
+
+
+def _fits(value: ir.Value) -> bool:
+    """Whether the largest magnitude of a constant is one of float16; anything that is computed may be."""
+    if value.const_value is None or not value.is_initializer():
+        return True
+    array = np.abs(value.const_value.numpy())
+    largest = float(array.max(initial=0.0))
+    return largest == 0.0 or _SMALLEST <= largest <= _LARGEST
