@@ -129,8 +129,10 @@ def test_what_differs_is_made_anew(place: Path, builds: list[Any], monkeypatch: 
             patch.setattr(loading, function, lambda: ["another"])
             Explainer(model, cache=place)
     assert len(builds) == 7
-    Explainer(model, cache=place, threads=1, batch_size=2)
+    Explainer(model, cache=place, threads=3, batch_size=2)
     assert len(builds) == 7
+    Explainer(model, cache=place, threads=1)  # has another form, see test_passes_provider.py
+    assert len(builds) == 8
 
 
 def flip(path: Path) -> None:

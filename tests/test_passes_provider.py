@@ -24,11 +24,13 @@ def test_the_default_is_portable() -> None:
 
 
 def test_an_unknown_provider_is_refused() -> None:
-    with pytest.raises(onnxplain.InputError, match="provider must be one of 'portable', 'cpu', 'cuda'; found 'tpu'"):
+    known = "'portable', 'cpu', 'cpu_shared', 'cuda'"
+    with pytest.raises(onnxplain.InputError, match=f"provider must be one of {known}; found 'tpu'"):
         differentiate(signal(), provider="tpu")
 
 
-def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+def watched_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with every differentiation, by the form that was asked for."""
     seen: list[str] = []
     build = DifferentiatedModel.build
 
@@ -37,13 +39,29 @@ def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.Monk
         return build(*args, provider=provider, **options)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
-    explainer = onnxplain.Explainer(signal(), providers=CPU, cache=False)
-    assert seen == ["cpu"] and explainer.provider == CPU
-    x = np.random.default_rng(0).standard_normal((3, 2, 6)).astype(np.float32)
+    return seen
+
+
+def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One for a sample that all cores share; for many samples, each with a core to itself, another."""
+    seen = watched_forms(monkeypatch)
+    explainer = onnxplain.Explainer(signal(), providers=CPU, cache=False, threads=2, batch_size=2)
+    assert seen == ["cpu_shared"] and explainer.provider == CPU
+    x = np.random.default_rng(0).standard_normal((8, 2, 6)).astype(np.float32)
     portable = DifferentiatedModel.build(signal(), provider="portable")
+    seen.clear()
+    found = [explainer.attribute(x[:1], 1), explainer.attribute(x, 1), explainer.attribute(x, 1)]
+    assert seen == ["cpu"]
     monkeypatch.setattr(DifferentiatedModel, "build", lambda *args, **options: portable)
     plain = onnxplain.Explainer(signal(), providers=CPU, cache=False).attribute(x, 1)
-    np.testing.assert_allclose(explainer.attribute(x, 1), plain, rtol=1e-6, atol=1e-6)
+    for array in found:
+        np.testing.assert_allclose(array, plain[: len(array)], rtol=1e-6, atol=1e-6)
+
+
+def test_one_thread_has_a_core_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = watched_forms(monkeypatch)
+    onnxplain.Explainer(signal(), providers=CPU, cache=False, threads=1).attribute(np.ones((4, 2, 6), np.float32), 1)
+    assert seen == ["cpu"]
 
 
 def test_expected(monkeypatch: pytest.MonkeyPatch) -> None:

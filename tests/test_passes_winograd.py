@@ -116,6 +116,33 @@ def test_where(channels: tuple[int, int], extents: Extents, attributes: dict[str
     assert found == ([] if reason == "not a candidate" else [reason])
 
 
+SHARED = [
+    ((128, 128), (64, 64), None),
+    ((256, 512), (16, 16), None),
+    ((128, 128), (16, 16), "extents [16, 16], 128 to 128 channels: too little to be shared"),
+    ((512, 512), ("H", 64), "extents [64], 512 to 512 channels: too little to be shared"),
+    ((512, 512), ("H", "W"), "extents that are open, 512 to 512 channels: too little to be shared"),
+]
+
+
+@pytest.mark.parametrize(("channels", "extents", "reason"), SHARED)
+def test_only_large_products_are_shared_by_cores(
+    channels: tuple[int, int], extents: Extents, reason: str | None
+) -> None:
+    report, everywhere = Report(), Report()
+    model = convolution(channels, extents)
+    found = differentiate(model, provider="cpu_shared", report=report)
+    assert [o.reason for o in report.outcomes if o.rewrite == NAME] == [reason]
+    differentiate(model, provider="cpu", report=everywhere)
+    assert everywhere.counts()[NAME] == (1, 0)
+    if reason is None and isinstance(extents[0], int) and isinstance(extents[1], int):
+        values = feeds(1, channels[0], *extents)
+        exact = run(differentiate(model), values, "ORT_ENABLE_ALL")["grad_x"]
+        np.testing.assert_allclose(
+            run(found, values, "ORT_ENABLE_ALL")["grad_x"], exact, rtol=0, atol=1e-5 * np.abs(exact).max()
+        )
+
+
 def test_other_types_are_left_alone() -> None:
     report = Report()
     model = convolution((128, 128), (8, 8), dtype=TensorProto.DOUBLE)

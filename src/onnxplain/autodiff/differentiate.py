@@ -93,9 +93,9 @@ def differentiate(
             brought to opset 18 or newer first, so the names and attributes are those of that opset. The metadata
             ``onnxplain.replaced_rules`` then say how often one of them was applied. Also the name of a set of them,
             ``"guided_backprop"`` or ``"deconvnet"``.
-        provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider;
-            ``"portable"`` and ``"cuda"`` leave it as the rules write it. All of them run everywhere and agree
-            to float32 rounding.
+        provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider,
+            ``"cpu_shared"`` in those for one sample at a time on several cores; ``"portable"`` and ``"cuda"`` leave it
+            as the rules write it. All of them run everywhere and agree to float32 rounding.
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.

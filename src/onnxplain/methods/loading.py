@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import ProviderError
 from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, usable
 from ..runtime.fingerprint import file_digest, processor, software
+from ..runtime.workers import cores
 from ..signature import Signature
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 Part = Literal["gradients", "scores"]
 
 #: The form of the gradient graph for an execution provider.
-_FORMS = {CPU: "cpu", CUDA: "cuda"}
+_FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
 _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
 
 
@@ -68,12 +69,10 @@ class ModelLoader:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
             RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
         """
-        key = None if self.cache is None else self._key(part, changes)
-        signature, session, graph = self._opened(part, changes, key)
+        signature, session, graph = self._opened(part, changes)
 
         def single() -> Session:
-            alone = replace(self, providers=usable(self.providers), threads=1)
-            return alone._opened(part, changes, key)[1]
+            return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
         batched = {*signature.batched, signature.target}
         options = {"batched": batched, "fixed": signature.batch, "threads": self.threads, **self.batching}
@@ -83,8 +82,7 @@ class ModelLoader:
         """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
         from ..autodiff.differentiated import DifferentiatedModel
 
-        form = _FORMS.get(expected(self.providers), "portable")
-        return DifferentiatedModel.build(self.source, **{**self.options, "provider": form, **changes})
+        return DifferentiatedModel.build(self.source, **{**self.options, "provider": self._form, **changes})
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
         """The model without gradients, whatever changes; see :class:`~onnxplain.autodiff.forward_graph.ForwardGraph`.
@@ -97,8 +95,15 @@ class ModelLoader:
         options = {name: self.options[name] for name in ("output", "score", "class_axis")}
         return ForwardGraph.read(self.source, written_out=written_out, **options)
 
-    def _opened(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
+    @property
+    def _form(self) -> str:
+        """How gradients are written: for a core to itself, for all cores together, or for another provider."""
+        form = _FORMS.get(expected(self.providers), "portable")
+        return "cpu" if form == "cpu_shared" and (self.threads or cores()) == 1 else form
+
+    def _opened(self, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Session, bytes]:
         """The model in a session, and its graph without weights: from the cache, or prepared."""
+        key = None if self.cache is None else self._key(part, changes)
         found = None if key is None else self._load(key)
         return found or self._prepare(part, changes, key)
 
@@ -179,7 +184,9 @@ class ModelLoader:
             rules = {str(operator): _name(rule) for operator, rule in rules.items()}
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
-        settings = {**self.options, **changes, "rules": rules, "part": part, "providers": usable(self.providers)}
+        form = self._form if part == "gradients" else None  # scores are computed alike in all forms
+        settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
+        settings["providers"] = usable(self.providers)
         everything = [self._digest, settings, self.session_options, software(), processor()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 

@@ -1,7 +1,8 @@
 """The passes on the gradient graph, chosen by the execution provider that will run it.
 
 ``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
-``cuda`` is the same, because nothing was measured there. Every pass keeps the public inputs and outputs,
+``cuda`` is the same, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
+sample whose operators are shared by all cores. Every pass keeps the public inputs and outputs,
 uses standard operators only and changes a gradient by rounding at most.
 
 The docstring of each pass states its gain: time of the gradient as a multiple of the plain forward, at batch 1 with
@@ -34,30 +35,30 @@ from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
 from .transpose_parts import transpose_parts
 from .unpool_maxima import unpool_maxima
-from .winograd_convolutions import winograd_convolutions
+from .winograd_convolutions import winograd_convolutions, winograd_large_convolutions
 
 #: A pass rewrites what is not in the forward nodes, in place, and says what it did.
 Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 
+_CPU: tuple[Pass, ...] = (
+    subpixel_images,
+    depthwise_strides,
+    phase_convolutions,
+    flip_convolutions,
+    split_convolutions,
+    mask_pools,
+    blocked_masks,
+    unpool_maxima,
+    center_normalizations,
+    factor_products,
+    join_slices,
+    transpose_parts,
+)
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass, ...]] = {
     "portable": (),
-    "cpu": (
-        subpixel_images,
-        depthwise_strides,
-        phase_convolutions,
-        flip_convolutions,
-        split_convolutions,
-        mask_pools,
-        blocked_masks,
-        unpool_maxima,
-        center_normalizations,
-        factor_products,
-        join_slices,
-        transpose_parts,
-        winograd_convolutions,
-        gate_residuals,
-    ),
+    "cpu": (*_CPU, winograd_convolutions, gate_residuals),
+    "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
     "cuda": (),
 }
 

@@ -22,7 +22,9 @@ zero, must not depend on where in a tile a position lies.
 
 Measured on another processor than the other passes (``benchmarks/passes.py --ablation --threads 1 --batches 2``, a Zen
 4 with AVX-512), with this pass and without: VGG-16 1.84 and 2.17, ResNet-18 2.01 and 2.30, ResNet-50 2.09 and 2.22,
-SqueezeNet 3.14 and 3.20. A single image on two threads gains nothing: an operator is too short to be shared.
+SqueezeNet 3.14 and 3.20. Where all cores share each operator of a single image, products have to be large: small ones
+gain nothing (ResNet-50 on two threads 2.23 and 2.23), and lose where other processes use the caches and the memory
+(2.65 and 2.32), since there are more of them and their weights are larger.
 """
 
 from __future__ import annotations
@@ -46,6 +48,8 @@ _BLOCK = 16
 #: Per position the multiplications saved go with in * out channels, the sums of the tiles with in + out: the least
 #: ratio that pays, while the tiles stay in the processor's cache and where they do not.
 _WORTH, _WORTH_IF_LARGE, _LARGE = 32, 40, 80 * 80
+#: Multiplications of one of the 16 products below which cores do not gain from sharing it.
+_SHARED = 8e6
 #: Positions below which reading the weights, of which there are 16/9 as many, is what takes the time.
 _FEW = 25
 
@@ -72,10 +76,19 @@ _DIFFERENCES = (_Difference(0, 2, (1, -1)), _Difference(1, 2, (1, 1)), _Differen
 
 def winograd_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
     """Rewrite, in place, every dense 3 x 3 convolution with stride 1 that is not in ``forward``."""
+    _rewrite(emit, forward, report, shared=False)
+
+
+def winograd_large_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+    """:func:`winograd_convolutions` for a single sample whose operators are shared by all cores."""
+    _rewrite(emit, forward, report, shared=True)
+
+
+def _rewrite(emit: Emitter, forward: Sequence[ir.Node], report: Report, *, shared: bool) -> None:
     for node in gradient_nodes(emit, forward, "Conv"):
         if not _is_candidate(node):
             continue
-        reason = _reason(node)
+        reason = _reason(node, shared)
         if reason is not None:
             report.left(NAME, node, reason)
             continue
@@ -98,7 +111,7 @@ def _is_candidate(node: ir.Node) -> bool:
     )
 
 
-def _reason(node: ir.Node) -> str | None:
+def _reason(node: ir.Node, shared: bool) -> str | None:
     grid, weight = node.inputs
     assert grid is not None and weight is not None
     out_channels, in_channels = (static_shape(weight) or ())[:2]
@@ -117,6 +130,10 @@ def _reason(node: ir.Node) -> str | None:
         return f"pads {_pads(node)}"
     if positions is not None and positions < _FEW:
         return f"extents {extents} are too small"
+    if shared and (positions is None or positions / 4 * in_channels * out_channels < _SHARED):
+        return (
+            f"extents {extents or 'that are open'}, {in_channels} to {out_channels} channels: too little to be shared"
+        )
     return None
 
 
