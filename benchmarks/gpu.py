@@ -5,7 +5,9 @@ on the same torch network with the same reduction, eager and (``--compile``) wit
 host memory and whose maps end there too. Interleaved in one process; medians over rounds of ratios within a round.
 Correctness is checked in the same run: maps of the CPU and of the GPU, and Captum's, differ by at most so much.
 
-Nothing of this was measured yet: no GPU was at hand when it was written.
+Nothing of this was measured yet: no GPU was at hand when it was written. What is to be found out: whether gradients of
+convolutions are faster as transposed or as flipped ones (``--form cuda`` or ``cpu``), with channels last (``--options
+prefer_nhwc=1``) and in half precision (``--precision float16``, whose maps differ as ``half_precision.py`` says).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from captum.attr import Saliency
 import common
 import nets
 from onnxplain import Explainer
+from onnxplain.autodiff.passes.for_provider import PASSES
 from onnxplain.runtime import CPU, CUDA
 from saliency import reduced
 
@@ -39,9 +42,8 @@ def row(name: str, batch: int, options: argparse.Namespace) -> list[str]:
     proto = nets.export(model)
     x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
     target = np.arange(batch, dtype=np.int64)
-    explainer = Explainer(
-        proto, providers=[CUDA, CPU], batch_size=min(batch, options.chunk), precision=options.precision
-    )
+    providers = [(CUDA, dict(pair.split("=", 1) for pair in options.options)), CPU]
+    explainer = Explainer(proto, providers=providers, batch_size=min(batch, options.chunk), precision=options.precision)
     if explainer.provider != CUDA:
         raise SystemExit("ONNX Runtime runs the model on the CPU; install onnxruntime-gpu and its CUDA libraries.")
     calls: dict[str, common.Call] = {"onnxplain": lambda: explainer.saliency(x, target)}
@@ -68,12 +70,13 @@ def main() -> None:
     parser.add_argument(
         "--precision", default="float32", choices=["float32", "float16"], help="ours; torch's is float32"
     )
+    parser.add_argument("--form", default="cuda", choices=[*PASSES], help="of gradients: cuda transposes, cpu flips")
+    parser.add_argument("--options", nargs="*", default=[], metavar="KEY=VALUE", help="CUDA provider: prefer_nhwc=1")
     parser.add_argument("--compile", action="store_true", help="also torch.compile")
     options = parser.parse_args()
-    print(
-        f"`python benchmarks/gpu.py`, {options.rounds} rounds, {options.precision}, {torch.cuda.get_device_name()}.",
-        end=" ",
-    )
+    PASSES["cuda"] = PASSES[options.form]
+    chosen = " ".join([options.precision, options.form, *options.options])
+    print(f"`python benchmarks/gpu.py`, {options.rounds} rounds, {chosen}, {torch.cuda.get_device_name()}.", end=" ")
     print(common.environment("onnxruntime-gpu", "torch", "captum"))
     print(f"\n{common.table(HEADER, [])}", flush=True)
     for name in options.nets:
