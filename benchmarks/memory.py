@@ -58,7 +58,7 @@ def main() -> None:
         fresh = measured(OURS, path, batch=options.batch)
         with tempfile.TemporaryDirectory() as cache:
             os.environ["ONNXPLAIN_CACHE"] = cache
-            common.peak_megabytes(OURS, path, "2")
+            common.peak_megabytes(OURS, path, str(options.batch))
             warm = measured(OURS, path, batch=options.batch)
         captum = measured(CAPTUM, name, str(Path(__file__).parent), batch=options.batch)
         rows.append([f"{name}, batch {options.batch}", fresh, warm, captum])
