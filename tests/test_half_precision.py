@@ -182,10 +182,17 @@ def test_a_value_that_is_also_an_output_is_float32() -> None:
         np.testing.assert_allclose(name, expected, rtol=2e-3)
 
 
-def test_transposed_casts() -> None:
-    """ONNX Runtime crashes on a product that reads a transposed cast to float16, in a process of its own here.
+def loads(model: onnx.ModelProto) -> bool:
+    """Whether a process of its own survives loading it."""
+    program = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.stdin.buffer.read())"
+    process = subprocess.run([sys.executable, "-c", program], input=model.SerializeToString(), capture_output=True)
+    return process.returncode == 0
 
-    Forwards and backwards: x -> cast -> transpose -> product -> transpose -> cast -> y, as users write it too.
+
+def test_transposed_casts() -> None:
+    """ONNX Runtime crashes on a product that reads a transposed cast to float16, forwards or backwards.
+
+    x -> cast -> transpose -> product -> transpose -> cast -> y, as users write it too.
     """
     nodes = [
         NODE("Cast", ["x"], ["half"], to=HALF),
@@ -195,20 +202,38 @@ def test_transposed_casts() -> None:
         NODE("Cast", ["back"], ["y"], to=FLOAT),
     ]
     w = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float16)
-    model = build(
-        nodes, [("x", FLOAT, ["N", 3, 4])], [("y", FLOAT, ["N", 3, 4]), ("turned", HALF, [3, "N", 4])], {"w": w}
-    )
-    found = differentiate(model)
-    program = "import sys, onnxruntime; onnxruntime.InferenceSession(sys.stdin.buffer.read())"
-    process = subprocess.run([sys.executable, "-c", program], input=found.SerializeToString(), capture_output=True)
-    assert process.returncode == 0
+    outputs = [("y", FLOAT, ["N", 3, 4]), ("turned", HALF, [3, "N", 4])]
+    found = differentiate(build(nodes, [("x", FLOAT, ["N", 3, 4])], outputs, {"w": w}))  # type: ignore[arg-type]
+    assert loads(found)
     x = np.random.default_rng(1).standard_normal((2, 3, 4), np.float32)
-    outputs = ["y", "turned", "grad_x"]
-    y, turned, gradient = rounding_session(found).run(outputs, {"x": x, "target": np.array([1, 2])})
+    feeds = {"x": x, "target": np.array([1, 2])}
+    y, turned, gradient = rounding_session(found).run(["y", "turned", "grad_x"], feeds)
     np.testing.assert_array_equal(turned, x.astype(np.float16).transpose(1, 0, 2))
     np.testing.assert_allclose(y, x @ w.astype(np.float32), atol=0.02)
     expected = np.broadcast_to(w.astype(np.float32)[:, [1, 2]].T[:, None], (2, 3, 4))
     np.testing.assert_allclose(gradient, expected, rtol=1e-3)
+
+
+def test_cast_transposes() -> None:
+    """And on one that reads a transposed float16 cast to float32."""
+    nodes = [
+        NODE("Transpose", ["x"], ["turned"], perm=[1, 0, 2]),
+        NODE("Cast", ["turned"], ["full"], to=FLOAT),
+        NODE("MatMul", ["full", "w"], ["product"]),
+        NODE("ReduceMean", ["product", "zero"], ["y"], keepdims=0),
+    ]
+    w = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
+    inputs, constants = [("x", HALF, ["N", 3, 4])], {"w": w, "zero": np.array([0])}
+    outputs = [("y", FLOAT, ["N", 5]), ("turned", HALF, [3, "N", 4]), ("full", FLOAT, [3, "N", 4])]
+    found = differentiate(build(nodes, inputs, outputs, constants), output="y")  # type: ignore[arg-type]
+    assert loads(found)
+    x = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(np.float16)
+    feeds = {"x": x, "target": np.array([1, 4])}
+    y, turned, full, gradient = rounding_session(found).run(["y", "turned", "full", "grad_x"], feeds)
+    np.testing.assert_array_equal(turned, x.transpose(1, 0, 2))
+    np.testing.assert_array_equal(full, x.transpose(1, 0, 2).astype(np.float32))
+    np.testing.assert_allclose(y, (x.astype(np.float32) @ w).mean(1), atol=1e-5)
+    np.testing.assert_allclose(gradient, np.broadcast_to(w[:, [1, 4]].T[:, None] / 3, (2, 3, 4)), rtol=2e-3)
 
 
 def test_recurrent() -> None:

@@ -14,12 +14,12 @@ from .emitter import Emitter
 from .model_io import ModelSource, read_model, write_model
 from .operator import Operator
 from .overrides import Overrides, Rules
-from .passes.casts_after_transposes import cast_after_transposes
 from .passes.for_provider import passes_for, rewrite_for_provider
 from .passes.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .passes.report import Report
+from .passes.transpose_in_float32 import transpose_in_float32
 from .passes.write_out_attention import write_out_attention
 from .prepare import check, prepare
 from .quantized import is_whole
@@ -227,7 +227,7 @@ def add_gradients(
     if passes:
         rewrite_for_provider(emit, nodes, passes, report)
         prune(graph_model)
-    cast_after_transposes(graph_model)
+    transpose_in_float32(graph_model)
     check(graph_model, "the differentiated model")
 
 
