@@ -224,14 +224,10 @@ def test_cast_transposes() -> None:
     ]
     w = np.random.default_rng(0).standard_normal((4, 5)).astype(np.float32)
     inputs, constants = [("x", HALF, ["N", 3, 4])], {"w": w, "zero": np.array([0])}
-    outputs = [("y", FLOAT, ["N", 5]), ("turned", HALF, [3, "N", 4]), ("full", FLOAT, [3, "N", 4])]
-    found = differentiate(build(nodes, inputs, outputs, constants), output="y")  # type: ignore[arg-type]
+    found = differentiate(build(nodes, inputs, [("y", FLOAT, ["N", 5])], constants))  # type: ignore[arg-type]
     assert loads(found)
     x = np.random.default_rng(1).standard_normal((2, 3, 4)).astype(np.float16)
-    feeds = {"x": x, "target": np.array([1, 4])}
-    y, turned, full, gradient = rounding_session(found).run(["y", "turned", "full", "grad_x"], feeds)
-    np.testing.assert_array_equal(turned, x.transpose(1, 0, 2))
-    np.testing.assert_array_equal(full, x.transpose(1, 0, 2).astype(np.float32))
+    y, gradient = rounding_session(found).run(["y", "grad_x"], {"x": x, "target": np.array([1, 4])})
     np.testing.assert_allclose(y, (x.astype(np.float32) @ w).mean(1), atol=1e-5)
     np.testing.assert_allclose(gradient, np.broadcast_to(w[:, [1, 4]].T[:, None] / 3, (2, 3, 4)), rtol=2e-3)
 
