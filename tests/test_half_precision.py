@@ -277,6 +277,21 @@ def test_methods_and_the_cache(tmp_path: Path) -> None:
         assert error.max() > 0 and np.median(error) < 0.02
 
 
+def test_tokens() -> None:
+    """Methods that begin at the embeddings feed them in float32."""
+    (text,) = (architecture for architecture in ARCHITECTURES if architecture.name == "text")
+    plain = export(text, text.model(), "torchscript")
+    ids = text.inputs(2, seed=5).numpy()
+    found = [
+        Explainer(plain, input="/embedding/Gather_output_0", cache=False, precision=p).attribute(
+            ids, [0, 3], method="integrated_gradients", steps=8
+        )
+        for p in ("float32", "float16")
+    ]
+    assert found[1].dtype == np.float32
+    assert 0 < np.abs(found[0] - found[1]).max() < 2e-2 * np.abs(found[0]).max()
+
+
 def test_files(tmp_path: Path) -> None:
     model = small.quadratic()
     differentiate_file(model, tmp_path / "half.onnx", precision="float16")

@@ -170,10 +170,10 @@ def add_gradients(
     graph = graph_model.graph
     if written_out:
         write_out_attention(Emitter(graph, inference))
-    if half:
-        to_half_precision(graph_model)
     for tensor in _named(graph, list(graph), cut):
         _make_input(graph, tensor)
+    if half:
+        to_half_precision(graph_model)
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, output, gradients=gradients)
     head = find_score(graph_model, result, score, class_axis, gradients=gradients) if seed == "target" else None

@@ -76,7 +76,8 @@ class _Conversion:
 
     def _halves(self, node: ir.Node, active: set[ir.Value]) -> dict[int, str]:
         """The inputs that become float16, each with the type variable of the standard that binds it."""
-        if node.domain or node.op_type in _WIDE or captured(node) or not onnx.defs.has(node.op_type, ""):
+        standard = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, "")
+        if not standard or node.op_type in _WIDE or captured(node):
             return {}
         found: dict[int, str] = {}
         for index, value in enumerate(node.inputs):
