@@ -87,7 +87,7 @@ def main() -> None:
             "# Model randomisation",
             f"{day}, onnxplain {onnxplain.__version__}, ONNX Runtime {onnxruntime.__version__}, "
             f"NumPy {np.__version__}, Python {platform.python_version()}; "
-            f"`python benchmarks/randomization.py {' '.join(sys.argv[1:])}`.",
+            f"`{' '.join(['python benchmarks/randomization.py', *sys.argv[1:]])}`.",
             f"EfficientNet-Lite0 (bundled), {len(photos)} photos, {arguments.seeds} seeds; {constant} of "
             f"{check.values['rank_correlation'].size} maps became constant and count as 0.",
             "## Rank correlation with the map before",
