@@ -38,7 +38,7 @@ Score = Annotated[
     typer.Option("--score", help="logit: look through a final softmax or sigmoid; probability: keep it."),
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", help="float32, or float16: half precision, for GPUs; values change a little.")
+    str, typer.Option("--precision", help="float32, or float16: half precision, for GPUs; scores and maps change.")
 ]
 ClassAxis = Annotated[int | None, typer.Option("--class-axis", help="Axis of the output that counts classes.")]
 ChannelAxis = Annotated[int | None, typer.Option("--channel-axis", help="Axis of the input that counts channels.")]
