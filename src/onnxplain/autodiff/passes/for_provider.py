@@ -31,6 +31,7 @@ from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
 from .report import Report
 from .rewriting import remove_dead
+from .select_rows import select_rows
 from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
 from .transpose_parts import transpose_parts
@@ -41,6 +42,7 @@ from .winograd_convolutions import winograd_convolutions, winograd_large_convolu
 Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
 
 _CPU: tuple[Pass, ...] = (
+    select_rows,
     subpixel_images,
     depthwise_strides,
     phase_convolutions,
