@@ -79,7 +79,7 @@ def differentiate(
             float output ``score`` [N]; positions other than the class are summed. ``"cotangent"``
             adds the float input ``cotangent``, shaped like the output: a vector-Jacobian product.
         score: ``"logit"`` looks through a final Softmax, LogSoftmax or Sigmoid and takes the tensor
-            before it; ``"probability"`` keeps it.
+            before it, also where a softmax is written out in simpler operators; ``"probability"`` keeps it.
         class_axis: the axis of the output that counts classes, if it is not the usual one (axis 1; the
             last axis for [N,T,K] and for channels-last models; the axis of the final softmax).
         saliency: also add an output ``saliency_<input>`` [N,H,W] for every image input: the maximum

@@ -23,6 +23,7 @@ from .model_io import ModelSource, outside_files, outside_weights, read_model
 from .overrides import Overrides
 from .passes.prune import prune
 from .score import look_through
+from .written_out import sums_to_one
 
 _PREFIX = "onnxplain."
 _GRADIENT = f"{_PREFIX}grad."
@@ -265,10 +266,11 @@ def _probability(score_tensor: ir.Value, classes: int | ir.SymbolicDim) -> str |
         return None  # summed over positions
     if are_probabilities(score_tensor):
         return "identity"
-    before = look_through(score_tensor)[0]
-    if before is not score_tensor:
-        log = any(use.node.op_type == "LogSoftmax" for use in before.uses())
-        return "softmax" if log else "identity"
+    head = look_through(score_tensor)
+    if head.before is not score_tensor:
+        return "softmax" if head.logarithm else "identity"
+    if sums_to_one(score_tensor):
+        return "identity"
     if any(use.node.op_type == "Sigmoid" for use in score_tensor.uses()):
         return "sigmoid"
     return None if classes == 1 else "softmax"

@@ -14,6 +14,7 @@ from .layout import channel_axis
 from .operator import NO_GRADIENT
 from .quantized import MICROSOFT, is_whole, output_parameters
 from .reach import depends_on, is_float, reads, stand_ins
+from .written_out import written_out_softmax
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.
 _TAIL = {
@@ -107,22 +108,33 @@ class Score:
     probability: str | None = None
 
 
-def look_through(output: ir.Value) -> tuple[ir.Value, int | None]:
-    """The tensor before a final softmax or sigmoid, and the softmax axis; ``output`` if there is none.
+@dataclass(frozen=True)
+class Head:
+    """The tensor before a final softmax or sigmoid, the axis of the softmax, and whether its logarithm is taken."""
 
-    Before the integer kernel of one it is a tensor of integers.
+    before: ir.Value
+    axis: int | None = None
+    logarithm: bool = False
+
+
+def look_through(output: ir.Value) -> Head:
+    """What a model ends in; ``output`` itself if that is no softmax or sigmoid.
+
+    Before the integer kernel of one it is a tensor of integers. A softmax may be written out in simpler operators.
     """
     value: ir.Value = output
     while (node := value.producer()) is not None and node.inputs and node.inputs[0] is not None:
         if node.op_type in _PROBABILITY and (node.domain != MICROSOFT) == (node.op_type not in _KERNELS):
-            before = node.inputs[0]
+            before, logarithm = node.inputs[0], node.op_type == "LogSoftmax"
             if "Sigmoid" in node.op_type or before.shape is None:
-                return before, None
-            return before, node.attributes.get_int("axis", -1) % len(before.shape)
+                return Head(before, None, logarithm)
+            return Head(before, node.attributes.get_int("axis", -1) % len(before.shape), logarithm)
+        if (written_out := written_out_softmax(value)) is not None:
+            return Head(*written_out)
         if node.op_type not in _TAIL or node.domain not in ("", "ai.onnx", MICROSOFT):
             break
         value = node.inputs[0]
-    return output, None
+    return Head(output)
 
 
 def find_score(
@@ -143,7 +155,8 @@ def find_score(
         raise InputError(f"score must be 'logit' or 'probability'; found {score!r}.")
     if gradients and score == "logit" and (found := classifier_scores(model.graph, output)) is not None:
         return Score(found[0], 1, found[1])
-    value, softmax_axis = look_through(output) if score == "logit" else (output, None)
+    head = look_through(output) if score == "logit" else Head(output)
+    value = head.before
     if is_whole(value):
         kernel = next(use.node for use in value.uses() if use.node.op_type in _KERNELS)
         assert kernel.inputs[1] is not None
@@ -160,8 +173,8 @@ def find_score(
         if not -rank <= class_axis < rank or class_axis % rank == 0:
             raise InputError(f"class_axis={class_axis} is not an axis of {value.name!r}, which has rank {rank}.")
         return Score(value, class_axis % rank)
-    if softmax_axis:
-        return Score(value, softmax_axis)
+    if head.axis:
+        return Score(value, head.axis)
     if rank <= 3:
         return Score(value, rank - 1 if rank > 1 else None)
     images = [v for v in model.graph.inputs if v.shape is not None and len(v.shape) == rank]
