@@ -51,11 +51,13 @@ def model(tail: str) -> onnx.ModelProto:
     rng = np.random.default_rng(1)
     weights = ", ".join(map(str, rng.standard_normal(20).astype(np.float32)))
     square = ", ".join(map(str, rng.standard_normal(15).astype(np.float32)))
+    column = ", ".join(map(str, rng.standard_normal(5).astype(np.float32)))
     y = "float[M,K]"
     found = parser.parse_model(f"""
         <ir_version: 9, opset_import: ["" : 18]>
         softmax (float[N,4] x) => ({y} y)
-        <float[4,5] w = {{{weights}}}, float[5,3] w2 = {{{square}}}, int64[1] zero = {{0}}, int64[1] one = {{1}},
+        <float[4,5] w = {{{weights}}}, float[5,3] w2 = {{{square}}}, float[5,1] w1 = {{{column}}},
+         float unity = {{1.0}}, int64[1] zero = {{0}}, int64[1] one = {{1}},
          int64[1] last = {{-1}}, int64[2] both = {{0, 1}}, int64[2] column = {{-1, 1}}, int64[2] row = {{1, -1}}>
         {{ a = MatMul(x, w) {tail} }}
     """)
@@ -101,6 +103,23 @@ def test_probabilities(tail: str, score: str) -> None:
     best = int(powers[0].argmax())
     assert explanation.target == best
     assert explanation.probability == pytest.approx(powers[0, best] / powers[0].sum(), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        "p = Sigmoid(a) y = LpNormalization<axis=1, p=1>(p)",
+        "p = Sigmoid(a) s = ReduceSum<keepdims=1>(p, one) q = Div(p, s) y = Identity(q)",
+        'p = Sigmoid(a) y = ai.onnx.ml.Normalizer<norm="L1">(p)',
+        "b = MatMul(a, w1) p = Sigmoid(b) r = Sub(unity, p) y = Concat<axis=1>(r, p)",
+    ],
+)
+def test_what_adds_up_to_one_is_a_probability(tail: str) -> None:
+    found = model(tail)
+    found.opset_import.append(helper.make_opsetid("ai.onnx.ml", 3))
+    expected = run(found, {"x": X}, "ORT_ENABLE_ALL")["y"]
+    explanations = onnxplain.Explainer(found).explain_table(X, [f"feature {k}" for k in range(4)])
+    np.testing.assert_allclose([e.probability for e in explanations], expected.max(1), rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["sklearn_naive_bayes_wine", "sklearn_one_vs_rest_wine"])

@@ -29,12 +29,28 @@ def written_out_softmax(value: ir.Value) -> tuple[ir.Value, int, bool] | None:
 
 
 def sums_to_one(value: ir.Value) -> bool:
-    """Whether ``value`` was divided by its sum over an axis of classes, so that no softmax follows."""
-    node = _producer(value, "LpNormalization")
-    if node is not None:
+    """Whether classes add up to one, so that no softmax follows: divided by their sum, or 1 - p beside p."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Identity", "Cast") and node.inputs[0] is not None:
+        value = node.inputs[0]
+        node = value.producer()
+    if node is None:
+        return False
+    if node.op_type == "LpNormalization":
         return node.attributes.get_int("p", 2) == 1
+    if node.op_type == "Normalizer":
+        return node.attributes.get_string("norm", "MAX") == "L1"
+    if node.op_type == "Concat" and len(node.inputs) == 2:
+        return any(_is_rest(a, b) for a, b in (node.inputs, reversed(node.inputs)))
     parts = _divided(value)
     return parts is not None and _axis_of(parts[1], "ReduceSum", parts[0]) is not None
+
+
+def _is_rest(rest: ir.Value | None, p: ir.Value | None) -> bool:
+    """Whether ``rest`` is 1 - p."""
+    node = _producer(rest, "Sub")
+    one = None if node is None else small_constant(node.inputs[0])
+    return node is not None and node.inputs[1] is p and one is not None and bool((one == 1).all())
 
 
 def _exponential(value: ir.Value) -> tuple[ir.Value, int] | None:
