@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 
 import pytest
@@ -36,9 +37,17 @@ def test_a_refusal_names_the_operator_and_what_to_do(runs: Runs) -> None:
         assert "has no gradient rule; " in verdict.reason
 
 
+#: How many cases there are in a cell. Rounding decides whether one lies where a derivative can be told at all, so that
+#: a few counts depend on the processor.
+COUNT = re.compile(r"(?<=\| )\d+(?= \|)")
+
+
 @pytest.mark.slow
 def test_the_page_of_operators_is_this_run(runs: Runs) -> None:
     page = PAGE.read_text()
     if versions() not in page:
         pytest.skip(f"docs/operators.md was written with other versions; here: {versions()}")
-    assert page == render(runs[False], runs[True])
+    found = render(runs[False], runs[True])
+    assert COUNT.sub("", page) == COUNT.sub("", found)
+    counts = [[int(n) for n in COUNT.findall(text)] for text in (page, found)]
+    assert all(abs(a - b) <= 1 for a, b in zip(*counts, strict=True)), "cases that rounding decides are few"

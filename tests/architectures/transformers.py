@@ -208,7 +208,7 @@ class TextClassifier(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         kept = ids != 0
         x = self.embedding(ids) + self.position(torch.arange(ids.shape[1]))
-        bias = torch.where(kept, 0.0, -1e4)[:, None, None, :]
+        bias = torch.where(kept, 0.0, -1e4).to(x.dtype)[:, None, None, :]
         for block in self.blocks:
             x = block(x, bias)
         weight = kept.to(x.dtype).unsqueeze(-1)
