@@ -1,8 +1,8 @@
 """The networks that the ONNX package carries for testing runtimes: exports of Caffe2 at opset 9, which torch never saw.
 
-Their graphs are those of Inception v1 and v2, ShuffleNet and SqueezeNet, among others; their weights are constants of one
-number, which random ones replace here. What the gradient should be is said by torch, which runs the graph node by node
-in float64 (``onnx_in_torch.py``).
+Their graphs are those of Inception v1 and v2, ShuffleNet and SqueezeNet, among others; their weights are constants of
+one number, which random ones replace here. What the gradient should be is said by torch, which runs the graph node by
+node in float64 (``onnx_in_torch.py``).
 """
 
 from __future__ import annotations
