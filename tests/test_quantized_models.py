@@ -89,8 +89,8 @@ STATIC = {
 
 
 def quantize(folder: Path, kind: str, form: QuantFormat | None = None) -> onnx.ModelProto:
-    """Signed weights have seven bits: with eight, sums of two products saturate in ONNX Runtime's kernels for processors
-    that have AVX2 but no VNNI."""
+    """Signed weights have seven bits: with eight, sums of two products saturate in ONNX Runtime's kernels for AVX2
+    without VNNI."""
     source, result = folder / "float.onnx", folder / "quantised.onnx"
     onnx.save(network(), source)
     if kind.startswith("dynamic"):
