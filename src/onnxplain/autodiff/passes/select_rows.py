@@ -33,8 +33,8 @@ def select_rows(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> No
             report.left(NAME, node, "it is more than a product of two matrices")
             continue
         turned = node.attributes.get_int("transB", 0) == 1
-        source = weight.producer()
-        if source is not None and source.op_type == "Transpose" and not turned and source.inputs[0] is not None:
+        source = None if turned else weight.producer()
+        if source is not None and _turns(source) and source.inputs[0] is not None:
             weight, turned = source.inputs[0], True
         with emit.scope(scope_of(node)):
             if turned:
@@ -48,6 +48,10 @@ def select_rows(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> No
 def _is_product(node: ir.Node) -> bool:
     given = node.attributes
     return len(node.inputs) == 2 and given.get_float("alpha", 1.0) == 1 and given.get_int("transA", 0) == 0
+
+
+def _turns(node: ir.Node) -> bool:
+    return node.op_type == "Transpose" and list(node.attributes.get_ints("perm", [1, 0])) == [1, 0]
 
 
 def _target(seed: ir.Value | None) -> ir.Value | None:
