@@ -53,6 +53,12 @@ def small_constant(value: ir.Value | None) -> np.ndarray | None:
     return value.const_value.numpy() if value.const_value.size <= _SMALL else None
 
 
+def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
+    """The node that makes ``value``, if it is this operator of the default domain."""
+    node = None if value is None else value.producer()
+    return node if node is not None and node.op_type == op_type and node.domain in ("", "ai.onnx") else None
+
+
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
 Foreign = Callable[[ir.Node, int], Sequence[ir.Value | None]]
 

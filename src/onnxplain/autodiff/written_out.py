@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .inference import small_constant
+from .inference import made_by, small_constant
 
 #: What brings a statistic of each row beside the rows again.
 _SPREADS = {"Identity", "Cast", "Expand"}
@@ -48,17 +48,17 @@ def sums_to_one(value: ir.Value) -> bool:
 
 def _is_rest(rest: ir.Value | None, p: ir.Value | None) -> bool:
     """Whether ``rest`` is 1 - p."""
-    node = _producer(rest, "Sub")
+    node = made_by(rest, "Sub")
     one = None if node is None else small_constant(node.inputs[0])
     return node is not None and node.inputs[1] is p and one is not None and bool((one == 1).all())
 
 
 def _exponential(value: ir.Value) -> tuple[ir.Value, int] | None:
     """e^(log softmax)."""
-    node = _producer(value, "Exp")
+    node = made_by(value, "Exp")
     if node is None or node.inputs[0] is None:
         return None
-    log = _producer(node.inputs[0], "LogSoftmax")
+    log = made_by(node.inputs[0], "LogSoftmax")
     if log is not None and log.inputs[0] is not None and log.inputs[0].shape is not None:
         return log.inputs[0], log.attributes.get_int("axis", -1) % len(log.inputs[0].shape)
     return _logarithm(node.inputs[0])
@@ -67,22 +67,22 @@ def _exponential(value: ir.Value) -> tuple[ir.Value, int] | None:
 def _quotient(value: ir.Value) -> tuple[ir.Value, int] | None:
     """e^d / Σ e^d."""
     powers, total = _divided(value) or (None, None)
-    node = _producer(powers, "Exp")
+    node = made_by(powers, "Exp")
     axis = None if powers is None or node is None else _axis_of(total, "ReduceSum", powers)
     return None if axis is None or node is None or node.inputs[0] is None else (_unshifted(node.inputs[0], axis), axis)
 
 
 def _logarithm(value: ir.Value) -> tuple[ir.Value, int] | None:
     """d - ln Σ e^d."""
-    node = _producer(value, "Sub")
+    node = made_by(value, "Sub")
     if node is None or node.inputs[0] is None:
         return None
     scores = node.inputs[0]
     axis = _axis_of(node.inputs[1], "ReduceLogSumExp", scores)
     if axis is None:
-        log = _producer(_unmoved(node.inputs[1]), "Log")
-        total = None if log is None else _producer(_unmoved(log.inputs[0]), "ReduceSum")
-        powers = None if total is None else _producer(total.inputs[0], "Exp")
+        log = made_by(_unmoved(node.inputs[1]), "Log")
+        total = None if log is None else made_by(_unmoved(log.inputs[0]), "ReduceSum")
+        powers = None if total is None else made_by(total.inputs[0], "Exp")
         if total is None or powers is None or powers.inputs[0] is not scores:
             return None
         axis = _reduced(total, powers.outputs[0])
@@ -93,7 +93,7 @@ def _logarithm(value: ir.Value) -> tuple[ir.Value, int] | None:
 
 def _unshifted(value: ir.Value, axis: int) -> ir.Value:
     """``a`` of a - max a; any other value is returned."""
-    node = _producer(value, "Sub")
+    node = made_by(value, "Sub")
     if node is None or node.inputs[0] is None or _axis_of(node.inputs[1], "ReduceMax", node.inputs[0]) != axis:
         return value
     return node.inputs[0]
@@ -101,13 +101,13 @@ def _unshifted(value: ir.Value, axis: int) -> ir.Value:
 
 def _divided(value: ir.Value) -> tuple[ir.Value, ir.Value] | None:
     """The two parts of a quotient, which may be a product with a reciprocal."""
-    node = _producer(value, "Div")
+    node = made_by(value, "Div")
     if node is not None:
         a, b = node.inputs
         return None if a is None or b is None else (a, b)
-    node = _producer(value, "Mul")
+    node = made_by(value, "Mul")
     for a, b in () if node is None else (tuple(node.inputs), tuple(reversed(node.inputs))):
-        reciprocal = _producer(b, "Reciprocal")
+        reciprocal = made_by(b, "Reciprocal")
         if a is not None and reciprocal is not None and reciprocal.inputs[0] is not None:
             return a, reciprocal.inputs[0]
     return None
@@ -115,7 +115,7 @@ def _divided(value: ir.Value) -> tuple[ir.Value, ir.Value] | None:
 
 def _axis_of(value: ir.Value | None, op_type: str, of: ir.Value) -> int | None:
     """The axis over which ``value`` is a statistic of every row of ``of``; None if it is none."""
-    node = _producer(_unmoved(value), op_type)
+    node = made_by(_unmoved(value), op_type)
     axis = None if node is None else _reduced(node, of)
     return axis if axis is not None and _lies_beside(value, of, axis) else None
 
@@ -130,9 +130,7 @@ def _reduced(node: ir.Node, of: ir.Value) -> int | None:
 
 def _lies_beside(value: ir.Value | None, of: ir.Value, axis: int) -> bool:
     """Whether statistics of rows lie beside their rows: extent 1 along ``axis``, before they are spread along it."""
-    while (
-        value is not None and (node := value.producer()) is not None and node.op_type in ("Expand", "Identity", "Cast")
-    ):
+    while value is not None and (node := value.producer()) is not None and node.op_type in _SPREADS:
         value = node.inputs[0]
     if value is None or value.shape is None or of.shape is None or len(value.shape) != len(of.shape):
         return False
@@ -143,8 +141,3 @@ def _unmoved(value: ir.Value | None) -> ir.Value | None:
     while value is not None and (node := value.producer()) is not None and node.op_type in _MOVES:
         value = node.inputs[0]
     return value
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type and node.domain in ("", "ai.onnx") else None

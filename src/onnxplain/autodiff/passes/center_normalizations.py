@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from ..emitter import Emitter
-from ..inference import small_constant
+from ..inference import made_by, small_constant
 from .report import Report
 from .rewriting import gradient_nodes, is_constant, scope_of, substitute
 
@@ -50,13 +50,13 @@ class _Backward:
         n, r = normalization.outputs[0], normalization.outputs[2]
         other = "its gradient has another form"
         result = _only(r, "Mul")
-        difference = None if result is None else _producer(result.inputs[0], "Sub")
-        level = None if difference is None else _producer(difference.inputs[0], "Sub")
+        difference = None if result is None else made_by(result.inputs[0], "Sub")
+        level = None if difference is None else made_by(difference.inputs[0], "Sub")
         g = None if level is None else level.inputs[0]
-        product = _producer(g, "Mul")
+        product = made_by(g, "Mul")
         if result is None or level is None or g is None or product is None:
             return other
-        mean = _producer(level.inputs[1], "ReduceMean")
+        mean = made_by(level.inputs[1], "ReduceMean")
         if mean is None or mean.inputs[0] is not g or n.dtype != ir.DataType.FLOAT:
             return other
         dy, scale = product.inputs
@@ -90,11 +90,6 @@ def _centred(emit: Emitter, dy: ir.Value, scale: ir.Value) -> ir.Value:
     centred = emit.MatMul(node.inputs[0], emit.Sub(scaled, emit.ReduceMean(scaled, [-1], keepdims=1)))
     centred.shape = dy.shape
     return centred
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type else None
 
 
 def _only(value: ir.Value, op_type: str) -> ir.Node | None:

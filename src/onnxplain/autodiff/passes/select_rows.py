@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..emitter import Emitter
+from ..inference import made_by
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 
@@ -56,20 +57,15 @@ def _turns(node: ir.Node) -> bool:
 
 def _target(seed: ir.Value | None) -> ir.Value | None:
     """The classes [N] of a seed [N,K] that is Cast(Equal(Unsqueeze(classes), 0 ... K - 1)); None for any other."""
-    cast = _producer(seed, "Cast")
-    equal = None if cast is None else _producer(cast.inputs[0], "Equal")
+    cast = made_by(seed, "Cast")
+    equal = None if cast is None else made_by(cast.inputs[0], "Equal")
     column, numbers = (None, None) if equal is None else equal.inputs
-    unsqueeze = _producer(column, "Unsqueeze")
+    unsqueeze = made_by(column, "Unsqueeze")
     if unsqueeze is None or numbers is None or numbers.const_value is None:
         return None
     target, classes = unsqueeze.inputs[0], numbers.const_value.numpy()
     counted = classes.ndim == 1 and np.array_equal(classes, np.arange(len(classes)))
     return target if counted and _rank(target) == 1 and _rank(column) == 2 else None
-
-
-def _producer(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type else None
 
 
 def _rank(value: ir.Value | None) -> int | None:
