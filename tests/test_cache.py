@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -212,6 +213,24 @@ def test_rules_of_users_are_never_kept(place: Path, builds: list[Any], monkeypat
     count = len(builds)
     assert_right(Explainer(small.quadratic(), cache=place))
     assert len(builds) == count + 2 and len(entries(place)) == 2
+
+
+def test_the_rules_of_the_package_are_its_own_wherever_they_stand() -> None:
+    assert {one.rule.__module__.partition(".")[0] for one in registry.registrations()} == {"onnxplain"}
+    assert registry.foreign() is False
+
+
+def test_the_table_of_rules_is_asked_under_its_name() -> None:
+    assert importlib.import_module(loading.REGISTRY) is registry
+    program = (
+        "import onnxplain\n"
+        "from onnxplain.methods.loading import _has_foreign_rules\n"
+        "before = _has_foreign_rules()\n"
+        "onnxplain.vjp('Mine', domain='mine')(lambda emit, node, dy: dy)\n"
+        "print(before, _has_foreign_rules())"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["False", "True"]
 
 
 def test_the_least_recently_used_go_when_there_is_no_room(tmp_path: Path) -> None:

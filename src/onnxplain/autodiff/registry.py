@@ -173,6 +173,6 @@ def registrations() -> list[Registration]:
 
 
 def foreign() -> bool:
-    """Whether rules were registered from outside of this package."""
-    package = __name__.rpartition(".")[0]
-    return any(not one.rule.__module__.startswith(f"{package}.") for one in registrations())
+    """Whether rules were registered from outside of onnxplain, wherever in it this module stands."""
+    package = __name__.partition(".")[0]
+    return any(one.rule.__module__.partition(".")[0] != package for one in registrations())

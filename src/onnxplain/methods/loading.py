@@ -36,6 +36,8 @@ Part = Literal["gradients", "scores"]
 
 #: The form of the gradient graph for an execution provider.
 _FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
+#: The table of rules. It is asked for by name: a process that finds its model in the cache never loads it.
+REGISTRY = "onnxplain.autodiff.registry"
 _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
 
 
@@ -219,5 +221,5 @@ def _name(rule: Callable[..., Any]) -> str | None:
 
 def _has_foreign_rules() -> bool:
     """Whether a user registered rules, whose code may be anything. Without the registry nobody can have."""
-    registry = sys.modules.get("onnxplain.autodiff.registry")
+    registry = sys.modules.get(REGISTRY)
     return registry is not None and registry.foreign()
