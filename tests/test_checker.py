@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from onnxplain.autodiff import registry
-from onnxplain.autodiff.emitter import Emitter
-from onnxplain.autodiff.operator import Operator
+from onnxplain.autodiff.graph.emitter import Emitter
+from onnxplain.autodiff.graph.operator import Operator
 from onnxplain.autodiff.registry import Gradients, Rule
 
 from cases.base import Case, normal

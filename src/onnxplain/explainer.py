@@ -31,7 +31,7 @@ from .runtime import Plan, Provider, open_cache
 from .signature import InputTensor
 
 if TYPE_CHECKING:
-    from .autodiff.model_io import ModelSource
+    from .autodiff.graph.io import ModelSource
 
 __all__ = ["ClassScore", "Explainer", "Explanation"]
 

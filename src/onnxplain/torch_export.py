@@ -20,7 +20,7 @@ import onnx
 
 from .autodiff.differentiate import add_gradients
 from .autodiff.files import files_of, move, scratch, write_files
-from .autodiff.model_io import read_model
+from .autodiff.graph.io import read_model
 from .errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
 from .image import PreprocessingLike, resolve_labels, resolve_preprocessing
 from .image.labels import LabelsLike

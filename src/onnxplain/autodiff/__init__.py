@@ -5,7 +5,7 @@ from __future__ import annotations
 from . import rules
 from .differentiate import differentiate
 from .files import differentiate_file
-from .layout import channel_axis
+from .graph.channels import channel_axis
 from .registry import vjp
 
 __all__ = ["channel_axis", "differentiate", "differentiate_file", "rules", "vjp"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..errors import InputError
-from .inference import small_constant
+from .graph.inference import small_constant
 from .reach import depends_on, needed_for, reads
 
 #: What may stand between the probabilities and their product with the values.

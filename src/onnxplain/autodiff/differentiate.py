@@ -10,9 +10,9 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError, UnsupportedOperatorError
-from .emitter import Emitter
-from .model_io import ModelSource, read_model, write_model
-from .operator import Operator
+from .graph.emitter import Emitter
+from .graph.io import ModelSource, read_model, write_model
+from .graph.operator import Operator
 from .overrides import Overrides, Rules
 from .passes.for_provider import passes_for, rewrite_for_provider
 from .passes.half_precision import GRADIENT_SCALE, single, to_half_precision
@@ -153,7 +153,7 @@ def add_gradients(
     gradients: bool = True,
     written_out: bool = False,
 ) -> None:
-    """:func:`differentiate` for a model that :func:`~.model_io.read_model` read, in place.
+    """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.
 
     ``values`` names inner tensors whose values become outputs, called ``value_<name>``, ``cut`` those that become
     inputs of the same name, so that the model begins there. Without ``gradients`` only the score is added, of models

@@ -18,8 +18,8 @@ from ..errors import InputError, ModelError
 from ..signature import Gradient, InputTensor, Signature
 from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
-from .layout import channel_axis
-from .model_io import ModelSource, outside_files, outside_weights, read_model
+from .graph.channels import channel_axis
+from .graph.io import ModelSource, outside_files, outside_weights, read_model
 from .overrides import Overrides
 from .passes.prune import prune
 from .score import look_through

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ..errors import InputError
 from .attention_maps import picks_tokens
-from .inference import small_constant
+from .graph.inference import small_constant
 from .quantized import output_parameters
 from .reach import depends_on, is_float, needed_for, reads
 

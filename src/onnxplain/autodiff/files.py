@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ..errors import OutputError
 from .differentiate import add_gradients
-from .model_io import ModelSource, outside_weights, read_model, without_outside_weights, write_model
+from .graph.io import ModelSource, outside_weights, read_model, without_outside_weights, write_model
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

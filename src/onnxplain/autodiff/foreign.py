@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from ..errors import UnsupportedOperatorError
 from . import registry
-from .emitter import Emitter
-from .inference import Inference
-from .operator import Operator
+from .graph.emitter import Emitter
+from .graph.inference import Inference
+from .graph.operator import Operator
 
 #: The first opset that has every operator that expansions are written in.
 _OPSET = 18

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from .attention_maps import AttentionMaps, find_attention
-from .emitter import Emitter
 from .feature_maps import FeatureMap, find_feature_map
-from .model_io import ModelSource, read_model
+from .graph.emitter import Emitter
+from .graph.io import ModelSource, read_model
 from .passes.write_out_attention import write_out_attention
 from .prepare import prepare
 from .score import find_output, find_score

@@ -12,7 +12,7 @@ from onnx_ir.passes.common import (
 
 from ..errors import ModelError
 from .foreign import outputs_of
-from .inference import Inference
+from .graph.inference import Inference
 from .passes.checkable_normalization import make_normalization_checkable
 from .passes.fold_constants import fold_constants
 from .passes.infer_shapes import infer_shapes

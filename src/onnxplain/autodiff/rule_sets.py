@@ -10,8 +10,8 @@ from typing import Any
 import onnx_ir as ir
 
 from ..errors import InputError
-from .emitter import Emitter
-from .operator import Operator
+from .graph.emitter import Emitter
+from .graph.operator import Operator
 from .overrides import Overrides
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import onnx_ir as ir
 
 from ..errors import InputError
-from .emitter import Emitter
-from .layout import channel_axis as find_channel_axis
+from .graph.channels import channel_axis as find_channel_axis
+from .graph.emitter import Emitter
 
 
 def add_saliency(

@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from ..errors import InputError, ModelError
 from .classifier_scores import classifier_scores
-from .emitter import Emitter
-from .layout import channel_axis
-from .operator import NO_GRADIENT
+from .graph.channels import channel_axis
+from .graph.emitter import Emitter
+from .graph.operator import NO_GRADIENT
 from .quantized import MICROSOFT, is_whole, output_parameters
 from .reach import depends_on, is_float, reads, stand_ins
 from .written_out import written_out_softmax

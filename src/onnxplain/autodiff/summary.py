@@ -11,10 +11,10 @@ from ..signature import InputTensor
 from . import registry
 from .differentiate import add_gradients
 from .differentiated import describe_input
-from .emitter import Emitter
 from .feature_maps import find_feature_map
-from .inference import Inference
-from .model_io import ModelSource, read_model, without_outside_weights
+from .graph.emitter import Emitter
+from .graph.inference import Inference
+from .graph.io import ModelSource, read_model, without_outside_weights
 from .prepare import prepare
 from .reach import depends_on, needed_for, reads, stand_ins
 from .score import find_output, find_score

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from . import registry
-from .emitter import Emitter, unbroadcast
 from .functions import expand_function, function_body
-from .operator import Operator
+from .graph.emitter import Emitter, unbroadcast
+from .graph.operator import Operator
 from .quantized import in_floats, is_whole
 from .reach import captured, depends_on
 

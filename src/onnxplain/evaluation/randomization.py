@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..autodiff.model_io import ModelSource
+from ..autodiff.graph.io import ModelSource
 from ..bundled import bundled_model
 from ..errors import InputError
 from ..explainer import Explainer, Explanation

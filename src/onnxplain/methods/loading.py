@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from ..autodiff.differentiated import DifferentiatedModel
     from ..autodiff.forward_graph import ForwardGraph
-    from ..autodiff.model_io import ModelSource
+    from ..autodiff.graph.io import ModelSource
 
 #: What a session computes: scores and gradients, or the scores of all classes alone.
 Part = Literal["gradients", "scores"]

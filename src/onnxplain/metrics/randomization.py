@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..autodiff.model_io import ModelSource, read_model, write_model
+from ..autodiff.graph.io import ModelSource, read_model, write_model
 from ..autodiff.prepare import prepare
 from ..autodiff.quantized import is_whole
 from ..autodiff.reach import is_float, needed_for, reads

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..inference import made_by, small_constant
+from ..graph.emitter import Emitter
+from ..graph.inference import made_by, small_constant
 from .report import Report
 from .rewriting import gradient_nodes, is_constant, scope_of, substitute
 

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 from ..placement import dilate
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute

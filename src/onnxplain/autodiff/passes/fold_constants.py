@@ -12,8 +12,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from ..emitter import static_shape
-from ..inference import Inference, small_constant
+from ..graph.emitter import static_shape
+from ..graph.inference import Inference, small_constant
 
 _FOLDABLE = {
     "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import onnx_ir as ir
 
 from ...errors import InputError
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
 from .depthwise_strides import depthwise_strides

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 from ..reach import captured, depends_on, stand_ins
 
 #: The factor by which gradients are larger inside of the graph.

@@ -12,7 +12,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from ..inference import Inference, is_provisional, unknown
+from ..graph.inference import Inference, is_provisional, unknown
 
 _LARGE = 1024
 

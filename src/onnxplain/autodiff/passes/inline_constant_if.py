@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..inference import small_constant
+from ..graph.inference import small_constant
 
 
 def inline_constant_if(model: ir.Model) -> bool:

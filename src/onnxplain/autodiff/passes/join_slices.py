@@ -18,8 +18,8 @@ from itertools import pairwise
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..inference import small_constant
+from ..graph.emitter import Emitter
+from ..graph.inference import small_constant
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 

@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..quantized import MICROSOFT
 from ..rules.quantization import dequantized, quantized
 

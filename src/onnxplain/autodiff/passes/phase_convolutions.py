@@ -24,7 +24,7 @@ from math import gcd
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 from ..placement import BEGINNING
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 
 #: Operators that runtimes fold when they load a model, and that weights are made by.
 _FOLDS = {

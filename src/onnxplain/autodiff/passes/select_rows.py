@@ -16,8 +16,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..inference import made_by
+from ..graph.emitter import Emitter
+from ..graph.inference import made_by
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
 from ..placement import flip
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute

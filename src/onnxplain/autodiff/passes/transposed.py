@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..emitter import Emitter, static_shape
+from ..graph.emitter import Emitter, static_shape
 from ..placement import END, flip, times
 from .rewriting import is_constant
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 
-from ..inference import small_constant
+from ..graph.inference import small_constant
 
 Elements = list[ir.Value]
 Known = dict[ir.Value | None, Elements]

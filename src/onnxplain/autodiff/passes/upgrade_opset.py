@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ...errors import ModelError
 from ..foreign import outputs_of
-from ..inference import Inference
+from ..graph.inference import Inference
 from ..registry import since_version
 from . import upgrade_rules_resize, upgrade_rules_scan
 from .infer_shapes import infer_shapes

@@ -8,9 +8,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from .. import registry
-from ..emitter import Emitter
 from ..functions import expand_function, function_body
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 
 
 def write_out_attention(emit: Emitter) -> None:

@@ -6,8 +6,8 @@ import math
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..registry import Gradients, vjp
 
 

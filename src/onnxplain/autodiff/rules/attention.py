@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
 from ..functions import expand_function, function_body
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..placement import Extent, counting, minus, times
 from ..registry import Gradients, vjp
 from ..walk import by_expansion

@@ -11,8 +11,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..quantized import MICROSOFT
 from ..registry import expands, refuses
 

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..quantized import MICROSOFT
 from ..registry import Gradients, expands, vjp
 from .activation import gelu, gelu_slope

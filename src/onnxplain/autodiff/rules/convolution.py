@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..registry import Gradients, vjp
 from ..windows import Windows, gather, kernel_of, scatter, spatial, spatial_shape, tap_gradient, windows_of
 

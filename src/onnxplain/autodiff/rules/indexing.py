@@ -11,8 +11,8 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter, static_shape
-from ..operator import Operator
+from ..graph.emitter import Emitter, static_shape
+from ..graph.operator import Operator
 from ..placement import (
     Extent,
     counting,

@@ -6,8 +6,8 @@ from string import ascii_letters
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..placement import counting
 from ..registry import Gradients, vjp
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import NO_GRADIENT, Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import NO_GRADIENT, Operator
 from ..registry import Gradients, expands, refuses, vjp, zero
 
 ML = "ai.onnx.ml"

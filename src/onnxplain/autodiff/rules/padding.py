@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..placement import BEGINNING, END, Extent, embed, minus, positions, scatter_flat
 from ..registry import Gradients, vjp
 

@@ -12,8 +12,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..placement import scatter_flat
 from ..registry import Gradients, vjp
 from ..windows import Windows, kernel_of, scatter, spatial, spatial_shape, windows_of

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..registry import Gradients, vjp
 from ..subgraph import Body
 from ..walk import by_expansion

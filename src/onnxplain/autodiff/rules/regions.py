@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..interpolation import (
     LINEAR,
     Taps,
@@ -19,7 +20,6 @@ from ..interpolation import (
     taps_along,
     weight_of,
 )
-from ..operator import Operator
 from ..placement import counting
 from ..registry import Gradients, vjp
 

@@ -14,9 +14,9 @@ from fractions import Fraction
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..inference import small_constant
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.inference import small_constant
+from ..graph.operator import Operator
 from ..registry import Gradients, vjp
 
 _ATTRIBUTES: dict[str, str | int | float] = {

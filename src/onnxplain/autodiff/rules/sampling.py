@@ -7,7 +7,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from ..emitter import Emitter
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..interpolation import (
     CUBIC,
     LINEAR,
@@ -20,7 +21,6 @@ from ..interpolation import (
     taps_along,
     weight_of,
 )
-from ..operator import Operator
 from ..placement import counting
 from ..registry import Gradients, vjp
 from ..windows import kernel_of, spatial_shape

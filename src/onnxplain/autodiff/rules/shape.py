@@ -7,8 +7,8 @@ from itertools import accumulate
 
 import onnx_ir as ir
 
-from ..emitter import Emitter
-from ..operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..quantized import is_float, is_whole
 from ..registry import Gradients, vjp
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import UnsupportedOperatorError
-from .registry import since_version
+from ...errors import UnsupportedOperatorError
+from ..registry import since_version
 
 #: What to do with a model that has no gradient.
 NO_GRADIENT = "use a perturbation method: Explainer(model, gradients=False) with method='occlusion' or 'rise'"

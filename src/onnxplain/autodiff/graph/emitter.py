@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
+from ..overrides import Rules
 from .inference import Inference
-from .overrides import Rules
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

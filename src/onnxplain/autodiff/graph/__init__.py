@@ -1,0 +1,1 @@
+"""The graph in memory: models read and written, nodes emitted, shapes inferred, what a rule sees of a node."""
