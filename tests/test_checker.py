@@ -10,10 +10,10 @@ import onnx_ir as ir
 import pytest
 import torch
 
-from onnxplain.autodiff import registry
 from onnxplain.autodiff.graph.emitter import Emitter
 from onnxplain.autodiff.graph.operator import Operator
-from onnxplain.autodiff.registry import Gradients, Rule
+from onnxplain.autodiff.reverse import registry
+from onnxplain.autodiff.reverse.registry import Gradients, Rule
 
 from cases.base import Case, normal
 from checker import GradientMismatch, check

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 
 import onnxplain
 from onnxplain import InputError, UnsupportedOperatorError, differentiate
-from onnxplain.autodiff import registry
+from onnxplain.autodiff.reverse import registry
 
 from checker import session
 from small_models import FLOAT, build

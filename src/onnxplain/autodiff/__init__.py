@@ -6,6 +6,6 @@ from . import rules
 from .differentiate import differentiate
 from .files import differentiate_file
 from .graph.channels import channel_axis
-from .registry import vjp
+from .reverse.registry import vjp
 
 __all__ = ["channel_axis", "differentiate", "differentiate_file", "rules", "vjp"]

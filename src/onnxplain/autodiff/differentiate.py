@@ -13,7 +13,6 @@ from ..errors import InputError, ModelError, UnsupportedOperatorError
 from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
-from .overrides import Overrides, Rules
 from .passes.for_provider import passes_for, rewrite_for_provider
 from .passes.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .passes.keep_integer_kernels import keep_integer_kernels
@@ -22,12 +21,13 @@ from .passes.report import Report
 from .passes.transpose_in_float32 import transpose_in_float32
 from .passes.write_out_attention import write_out_attention
 from .prepare import check, prepare
-from .quantized import is_whole
-from .reach import depends_on, is_float, needed_for, rounding, stand_ins
-from .rule_sets import rule_set
+from .reverse.overrides import Overrides, Rules
+from .reverse.quantized import is_whole
+from .reverse.reach import depends_on, is_float, needed_for, rounding, stand_ins
+from .reverse.rule_sets import rule_set
+from .reverse.walk import walk
 from .saliency_output import add_saliency
 from .score import find_output, find_score, target_seed
-from .walk import walk
 
 
 class Options(TypedDict, total=False):

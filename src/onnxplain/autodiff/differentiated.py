@@ -20,8 +20,8 @@ from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
 from .graph.channels import channel_axis
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
-from .overrides import Overrides
 from .passes.prune import prune
+from .reverse.overrides import Overrides
 from .score import look_through
 from .written_out import sums_to_one
 

@@ -11,7 +11,6 @@ from onnx_ir.passes.common import (
 )
 
 from ..errors import ModelError
-from .foreign import outputs_of
 from .graph.inference import Inference
 from .passes.checkable_normalization import make_normalization_checkable
 from .passes.fold_constants import fold_constants
@@ -22,6 +21,7 @@ from .passes.name_everything import name_everything
 from .passes.unpack_sequences import unpack_sequences
 from .passes.upgrade_opset import upgrade_opset
 from .passes.vector_operands import multiply_by_columns
+from .reverse.foreign import outputs_of
 
 
 def prepare(model: ir.Model) -> Inference:

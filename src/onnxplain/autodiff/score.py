@@ -12,8 +12,8 @@ from .classifier_scores import classifier_scores
 from .graph.channels import channel_axis
 from .graph.emitter import Emitter
 from .graph.operator import NO_GRADIENT
-from .quantized import MICROSOFT, is_whole, output_parameters
-from .reach import depends_on, is_float, reads, stand_ins
+from .reverse.quantized import MICROSOFT, is_whole, output_parameters
+from .reverse.reach import depends_on, is_float, reads, stand_ins
 from .written_out import written_out_softmax
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.

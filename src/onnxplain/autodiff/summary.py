@@ -8,7 +8,6 @@ import onnx_ir as ir
 
 from ..errors import InputError, ModelError, UnsupportedOperatorError
 from ..signature import InputTensor
-from . import registry
 from .differentiate import add_gradients
 from .differentiated import describe_input
 from .feature_maps import find_feature_map
@@ -16,9 +15,10 @@ from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights
 from .prepare import prepare
-from .reach import depends_on, needed_for, reads, stand_ins
+from .reverse import registry
+from .reverse.reach import depends_on, needed_for, reads, stand_ins
+from .reverse.walk import walk
 from .score import find_output, find_score
-from .walk import walk
 
 
 @dataclass(frozen=True)

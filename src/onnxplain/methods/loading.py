@@ -37,7 +37,7 @@ Part = Literal["gradients", "scores"]
 #: The form of the gradient graph for an execution provider.
 _FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
 #: The table of rules. It is asked for by name: a process that finds its model in the cache never loads it.
-REGISTRY = "onnxplain.autodiff.registry"
+REGISTRY = "onnxplain.autodiff.reverse.registry"
 _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
 
 

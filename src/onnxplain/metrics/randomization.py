@@ -22,8 +22,8 @@ import onnx_ir as ir
 
 from ..autodiff.graph.io import ModelSource, read_model, write_model
 from ..autodiff.prepare import prepare
-from ..autodiff.quantized import is_whole
-from ..autodiff.reach import is_float, needed_for, reads
+from ..autodiff.reverse.quantized import is_whole
+from ..autodiff.reverse.reach import is_float, needed_for, reads
 from ..autodiff.score import find_output, find_score
 from ..errors import ModelError
 from .arrays import Array, check_count

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from ..overrides import Rules
+from ..reverse.overrides import Rules
 from .inference import Inference
 
 if TYPE_CHECKING:

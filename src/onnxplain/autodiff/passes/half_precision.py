@@ -19,7 +19,7 @@ import onnx
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
-from ..reach import captured, depends_on, stand_ins
+from ..reverse.reach import captured, depends_on, stand_ins
 
 #: The factor by which gradients are larger inside of the graph.
 GRADIENT_SCALE = 64.0

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..quantized import MICROSOFT
+from ..reverse.quantized import MICROSOFT
 from ..rules.quantization import dequantized, quantized
 
 _ACTIVATIONS = {"Relu", "Clip"}

@@ -13,9 +13,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ...errors import ModelError
-from ..foreign import outputs_of
 from ..graph.inference import Inference
-from ..registry import since_version
+from ..reverse.foreign import outputs_of
+from ..reverse.registry import since_version
 from . import upgrade_rules_resize, upgrade_rules_scan
 from .infer_shapes import infer_shapes
 from .upgrade_rules import ADAPTERS, WORKING_OPSET

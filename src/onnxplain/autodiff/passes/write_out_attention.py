@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .. import registry
-from ..functions import expand_function, function_body
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
+from ..reverse import registry
+from ..reverse.functions import expand_function, function_body
 
 
 def write_out_attention(emit: Emitter) -> None:

@@ -12,7 +12,7 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 
 @vjp("Relu")

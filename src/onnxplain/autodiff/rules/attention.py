@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..functions import expand_function, function_body
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import Extent, counting, minus, times
-from ..registry import Gradients, vjp
-from ..walk import by_expansion
+from ..reverse.functions import expand_function, function_body
+from ..reverse.registry import Gradients, vjp
+from ..reverse.walk import by_expansion
 
 INFINITY = float("inf")
 

@@ -14,8 +14,8 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import counting
-from ..quantized import MICROSOFT
-from ..registry import expands
+from ..reverse.quantized import MICROSOFT
+from ..reverse.registry import expands
 from .quantization import real
 
 Outputs = Sequence[ir.Value | None]

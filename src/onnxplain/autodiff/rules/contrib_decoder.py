@@ -15,8 +15,8 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import counting
-from ..quantized import MICROSOFT
-from ..registry import expands
+from ..reverse.quantized import MICROSOFT
+from ..reverse.registry import expands
 from .contrib_attention import merge, split
 
 Outputs = Sequence[ir.Value | None]

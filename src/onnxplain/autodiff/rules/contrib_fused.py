@@ -13,8 +13,8 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..quantized import MICROSOFT
-from ..registry import expands, refuses
+from ..reverse.quantized import MICROSOFT
+from ..reverse.registry import expands, refuses
 
 Outputs = Sequence[ir.Value | None]
 

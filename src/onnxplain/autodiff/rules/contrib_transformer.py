@@ -11,8 +11,8 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..quantized import MICROSOFT
-from ..registry import Gradients, expands, vjp
+from ..reverse.quantized import MICROSOFT
+from ..reverse.registry import Gradients, expands, vjp
 from .activation import gelu, gelu_slope
 
 Outputs = Sequence[ir.Value | None]

@@ -9,9 +9,9 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..reach import captured
-from ..registry import Gradients, vjp
-from ..subgraph import Body, active_states
+from ..reverse.reach import captured
+from ..reverse.registry import Gradients, vjp
+from ..reverse.subgraph import Body, active_states
 
 Dys = Sequence[ir.Value | None]
 

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 from ..windows import Windows, gather, kernel_of, scatter, spatial, spatial_shape, tap_gradient, windows_of
 
 

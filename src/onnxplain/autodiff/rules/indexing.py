@@ -25,7 +25,7 @@ from ..placement import (
     scatter_flat,
     scatter_rows,
 )
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 
 @vjp("Slice")

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import counting
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 
 @vjp("Gemm", broadcasts=True)

@@ -15,7 +15,7 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import NO_GRADIENT, Operator
-from ..registry import Gradients, expands, refuses, vjp, zero
+from ..reverse.registry import Gradients, expands, refuses, vjp, zero
 
 ML = "ai.onnx.ml"
 

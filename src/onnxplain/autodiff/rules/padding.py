@@ -8,7 +8,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import BEGINNING, END, Extent, embed, minus, positions, scatter_flat
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 
 @vjp("Pad")

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import scatter_flat
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 from ..windows import Windows, kernel_of, scatter, spatial, spatial_shape, windows_of
 
 

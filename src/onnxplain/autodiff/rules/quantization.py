@@ -1,4 +1,4 @@
-"""Quantisation and dequantisation: the straight-through estimator (see :mod:`..quantized`).
+"""Quantisation and dequantisation: the straight-through estimator (see :mod:`..reverse.quantized`).
 
 Here q is the gradient of an integer tensor, s a scale and z a zero point, spread over the tensor they
 belong to: per tensor, per axis, or per block of an axis.
@@ -12,8 +12,8 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import counting, scatter_rows
-from ..quantized import MICROSOFT, is_whole, limits
-from ..registry import Gradients, vjp
+from ..reverse.quantized import MICROSOFT, is_whole, limits
+from ..reverse.registry import Gradients, vjp
 
 FLOAT = ir.DataType.FLOAT
 

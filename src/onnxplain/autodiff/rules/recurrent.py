@@ -15,9 +15,9 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..registry import Gradients, vjp
-from ..subgraph import Body
-from ..walk import by_expansion
+from ..reverse.registry import Gradients, vjp
+from ..reverse.subgraph import Body
+from ..reverse.walk import by_expansion
 
 Activation = Callable[[Emitter, ir.Value], ir.Value]
 Values = Sequence[ir.Value]

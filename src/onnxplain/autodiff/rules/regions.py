@@ -21,7 +21,7 @@ from ..interpolation import (
     weight_of,
 )
 from ..placement import counting
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 
 @dataclass(frozen=True)

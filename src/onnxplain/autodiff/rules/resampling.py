@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
 from ..graph.operator import Operator
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 _ATTRIBUTES: dict[str, str | int | float] = {
     "mode": "nearest", "nearest_mode": "round_prefer_floor", "coordinate_transformation_mode": "half_pixel",

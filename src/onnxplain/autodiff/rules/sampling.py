@@ -22,7 +22,7 @@ from ..interpolation import (
     weight_of,
 )
 from ..placement import counting
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 from ..windows import kernel_of, spatial_shape
 
 _KERNELS = {"linear": LINEAR, "bilinear": LINEAR, "cubic": CUBIC, "bicubic": CUBIC, "nearest": None}

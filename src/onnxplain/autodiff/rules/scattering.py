@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..placement import counting, positions, scatter
-from ..registry import Gradients, vjp
+from ..reverse.registry import Gradients, vjp
 
 #: Reads an operator's view of a tensor like ``data`` at its indices: shaped like ``updates``.
 Read = Callable[[ir.Value], ir.Value]

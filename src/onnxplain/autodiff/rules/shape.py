@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..quantized import is_float, is_whole
-from ..registry import Gradients, vjp
+from ..reverse.quantized import is_float, is_whole
+from ..reverse.registry import Gradients, vjp
 
 
 @vjp("Identity")

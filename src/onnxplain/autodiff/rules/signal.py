@@ -9,8 +9,8 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..registry import Gradients, vjp, zero
-from ..walk import by_expansion
+from ..reverse.registry import Gradients, vjp, zero
+from ..reverse.walk import by_expansion
 
 zero("MelWeightMatrix")
 

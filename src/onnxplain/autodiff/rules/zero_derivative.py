@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..registry import zero
+from ..reverse.registry import zero
 
 zero(
     "And", "ArgMax", "ArgMin", "Ceil", "ConstantOfShape", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",

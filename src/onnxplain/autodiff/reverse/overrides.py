@@ -1,4 +1,4 @@
-"""The registered rules with some of them replaced for one call of :func:`~.differentiate.differentiate`."""
+"""The registered rules with some of them replaced for one call of :func:`~..differentiate.differentiate`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import onnx_ir as ir
 from onnx import defs
 
-from ..errors import InputError
+from ...errors import InputError
 from . import registry
 from .registry import Registration, Rule
 
@@ -23,7 +23,7 @@ class Rules:
     """
 
     def __init__(self, overrides: Overrides | None = None) -> None:
-        """Take ``overrides`` over; see :func:`~.differentiate.differentiate`.
+        """Take ``overrides`` over; see :func:`~..differentiate.differentiate`.
 
         Raises:
             InputError: a key is no operator, or a rule cannot be called.

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import onnx
 import onnx_ir as ir
 
-from ..errors import UnsupportedOperatorError
+from ...errors import UnsupportedOperatorError
+from ..graph.emitter import Emitter
+from ..graph.inference import Inference
+from ..graph.operator import Operator
 from . import registry
-from .graph.emitter import Emitter
-from .graph.inference import Inference
-from .graph.operator import Operator
 
 #: The first opset that has every operator that expansions are written in.
 _OPSET = 18

@@ -1,7 +1,7 @@
 """The table of rules: one vector-Jacobian product (VJP) per operator.
 
-A rule has the signature ``rule(emit, node, dy)``. ``emit`` is the :class:`~.graph.emitter.Emitter`, ``node``
-a :class:`~.graph.operator.Operator` (the forward node, read only) and ``dy`` the gradient of the node's
+A rule has the signature ``rule(emit, node, dy)``. ``emit`` is the :class:`~..graph.emitter.Emitter`, ``node``
+a :class:`~..graph.operator.Operator` (the forward node, read only) and ``dy`` the gradient of the node's
 first output. The rule returns one gradient per input, in input order: a value, or ``None`` for zero.
 A rule for an operator with one input may return the bare value. Gradients of inputs for which
 ``node.wants(i)`` is false are ignored, so a rule that must spend nodes on one asks first.
@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import onnx
 import onnx_ir as ir
 
-from ..errors import InputError
+from ...errors import InputError
 
 if TYPE_CHECKING:
-    from .graph.emitter import Emitter
-    from .graph.operator import Operator
+    from ..graph.emitter import Emitter
+    from ..graph.operator import Operator
 
 Gradients = ir.Value | None | Sequence[ir.Value | None]
 #: ``dy`` is a Value, or a list with one Value or None per output for ``every_output`` rules.

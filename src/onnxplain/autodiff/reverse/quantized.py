@@ -19,8 +19,8 @@ import onnx_ir as ir
 from . import registry
 
 if TYPE_CHECKING:
-    from .graph.emitter import Emitter
-    from .graph.operator import Operator
+    from ..graph.emitter import Emitter
+    from ..graph.operator import Operator
 
 #: The domain of ONNX Runtime's own operators.
 MICROSOFT = "com.microsoft"

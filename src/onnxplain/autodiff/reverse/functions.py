@@ -8,10 +8,10 @@ from typing import Any
 import onnx
 import onnx_ir as ir
 
-from .graph.copying import Copies, copy_nodes
-from .graph.emitter import Emitter
-from .graph.inference import tensor_type
-from .graph.operator import Operator
+from ..graph.copying import Copies, copy_nodes
+from ..graph.emitter import Emitter
+from ..graph.inference import tensor_type
+from ..graph.operator import Operator
 
 
 def function_body(node: Operator) -> onnx.FunctionProto | None:

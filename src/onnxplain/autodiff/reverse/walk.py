@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from ..graph.emitter import Emitter, unbroadcast
+from ..graph.operator import Operator
 from . import registry
 from .functions import expand_function, function_body
-from .graph.emitter import Emitter, unbroadcast
-from .graph.operator import Operator
 from .quantized import in_floats, is_whole
 from .reach import captured, depends_on
 

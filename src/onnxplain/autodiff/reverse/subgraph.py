@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 
 import onnx_ir as ir
 
-from .graph.copying import Copies, copy_nodes
-from .graph.emitter import Emitter
+from ..graph.copying import Copies, copy_nodes
+from ..graph.emitter import Emitter
 from .reach import depends_on
 from .walk import walk
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ..errors import InputError
-from .graph.emitter import Emitter
-from .graph.operator import Operator
+from ...errors import InputError
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from .overrides import Overrides
 
 
