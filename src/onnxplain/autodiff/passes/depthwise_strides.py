@@ -19,8 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import dilate
 from ..graph.emitter import Emitter
-from ..placement import dilate
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, with_unit_stride

@@ -24,8 +24,8 @@ from math import gcd
 
 import onnx_ir as ir
 
+from ..geometry.placement import BEGINNING
 from ..graph.emitter import Emitter
-from ..placement import BEGINNING
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, convolve, cut_off, interleave, swapped

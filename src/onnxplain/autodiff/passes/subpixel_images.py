@@ -24,8 +24,8 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from ..geometry.placement import flip
 from ..graph.emitter import Emitter
-from ..placement import flip
 from .report import Report
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, convolve, cut_off, flipped, interleave, swapped

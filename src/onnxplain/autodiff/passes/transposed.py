@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from ..geometry.placement import END, flip, times
 from ..graph.emitter import Emitter, static_shape
-from ..placement import END, flip, times
 from .rewriting import is_constant
 
 

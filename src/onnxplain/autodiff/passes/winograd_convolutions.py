@@ -36,8 +36,8 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import Extent, minus
 from ..graph.emitter import Emitter, static_shape
-from ..placement import Extent, minus
 from .report import Report
 from .rewriting import gradient_nodes, is_constant, scope_of, substitute
 from .transposed import interleave

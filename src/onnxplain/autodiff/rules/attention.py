@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import Extent, counting, minus, times
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import Extent, counting, minus, times
 from ..reverse.functions import expand_function, function_body
 from ..reverse.registry import Gradients, vjp
 from ..reverse.walk import by_expansion

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import counting
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import counting
 from ..reverse.quantized import MICROSOFT
 from ..reverse.registry import expands
 from .contrib_attention import merge, split

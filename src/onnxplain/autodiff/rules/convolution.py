@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.windows import Windows, gather, kernel_of, scatter, spatial, spatial_shape, tap_gradient, windows_of
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.registry import Gradients, vjp
-from ..windows import Windows, gather, kernel_of, scatter, spatial, spatial_shape, tap_gradient, windows_of
 
 
 @vjp("Conv")

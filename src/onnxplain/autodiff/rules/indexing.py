@@ -11,9 +11,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter, static_shape
-from ..graph.operator import Operator
-from ..placement import (
+from ..geometry.placement import (
     Extent,
     counting,
     dilate,
@@ -25,6 +23,8 @@ from ..placement import (
     scatter_flat,
     scatter_rows,
 )
+from ..graph.emitter import Emitter, static_shape
+from ..graph.operator import Operator
 from ..reverse.registry import Gradients, vjp
 
 

@@ -6,9 +6,9 @@ from string import ascii_letters
 
 import onnx_ir as ir
 
+from ..geometry.placement import counting
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import counting
 from ..reverse.registry import Gradients, vjp
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import BEGINNING, END, Extent, embed, minus, positions, scatter_flat
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import BEGINNING, END, Extent, embed, minus, positions, scatter_flat
 from ..reverse.registry import Gradients, vjp
 
 

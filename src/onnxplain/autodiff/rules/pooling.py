@@ -12,11 +12,11 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import scatter_flat
+from ..geometry.windows import Windows, kernel_of, scatter, spatial, spatial_shape, windows_of
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import scatter_flat
 from ..reverse.registry import Gradients, vjp
-from ..windows import Windows, kernel_of, scatter, spatial, spatial_shape, windows_of
 
 
 @vjp("MaxPool")

@@ -9,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from ..geometry.placement import counting, scatter_rows
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import counting, scatter_rows
 from ..reverse.quantized import MICROSOFT, is_whole, limits
 from ..reverse.registry import Gradients, vjp
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter
-from ..graph.operator import Operator
-from ..interpolation import (
+from ..geometry.interpolation import (
     LINEAR,
     Taps,
     float_extent,
@@ -20,7 +18,9 @@ from ..interpolation import (
     taps_along,
     weight_of,
 )
-from ..placement import counting
+from ..geometry.placement import counting
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..reverse.registry import Gradients, vjp
 
 

@@ -7,9 +7,7 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter
-from ..graph.operator import Operator
-from ..interpolation import (
+from ..geometry.interpolation import (
     CUBIC,
     LINEAR,
     Taps,
@@ -21,9 +19,11 @@ from ..interpolation import (
     taps_along,
     weight_of,
 )
-from ..placement import counting
+from ..geometry.placement import counting
+from ..geometry.windows import kernel_of, spatial_shape
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 from ..reverse.registry import Gradients, vjp
-from ..windows import kernel_of, spatial_shape
 
 _KERNELS = {"linear": LINEAR, "bilinear": LINEAR, "cubic": CUBIC, "bicubic": CUBIC, "nearest": None}
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
+from ..geometry.placement import counting, positions, scatter
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
-from ..placement import counting, positions, scatter
 from ..reverse.registry import Gradients, vjp
 
 #: Reads an operator's view of a tensor like ``data`` at its indices: shaped like ``updates``.

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
-from .graph.emitter import Emitter
-from .graph.operator import Operator
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from .graph.emitter import Emitter
+from ..graph.emitter import Emitter
 from .placement import counting, scatter
 from .windows import spatial_shape
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from .graph.emitter import Emitter
+from ..graph.emitter import Emitter
 
 Extent = int | ir.Value  # a number, or int64 [1] where it is only known at run time
 

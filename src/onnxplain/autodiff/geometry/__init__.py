@@ -1,0 +1,1 @@
+"""What rules and forms share: windows of kernels, placement of elements, interpolation."""
