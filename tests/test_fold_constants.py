@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 
-from onnxplain.autodiff.prepare import prepare
+from onnxplain.autodiff.prepare.order.order import prepare
 
 
 def remaining(body: str) -> list[str]:

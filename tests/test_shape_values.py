@@ -8,7 +8,7 @@ import onnx_ir as ir
 import pytest
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.prepare import prepare
+from onnxplain.autodiff.prepare.order.order import prepare
 
 from checker import session
 

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_ir.passes.common import RemoveInitializersFromInputsPass
 
 from onnxplain import ModelError, UnsupportedOperatorError
-from onnxplain.autodiff.passes.name_everything import name_everything
-from onnxplain.autodiff.passes.upgrade_opset import UNCHANGED, upgrade_opset
-from onnxplain.autodiff.passes.upgrade_rules import ADAPTERS
+from onnxplain.autodiff.prepare.order.name_everything import name_everything
+from onnxplain.autodiff.prepare.order.opset_adapters import ADAPTERS
+from onnxplain.autodiff.prepare.order.upgrade_opset import UNCHANGED, upgrade_opset
 from upgrade_cases import BATCH, BATCH_ELEMENT, CASES, CASES_UNCHANGED, RNG, Old, f32, x
 
 from checker import session

@@ -14,13 +14,13 @@ from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
 from .passes.for_provider import passes_for, rewrite_for_provider
-from .passes.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .passes.keep_integer_kernels import keep_integer_kernels
 from .passes.prune import prune
 from .passes.report import Report
 from .passes.transpose_in_float32 import transpose_in_float32
-from .passes.write_out_attention import write_out_attention
-from .prepare import check, prepare
+from .prepare.expand_attention import write_out_attention
+from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
+from .prepare.order import check, prepare
 from .reverse.overrides import Overrides, Rules
 from .reverse.quantized import is_whole
 from .reverse.reach import depends_on, is_float, needed_for, rounding, stand_ins

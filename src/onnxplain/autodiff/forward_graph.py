@@ -10,8 +10,8 @@ from .attention_maps import AttentionMaps, find_attention
 from .feature_maps import FeatureMap, find_feature_map
 from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model
-from .passes.write_out_attention import write_out_attention
-from .prepare import prepare
+from .prepare.expand_attention import write_out_attention
+from .prepare.order import prepare
 from .score import find_output, find_score
 
 

@@ -14,7 +14,7 @@ from .feature_maps import find_feature_map
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights
-from .prepare import prepare
+from .prepare.order import prepare
 from .reverse import registry
 from .reverse.reach import depends_on, needed_for, reads, stand_ins
 from .reverse.walk import walk

@@ -21,7 +21,7 @@ import onnx
 import onnx_ir as ir
 
 from ..autodiff.graph.io import ModelSource, read_model, write_model
-from ..autodiff.prepare import prepare
+from ..autodiff.prepare.order import prepare
 from ..autodiff.reverse.quantized import is_whole
 from ..autodiff.reverse.reach import is_float, needed_for, reads
 from ..autodiff.score import find_output, find_score

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .upgrade_rules import become, constant, insert
+from .opset_adapters import become, constant, insert
 
 
 def multiply_by_columns(model: ir.Model) -> bool:

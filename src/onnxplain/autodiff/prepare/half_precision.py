@@ -36,7 +36,7 @@ _HEAVY = {"Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
 
 
 def to_half_precision(model: ir.Model) -> None:
-    """Convert a prepared model (:func:`~..prepare.prepare`) in place; its inputs and outputs keep their types."""
+    """Convert a prepared model (:func:`~.order.prepare`) in place; its inputs and outputs keep their types."""
     _Conversion(model).run()
 
 

@@ -10,18 +10,18 @@ from onnx_ir.passes.common import (
     RemoveInitializersFromInputsPass,
 )
 
-from ..errors import ModelError
-from .graph.inference import Inference
-from .passes.checkable_normalization import make_normalization_checkable
-from .passes.fold_constants import fold_constants
-from .passes.infer_shapes import infer_shapes
-from .passes.inline_constant_if import inline_constant_if
-from .passes.inline_functions import inline_functions
-from .passes.name_everything import name_everything
-from .passes.unpack_sequences import unpack_sequences
-from .passes.upgrade_opset import upgrade_opset
-from .passes.vector_operands import multiply_by_columns
-from .reverse.foreign import outputs_of
+from ...errors import ModelError
+from ..graph.inference import Inference
+from ..reverse.foreign import outputs_of
+from .checkable_normalization import make_normalization_checkable
+from .fold_constants import fold_constants
+from .infer_shapes import infer_shapes
+from .inline_constant_if import inline_constant_if
+from .inline_functions import inline_functions
+from .name_everything import name_everything
+from .unpack_sequences import unpack_sequences
+from .upgrade_opset import upgrade_opset
+from .vector_operands import multiply_by_columns
 
 
 def prepare(model: ir.Model) -> Inference:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .upgrade_rules import adapter, become, fresh, refuse, take
+from .opset_adapters import adapter, become, fresh, refuse, take
 
 
 @adapter(9, "Scan")

@@ -16,9 +16,10 @@ from ...errors import ModelError
 from ..graph.inference import Inference
 from ..reverse.foreign import outputs_of
 from ..reverse.registry import since_version
-from . import upgrade_rules_resize, upgrade_rules_scan
+from . import opset_adapters_resize as upgrade_rules_resize
+from . import opset_adapters_scan as upgrade_rules_scan
 from .infer_shapes import infer_shapes
-from .upgrade_rules import ADAPTERS, WORKING_OPSET
+from .opset_adapters import ADAPTERS, WORKING_OPSET
 
 __all__ = ["UNCHANGED", "upgrade_opset"]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .upgrade_rules import become, constant, insert, refuse, scalar_like, source, take
+from .opset_adapters import become, constant, insert, refuse, scalar_like, source, take
 
 
 def make_normalization_checkable(model: ir.Model) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .upgrade_rules import adapter, become, constant, insert, refuse, set_input, source, take
+from .opset_adapters import adapter, become, constant, insert, refuse, set_input, source, take
 
 
 @adapter(9, "Upsample")
