@@ -22,7 +22,7 @@ from captum.attr import Saliency
 import common
 import nets
 from onnxplain import Explainer
-from onnxplain.autodiff.passes.for_provider import PASSES
+from onnxplain.autodiff.forms.order import PASSES
 from onnxplain.runtime import CPU, CUDA
 from saliency import reduced
 

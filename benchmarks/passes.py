@@ -30,8 +30,8 @@ import onnx
 import common
 import nets
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.report import Report
 from onnxplain.bundled import bundled_model
 from onnxplain.runtime import CPU, Session
 

@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms.report import Report
 
 from cases.base import Case
 

@@ -7,9 +7,9 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.blocked_masks import blocked_masks
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms.blocked_masks import blocked_masks
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.report import Report
 
 from cases.base import Case, among, normal
 from gradient_passes import LEVELS, gradient_operators, run, same_gradients

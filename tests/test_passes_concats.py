@@ -10,12 +10,12 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes import for_provider
-from onnxplain.autodiff.passes.blocked_masks import blocked_masks
-from onnxplain.autodiff.passes.flip_convolutions import flip_convolutions
-from onnxplain.autodiff.passes.mask_pools import mask_pools
-from onnxplain.autodiff.passes.report import Report
-from onnxplain.autodiff.passes.split_convolutions import split_convolutions
+from onnxplain.autodiff.forms import order as for_provider
+from onnxplain.autodiff.forms.blocked_masks import blocked_masks
+from onnxplain.autodiff.forms.flip_convolutions import flip_convolutions
+from onnxplain.autodiff.forms.mask_pools import mask_pools
+from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.forms.split_convolutions import split_convolutions
 
 from gradient_passes import LEVELS, gradient_operators, same_outputs
 from small_models import FLOAT, build

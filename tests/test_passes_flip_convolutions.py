@@ -9,9 +9,9 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.flip_convolutions import flip_convolutions
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms.flip_convolutions import flip_convolutions
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.report import Report
 from test_convolution_grid import GRID
 
 from cases.base import Case, normal

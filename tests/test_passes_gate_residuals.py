@@ -8,8 +8,8 @@ import pytest
 from onnx import helper
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.report import Report
 
 from gradient_passes import same_outputs
 from small_models import FLOAT, build

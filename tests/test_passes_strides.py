@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.depthwise_strides import depthwise_strides
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.phase_convolutions import phase_convolutions
-from onnxplain.autodiff.passes.report import Report
-from onnxplain.autodiff.passes.subpixel_images import subpixel_images
+from onnxplain.autodiff.forms.depthwise_strides import depthwise_strides
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.phase_convolutions import phase_convolutions
+from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.forms.subpixel_images import subpixel_images
 from test_convolution_grid import GRID
 from test_passes_flip_convolutions import fixed_weight
 

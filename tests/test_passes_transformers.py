@@ -10,11 +10,11 @@ import onnx
 import pytest
 from onnx import helper
 
-from onnxplain.autodiff.passes import for_provider
-from onnxplain.autodiff.passes.center_normalizations import center_normalizations
-from onnxplain.autodiff.passes.factor_products import factor_products
-from onnxplain.autodiff.passes.join_slices import join_slices
-from onnxplain.autodiff.passes.transpose_parts import transpose_parts
+from onnxplain.autodiff.forms import order as for_provider
+from onnxplain.autodiff.forms.center_normalizations import center_normalizations
+from onnxplain.autodiff.forms.factor_products import factor_products
+from onnxplain.autodiff.forms.join_slices import join_slices
+from onnxplain.autodiff.forms.transpose_parts import transpose_parts
 
 from gradient_passes import LEVELS, gradient_operators, same_outputs
 from small_models import FLOAT, build

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes.for_provider import PASSES
-from onnxplain.autodiff.passes.report import Report
-from onnxplain.autodiff.passes.unpool_maxima import unpool_maxima
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.forms.unpool_maxima import unpool_maxima
 
 from cases.base import Case, among, normal
 from gradient_passes import LEVELS, gradient_operators, same_gradients

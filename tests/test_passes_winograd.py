@@ -11,8 +11,8 @@ from onnx import TensorProto, helper
 from onnx.reference import ReferenceEvaluator
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.passes import winograd_convolutions as winograd
-from onnxplain.autodiff.passes.report import Report
+from onnxplain.autodiff.forms import winograd_convolutions as winograd
+from onnxplain.autodiff.forms.report import Report
 
 from gradient_passes import LEVELS, gradient_operators, run, same_outputs
 from small_models import FLOAT, build

@@ -10,14 +10,14 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError, UnsupportedOperatorError
+from .forms.keep_integer_kernels import keep_integer_kernels
+from .forms.order import passes_for, rewrite_for_provider
+from .forms.prune import prune
+from .forms.report import Report
+from .forms.transpose_in_float32 import transpose_in_float32
 from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
-from .passes.for_provider import passes_for, rewrite_for_provider
-from .passes.keep_integer_kernels import keep_integer_kernels
-from .passes.prune import prune
-from .passes.report import Report
-from .passes.transpose_in_float32 import transpose_in_float32
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .prepare.order import check, prepare

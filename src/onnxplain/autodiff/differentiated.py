@@ -18,9 +18,9 @@ from ..errors import InputError, ModelError
 from ..signature import Gradient, InputTensor, Signature
 from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
+from .forms.prune import prune
 from .graph.channels import channel_axis
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
-from .passes.prune import prune
 from .reverse.overrides import Overrides
 from .score import look_through
 from .written_out import sums_to_one

@@ -8,7 +8,7 @@ global pool, of a pooling or of interleaved phases), its sums stay outside to it
 for two reorderings. A convolution is what the layout begins with; behind it the sums stay inside, and fuse into the
 branches' convolutions. Done where the masked gradient forks and the channels fill the layout's blocks of 16.
 
-Measured (see :mod:`.for_provider`), with this pass and without: ResNet-50 2.54 and 2.74, ResNet-18 2.60 and 2.66.
+Measured (see :mod:`.order`), with this pass and without: ResNet-50 2.54 and 2.74, ResNet-18 2.60 and 2.66.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ what is then more than y's extent is cut off. Weights are slices of the same ini
 
 ONNX Runtime's CPU provider has a blocked, vectorised kernel for Conv and none for ConvTranspose.
 
-Measured (see :mod:`.for_provider`), with this pass and without: ResNet-50 2.54 and 2.69, ResNet-18 2.60 and 2.69.
+Measured (see :mod:`.order`), with this pass and without: ResNet-50 2.54 and 2.69, ResNet-18 2.60 and 2.69.
 """
 
 from __future__ import annotations

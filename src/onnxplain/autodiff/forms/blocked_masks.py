@@ -13,7 +13,7 @@ where v is NaN is up to the runtime; a comparison gives 0.
 ONNX Runtime keeps HardSigmoid and products of equal shapes in its blocked layout for convolutions; comparisons,
 Cast and Where leave it, which costs a reordering before and after.
 
-Measured (see :mod:`.for_provider`), with this pass and without: MobileNetV2 3.60 and 3.94, ResNet-50 2.54 and 2.69,
+Measured (see :mod:`.order`), with this pass and without: MobileNetV2 3.60 and 3.94, ResNet-50 2.54 and 2.69,
 EfficientNet-Lite0 3.48 and 3.62, VGG-16 2.26 and 2.30.
 """
 

@@ -14,7 +14,7 @@ Transpose, Slice and Concat of the same initialiser, which runtimes fold when th
 
 ONNX Runtime's blocked layout counts channels in blocks of 8 or 16: a convolution to 3 channels wastes most of one.
 
-Measured (see :mod:`.for_provider`), with this pass and without: SqueezeNet 4.73 and 5.63, ResNet-18 2.66 and 3.00,
+Measured (see :mod:`.order`), with this pass and without: SqueezeNet 4.73 and 5.63, ResNet-18 2.66 and 3.00,
 ResNet-50 2.54 and 2.66, VGG-16 2.26 and 2.28; EfficientNet-Lite0 3.48 and 3.45, which is no difference.
 """
 

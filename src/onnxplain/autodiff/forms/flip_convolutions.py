@@ -9,7 +9,7 @@ they load the model: the file does not grow.
 
 ONNX Runtime's CPU provider has a blocked, vectorised kernel for Conv and none for ConvTranspose.
 
-Measured (see :mod:`.for_provider`), with this pass and without: EfficientNet-Lite0 3.48 and 5.21, MobileNetV2 3.60
+Measured (see :mod:`.order`), with this pass and without: EfficientNet-Lite0 3.48 and 5.21, MobileNetV2 3.60
 and 5.37, ResNet-18 2.66 and 3.05, ResNet-50 2.54 and 3.17, VGG-16 2.26 and 2.84, SqueezeNet 4.73 and 5.04.
 """
 

@@ -6,7 +6,7 @@ where the indices are those of MaxPool, flat positions in x, and no two windows 
 and zeros elsewhere. MaxUnpool checks the extents against what the windows need, so pooling with ceil_mode (whose
 last window may end behind the image), dilations or auto_pad is left alone.
 
-Measured (see :mod:`.for_provider`), with this pass and without: VGG-16 2.26 and 2.29.
+Measured (see :mod:`.order`), with this pass and without: VGG-16 2.26 and 2.29.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ one, whose extent is (n - 1) s + 1, or, where the result is small, from Concat w
 
 ONNX Runtime's CPU provider has a vectorised kernel for depthwise Conv; its ConvTranspose runs group by group.
 
-Measured (see :mod:`.for_provider`), with this pass and without: MobileNetV2 3.60 and 4.30, EfficientNet-Lite0 3.48
+Measured (see :mod:`.order`), with this pass and without: MobileNetV2 3.60 and 4.30, EfficientNet-Lite0 3.48
 and 3.97.
 """
 
