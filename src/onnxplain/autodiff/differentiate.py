@@ -26,8 +26,8 @@ from .reverse.quantized import is_whole
 from .reverse.reach import depends_on, is_float, needed_for, rounding, stand_ins
 from .reverse.rule_sets import rule_set
 from .reverse.walk import walk
-from .saliency_output import add_saliency
-from .score import find_output, find_score, target_seed
+from .targets.saliency_output import add_saliency
+from .targets.score import find_output, find_score, target_seed
 
 
 class Options(TypedDict, total=False):

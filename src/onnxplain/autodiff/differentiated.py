@@ -16,14 +16,14 @@ import onnx_ir as ir
 
 from ..errors import InputError, ModelError
 from ..signature import Gradient, InputTensor, Signature
-from .classifier_scores import are_probabilities
 from .differentiate import add_gradients
 from .forms.prune import prune
 from .graph.channels import channel_axis
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
 from .reverse.overrides import Overrides
-from .score import look_through
-from .written_out import sums_to_one
+from .targets.classifier_scores import are_probabilities
+from .targets.score import look_through
+from .targets.written_out_softmax import sums_to_one
 
 _PREFIX = "onnxplain."
 _GRADIENT = f"{_PREFIX}grad."

@@ -12,7 +12,7 @@ from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model
 from .prepare.expand_attention import write_out_attention
 from .prepare.order import prepare
-from .score import find_output, find_score
+from .targets.score import find_output, find_score
 
 
 @dataclass(frozen=True)

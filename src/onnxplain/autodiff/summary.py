@@ -18,7 +18,7 @@ from .prepare.order import prepare
 from .reverse import registry
 from .reverse.reach import depends_on, needed_for, reads, stand_ins
 from .reverse.walk import walk
-from .score import find_output, find_score
+from .targets.score import find_output, find_score
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from ..autodiff.graph.io import ModelSource, read_model, write_model
 from ..autodiff.prepare.order import prepare
 from ..autodiff.reverse.quantized import is_whole
 from ..autodiff.reverse.reach import is_float, needed_for, reads
-from ..autodiff.score import find_output, find_score
+from ..autodiff.targets.score import find_output, find_score
 from ..errors import ModelError
 from .arrays import Array, check_count
 

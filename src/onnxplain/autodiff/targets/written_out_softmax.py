@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .graph.inference import made_by, small_constant
+from ..graph.inference import made_by, small_constant
 
 #: What brings a statistic of each row beside the rows again.
 _SPREADS = {"Identity", "Cast", "Expand"}

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..errors import InputError, ModelError
+from ...errors import InputError, ModelError
+from ..graph.channels import channel_axis
+from ..graph.emitter import Emitter
+from ..graph.operator import NO_GRADIENT
+from ..reverse.quantized import MICROSOFT, is_whole, output_parameters
+from ..reverse.reach import depends_on, is_float, reads, stand_ins
 from .classifier_scores import classifier_scores
-from .graph.channels import channel_axis
-from .graph.emitter import Emitter
-from .graph.operator import NO_GRADIENT
-from .reverse.quantized import MICROSOFT, is_whole, output_parameters
-from .reverse.reach import depends_on, is_float, reads, stand_ins
-from .written_out import written_out_softmax
+from .written_out_softmax import written_out_softmax
 
 #: Operators between a softmax and the output that only rename, reshape, move or retype its result.
 _TAIL = {

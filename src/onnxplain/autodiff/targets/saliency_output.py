@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import onnx_ir as ir
 
-from ..errors import InputError
-from .graph.channels import channel_axis as find_channel_axis
-from .graph.emitter import Emitter
+from ...errors import InputError
+from ..graph.channels import channel_axis as find_channel_axis
+from ..graph.emitter import Emitter
 
 
 def add_saliency(
