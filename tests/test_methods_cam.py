@@ -21,8 +21,8 @@ from torch.nn import functional as F
 
 import onnxplain
 from onnxplain import Explainer, InputError
-from onnxplain.autodiff.feature_maps import FeatureMap
-from onnxplain.autodiff.forward_graph import ForwardGraph
+from onnxplain.autodiff.landmarks.feature_maps import FeatureMap
+from onnxplain.autodiff.landmarks.forward_graph import ForwardGraph
 from test_quantized_models import X, network, quantize
 
 import small_models as small

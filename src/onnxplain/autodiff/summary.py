@@ -10,10 +10,10 @@ from ..errors import InputError, ModelError, UnsupportedOperatorError
 from ..signature import InputTensor
 from .differentiate import add_gradients
 from .differentiated import describe_input
-from .feature_maps import find_feature_map
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights
+from .landmarks.feature_maps import find_feature_map
 from .prepare.order import prepare
 from .reverse import registry
 from .reverse.reach import depends_on, needed_for, reads, stand_ins

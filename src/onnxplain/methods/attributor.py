@@ -19,8 +19,8 @@ from .loading import ModelLoader
 from .targets import Classes
 
 if TYPE_CHECKING:
-    from ..autodiff.attention_maps import AttentionMaps
-    from ..autodiff.feature_maps import FeatureMap
+    from ..autodiff.landmarks.attention_maps import AttentionMaps
+    from ..autodiff.landmarks.feature_maps import FeatureMap
     from .base import Method
 
 Array = NDArray[Any]

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import onnx
 
     from ..autodiff.differentiated import DifferentiatedModel
-    from ..autodiff.forward_graph import ForwardGraph
     from ..autodiff.graph.io import ModelSource
+    from ..autodiff.landmarks.forward_graph import ForwardGraph
 
 #: What a session computes: scores and gradients, or the scores of all classes alone.
 Part = Literal["gradients", "scores"]
@@ -87,12 +87,12 @@ class ModelLoader:
         return DifferentiatedModel.build(self.source, **{**self.options, "provider": self._form, **changes})
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
-        """The model without gradients, whatever changes; see :class:`~onnxplain.autodiff.forward_graph.ForwardGraph`.
+        """The model without gradients, whatever changes; see :class:`~onnxplain.autodiff.landmarks.forward_graph.ForwardGraph`.
 
         Raises:
             ModelError, InputError: it cannot be read, or an option does not fit it.
         """
-        from ..autodiff.forward_graph import ForwardGraph
+        from ..autodiff.landmarks.forward_graph import ForwardGraph
 
         options = {name: self.options[name] for name in ("output", "score", "class_axis")}
         return ForwardGraph.read(self.source, written_out=written_out, **options)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from ..graph.emitter import Emitter
+from ..graph.io import ModelSource, read_model
+from ..prepare.expand_attention import write_out_attention
+from ..prepare.order import prepare
+from ..targets.score import find_output, find_score
 from .attention_maps import AttentionMaps, find_attention
 from .feature_maps import FeatureMap, find_feature_map
-from .graph.emitter import Emitter
-from .graph.io import ModelSource, read_model
-from .prepare.expand_attention import write_out_attention
-from .prepare.order import prepare
-from .targets.score import find_output, find_score
 
 
 @dataclass(frozen=True)

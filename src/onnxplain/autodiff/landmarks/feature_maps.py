@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..errors import InputError
+from ...errors import InputError
+from ..graph.inference import small_constant
+from ..reverse.quantized import output_parameters
+from ..reverse.reach import depends_on, is_float, needed_for, reads
 from .attention_maps import picks_tokens
-from .graph.inference import small_constant
-from .reverse.quantized import output_parameters
-from .reverse.reach import depends_on, is_float, needed_for, reads
 
 #: Operators that move, pool, resize or retype features: the features before them are finer or the same.
 _CARRIERS = {

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..errors import InputError
-from .graph.inference import small_constant
-from .reverse.reach import depends_on, needed_for, reads
+from ...errors import InputError
+from ..graph.inference import small_constant
+from ..reverse.reach import depends_on, needed_for, reads
 
 #: What may stand between the probabilities and their product with the values.
 _BETWEEN = {"Dropout", "Identity", "Cast", "Where"}

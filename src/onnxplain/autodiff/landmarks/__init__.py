@@ -1,0 +1,1 @@
+"""Inner tensors that methods look at: feature maps and attention maps."""
