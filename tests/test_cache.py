@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import onnxplain
 from onnxplain import Explainer, InputError
-from onnxplain.autodiff.differentiated import DifferentiatedModel
+from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.autodiff.reverse import registry
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.cli import app

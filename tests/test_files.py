@@ -17,7 +17,7 @@ from onnx import helper, numpy_helper
 from typer.testing import CliRunner
 
 from onnxplain import Explainer, ModelError, OutputError, differentiate, differentiate_file
-from onnxplain.autodiff import files
+from onnxplain.autodiff import to_file as files
 from onnxplain.autodiff.differentiate import Options
 from onnxplain.cli import app
 

@@ -16,7 +16,7 @@ from onnx import helper
 from PIL import Image
 
 from onnxplain import Explainer, InputError, ModelError, UnsupportedOperatorError, cli, differentiate
-from onnxplain.autodiff.differentiated import DifferentiatedModel
+from onnxplain.autodiff.explainable import DifferentiatedModel
 
 import small_models as small
 from producers.fixture import load

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from onnxplain import Explainer
-from onnxplain.autodiff.differentiated import DifferentiatedModel
+from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.methods import loading
 from onnxplain.runtime import CPU
 

@@ -10,7 +10,7 @@ from onnx import helper
 
 import onnxplain
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.differentiated import DifferentiatedModel
+from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.runtime import CPU, expected
 
 from gradient_passes import gradient_operators

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from .autodiff.differentiate import add_gradients
-from .autodiff.files import files_of, move, scratch, write_files
 from .autodiff.graph.io import read_model
+from .autodiff.to_file import files_of, move, scratch, write_files
 from .errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
 from .image import PreprocessingLike, resolve_labels, resolve_preprocessing
 from .image.labels import LabelsLike

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from . import rules
 from .differentiate import differentiate
-from .files import differentiate_file
 from .graph.channels import channel_axis
 from .reverse.registry import vjp
+from .to_file import differentiate_file
 
 __all__ = ["channel_axis", "differentiate", "differentiate_file", "rules", "vjp"]

@@ -9,7 +9,7 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError, UnsupportedOperatorError
 from ..signature import InputTensor
 from .differentiate import add_gradients
-from .differentiated import describe_input
+from .explainable import describe_input
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights

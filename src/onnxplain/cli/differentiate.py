@@ -50,7 +50,7 @@ def differentiate(
     it, so does the new one, in OUT.onnx.data.
     """
     from ..autodiff import differentiate_file
-    from ..autodiff.files import files_of
+    from ..autodiff.to_file import files_of
 
     refuse_overwriting(out, [model])
     found = differentiate_file(

@@ -27,7 +27,7 @@ from ..signature import Signature
 if TYPE_CHECKING:
     import onnx
 
-    from ..autodiff.differentiated import DifferentiatedModel
+    from ..autodiff.explainable import DifferentiatedModel
     from ..autodiff.graph.io import ModelSource
     from ..autodiff.landmarks.forward_graph import ForwardGraph
 
@@ -82,7 +82,7 @@ class ModelLoader:
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:
         """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
-        from ..autodiff.differentiated import DifferentiatedModel
+        from ..autodiff.explainable import DifferentiatedModel
 
         return DifferentiatedModel.build(self.source, **{**self.options, "provider": self._form, **changes})
 
