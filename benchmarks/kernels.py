@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 
 import common
-from onnxplain import native, numpy_twins
+from onnxplain import native
+from onnxplain import native_reference as numpy_twins
 
 Array = NDArray[Any]
 Maker = Callable[[argparse.Namespace], "Case"]

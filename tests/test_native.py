@@ -16,7 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from native_arrays import FLOATS, Layout, gradients, layouts
-from onnxplain import GradientError, InputError, native, numpy_twins
+from onnxplain import GradientError, InputError, native
+from onnxplain import native_reference as numpy_twins
 
 SETS = native.available_instruction_sets()
 NORMALIZATIONS: tuple[native.Normalization, ...] = ("max", "minmax", "percentile", "none")

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from onnxplain import InputError, native, numpy_twins
+from onnxplain import InputError, native
+from onnxplain import native_reference as numpy_twins
 
 SETS = native.available_instruction_sets()
 COUNT = 1 << 20

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxplain.errors import ImageError, InputError, OutputError
-from onnxplain.image import COLORMAPS, colormap, contrast, heatmap, overlay_image, panel, save_image, write_bytes
+from onnxplain.files import write_bytes
+from onnxplain.image import COLORMAPS, colormap, contrast, heatmap, overlay_image, panel, save_image
 from onnxplain.image.load import load_image
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
+from .files import make_folder, write_bytes
 from .image import Geometry, contour_image, heatmap, overlay_image, panel, save_image
 from .image.figures import encode_figure, pictures_figure
-from .image.files import make_folder, write_bytes
 from .image.html import bar_table, data_uri, escape, thumbnail
 from .image.render import encode
 from .methods.ranking import ClassScore

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from .attributions import only, row_attributions
 from .errors import InputError, OutputError
+from .files import make_folder, write_bytes
 from .image import bars, bars_figure, save_image, tokens_html, tokens_image
 from .image.figures import encode_figure
-from .image.files import make_folder, write_bytes
 from .image.html import bar_table, data_uri, escape
 from .inputs import check_inputs
 from .methods import METHODS, Method, find_method

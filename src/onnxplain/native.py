@@ -1,7 +1,7 @@
 """The C++ kernels: gradients to saliency maps, noise and sums over many gradients, and saliency maps to pictures.
 
 This module is the only importer of ``onnxplain._native``. It checks arguments; the kernels do the work, on as
-many threads as asked for, without the GIL. :mod:`onnxplain.numpy_twins` says in NumPy what they compute.
+many threads as asked for, without the GIL. :mod:`onnxplain.native_reference` says in NumPy what they compute.
 
 Environment: ``ONNXPLAIN_ISA`` forces an instruction set (``portable``, ``avx2`` or ``avx512``) for every call.
 """

@@ -94,7 +94,7 @@ def evaluate(
     from ..evaluation import randomization_check
     from ..evaluation.choices import find_methods, find_metrics
     from ..explainer import Explainer
-    from ..image.files import make_folder
+    from ..files import make_folder
     from ..runtime.providers import full_name
 
     chosen = find_methods(_listed(methods))
@@ -168,7 +168,7 @@ def _listed(names: str) -> list[str]:
 def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> list[Path]:
     """CSV, JSON and, if there is matplotlib, the plot."""
     from ..errors import RuntimeMissingError
-    from ..image.files import write_bytes
+    from ..files import write_bytes
 
     files = [result.save(stem.with_suffix(suffix)) for suffix in (".csv", ".json")]
     try:

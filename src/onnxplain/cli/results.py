@@ -114,7 +114,7 @@ class Files:
         self._taken: set[str] = set()
 
     def prepare(self) -> None:
-        from ..image.files import make_folder
+        from ..files import make_folder
 
         make_folder(self._folder)
 
@@ -157,7 +157,7 @@ class GridFile:
         self._grid = Grid(**drawing)
 
     def prepare(self) -> None:
-        from ..image.files import make_folder
+        from ..files import make_folder
 
         make_folder(self._path.parent)
 
@@ -183,7 +183,7 @@ class ReportFile:
         self._path, self._report = path, Report(**options)
 
     def prepare(self) -> None:
-        from ..image.files import make_folder
+        from ..files import make_folder
 
         make_folder(self._path.parent)
 

@@ -74,7 +74,7 @@ def visualize_class(
     Each is written as <label>_<class>.png; with --neuron, channels of inner tensors take the place of classes.
     """
     from ..explainer import Explainer
-    from ..image.files import make_folder
+    from ..files import make_folder
     from ..runtime.providers import full_name
 
     if not target and not neuron:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..image.files import write_bytes
+from ..files import write_bytes
 
 _RESAMPLES = 2000
 

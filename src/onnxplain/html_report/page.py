@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from .._version import __version__
 from ..errors import InputError
 from ..explanation import Explanation, check_picture
+from ..files import make_folder, write_chunks
 from ..grids import flattened, photo_key
-from ..image.files import make_folder, write_chunks
 from ..image.html import bar_table, data_uri, escape, thumbnail
 
 _KINDS = ("heatmap", "overlay")

@@ -1,20 +1,19 @@
 """Pictures: loading, preprocessing and its way back, class names, rendering. Pillow and NumPy only."""
 
-from onnxplain.image.bars import bars
-from onnxplain.image.colormaps import COLORMAPS, colormap
-from onnxplain.image.contours import contour_image, contour_segments
-from onnxplain.image.figures import bars_figure
-from onnxplain.image.files import write_bytes
-from onnxplain.image.geometry import Geometry
-from onnxplain.image.labels import find_label, resolve_labels
-from onnxplain.image.load import find_images, load_image
-from onnxplain.image.model_input import ModelInput
-from onnxplain.image.preprocessing import Preprocessing
-from onnxplain.image.presets import PRESETS
-from onnxplain.image.render import contrast, heatmap, overlay_image, save_image, signed_contrast
-from onnxplain.image.sheets import grid_sheet, panel
-from onnxplain.image.sources import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
-from onnxplain.image.tokens import tokens_html, tokens_image
+from .bars import bars
+from .colormaps import COLORMAPS, colormap
+from .contours import contour_image, contour_segments
+from .figures import bars_figure
+from .geometry import Geometry
+from .labels import find_label, resolve_labels
+from .load import find_images, load_image
+from .model_input import ModelInput
+from .preprocessing import Preprocessing
+from .presets import PRESETS
+from .render import contrast, heatmap, overlay_image, save_image, signed_contrast
+from .sheets import grid_sheet, panel
+from .sources import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
+from .tokens import tokens_html, tokens_image
 
 __all__ = [
     "COLORMAPS",
@@ -43,5 +42,4 @@ __all__ = [
     "signed_contrast",
     "tokens_html",
     "tokens_image",
-    "write_bytes",
 ]

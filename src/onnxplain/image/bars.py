@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from onnxplain.errors import InputError
-from onnxplain.image.fonts import FAINT, INK, PAPER, font_for, write
-from onnxplain.image.tokens import signed_colours
+from ..errors import InputError
+from .fonts import FAINT, INK, PAPER, font_for, write
+from .tokens import signed_colours
 
 
 def largest_first(names: Sequence[str], values: ArrayLike, most: int | None) -> tuple[list[str], NDArray[np.float64]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from onnxplain.errors import InputError
+from ..errors import InputError
 
 _COLOURS = {
     "inferno": (

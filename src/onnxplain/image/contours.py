@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from onnxplain.errors import InputError
-from onnxplain.image.colormaps import colormap as table_of
-from onnxplain.image.render import dimmed, display_level
+from ..errors import InputError
+from .colormaps import colormap as table_of
+from .render import dimmed, display_level
 
 #: Lines are drawn on a canvas this many times larger, then averaged down.
 _FINENESS = 3

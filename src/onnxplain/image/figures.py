@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from onnxplain.errors import RuntimeMissingError
-from onnxplain.image.bars import largest_first
-from onnxplain.image.tokens import signed_colours
+from ..errors import RuntimeMissingError
+from .bars import largest_first
+from .tokens import signed_colours
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxplain.image.render import checked_picture, encode
+from .render import checked_picture, encode
 
 __all__ = ["bar_table", "data_uri", "escape", "thumbnail"]
 

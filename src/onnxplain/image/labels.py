@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onnxplain.errors import InputError, PreprocessingError, TargetError
-from onnxplain.image.sidecars import read_json_object, sidecar_folders
+from ..errors import InputError, PreprocessingError, TargetError
+from .sidecars import read_json_object, sidecar_folders
 
 LabelsLike: TypeAlias = Sequence[str] | Mapping[Any, Any] | str | os.PathLike[str]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from onnxplain.errors import PreprocessingError
-from onnxplain.image.preprocessing import Layout, Preprocessing
+from ..errors import PreprocessingError
+from .preprocessing import Layout, Preprocessing
 
 _FLOATS = ("float16", "float32", "float64")
 _CHANNEL_COUNTS = (1, 3)

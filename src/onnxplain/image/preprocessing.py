@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxplain.errors import ImageError, PreprocessingError
-from onnxplain.image.geometry import Geometry, Size
+from ..errors import ImageError, PreprocessingError
+from .geometry import Geometry, Size
 
 ResizeRule = Literal["none", "shortest", "exact", "letterbox"]
 Channels = Literal["RGB", "BGR", "L"]

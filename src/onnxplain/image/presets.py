@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from types import MappingProxyType
 
-from onnxplain.image.model_input import ModelInput
-from onnxplain.image.preprocessing import Preprocessing
+from .model_input import ModelInput
+from .preprocessing import Preprocessing
 
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)

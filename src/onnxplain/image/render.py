@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from onnxplain import native
-from onnxplain.errors import ImageError, InputError, OutputError
-from onnxplain.image.colormaps import colormap as table_of
-from onnxplain.image.files import write_bytes
+from .. import native
+from ..errors import ImageError, InputError, OutputError
+from ..files import write_bytes
+from .colormaps import colormap as table_of
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from onnxplain.errors import InputError
-from onnxplain.image.fonts import FAINT, INK, PAPER, write
-from onnxplain.image.load import MAX_PIXELS
-from onnxplain.image.render import checked_picture
+from ..errors import InputError
+from .fonts import FAINT, INK, PAPER, write
+from .load import MAX_PIXELS
+from .render import checked_picture
 
 Picture = NDArray[np.uint8]
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from onnxplain.errors import PreprocessingError
-from onnxplain.image.model_input import ModelInput
-from onnxplain.image.preprocessing import Preprocessing
+from ..errors import PreprocessingError
+from .model_input import ModelInput
+from .preprocessing import Preprocessing
 
 _MAX_JSON_BYTES = 64 << 20
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")

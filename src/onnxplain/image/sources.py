@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from onnxplain.errors import PreprocessingError
-from onnxplain.image import sidecars
-from onnxplain.image.model_input import ModelInput
-from onnxplain.image.preprocessing import METADATA_KEY, Channels, Layout, Preprocessing
-from onnxplain.image.presets import PRESETS, preset_for
+from ..errors import PreprocessingError
+from . import sidecars
+from .model_input import ModelInput
+from .preprocessing import METADATA_KEY, Channels, Layout, Preprocessing
+from .presets import PRESETS, preset_for
 
 PreprocessingLike: TypeAlias = Preprocessing | str | os.PathLike[str] | Mapping[str, Any]
 

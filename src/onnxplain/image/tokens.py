@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageDraw
 
-from onnxplain.errors import InputError
-from onnxplain.image.colormaps import colormap as table_of
-from onnxplain.image.fonts import INK, PAPER, Colour, fitted, write
+from ..errors import InputError
+from .colormaps import colormap as table_of
+from .fonts import INK, PAPER, Colour, fitted, write
 
 #: What stands for characters that move the pen instead of leaving a mark.
 _VISIBLE = str.maketrans({"\n": "↵", "\r": "↵", "\t": "→"})

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ...errors import InputError, OutputError
-from ...image.files import make_folder, write_bytes
+from ...files import make_folder, write_bytes
 from ...image.render import encode, save_image
 from ..ranking import ClassScore
 

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from onnxplain.errors import OutputError
+from .errors import OutputError
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
