@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributions import arrays, only
 from .bundled import bundled_model
 from .errors import InputError, TargetError
-from .explaining import PhotoExplainer
 from .explanation import Explanation
 from .image import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from .image.labels import LabelsLike
@@ -25,7 +23,9 @@ from .methods.ranking import ClassScore, probabilities
 from .methods.targets import Target, find_labels
 from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
-from .photos import OnError, is_one, photo_sources, stream_photos
+from .pipeline.attributions import arrays, only
+from .pipeline.photos import PhotoExplainer
+from .pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from .progress import track
 from .runtime import Plan, Provider, open_cache
 from .signature import InputTensor

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributions import only, row_attributions
 from .errors import InputError, OutputError
 from .files import make_folder, write_bytes
 from .image import bars, bars_figure, save_image, tokens_html, tokens_image
@@ -21,6 +20,7 @@ from .image.html import bar_table, data_uri, escape
 from .inputs import check_inputs
 from .methods import METHODS, Method, find_method
 from .methods.ranking import ClassScore
+from .pipeline.attributions import only, row_attributions
 from .signature import InputTensor
 
 if TYPE_CHECKING:

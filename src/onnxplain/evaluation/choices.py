@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import InputError
 from ..methods import Method, find_method
 from ..methods.targets import Target
-from ..photos import Photo
+from ..pipeline.stream import Photo
 from .measures import AGREEMENTS, METRICS
 
 #: Names of methods, methods with options chosen, or either under names of one's own.

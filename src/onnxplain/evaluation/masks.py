@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import ImageError, InputError
 from ..image import load_image
 from ..image.load import SUFFIXES
-from ..photos import Photo
+from ..pipeline.stream import Photo
 
 #: A folder, or for each photo a path or an array [H,W]; None: there are none.
 Masks: TypeAlias = str | os.PathLike[str] | Sequence[Any] | NDArray[Any] | None

@@ -18,7 +18,7 @@ from ..explainer import Explainer, Explanation
 from ..methods import Method
 from ..methods.targets import Target
 from ..metrics import randomized_models
-from ..photos import is_one, photo_sources
+from ..pipeline.stream import is_one, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods
 from .measures import AGREEMENTS, model_map

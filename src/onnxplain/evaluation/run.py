@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..methods.targets import Target
 from ..metrics import Curves
-from ..photos import OnError, Photo, photo_batches, photo_sources
+from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods, find_metrics, targets_of
 from .evaluation import Evaluation

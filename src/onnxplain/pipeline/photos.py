@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import GradientError, InputError, OnnxplainError
+from ..explanation import Explanation
+from ..image import Preprocessing
+from ..methods import Method
+from ..methods.attributor import Attribution, Attributor
 from .attributions import facts
-from .errors import GradientError, InputError, OnnxplainError
-from .explanation import Explanation
-from .image import Preprocessing
-from .methods import Method
-from .methods.attributor import Attribution, Attributor
-from .photos import Outcome, Photo, load_photo, photo_name
+from .stream import Outcome, Photo, load_photo, photo_name
 
 
 @dataclass(frozen=True)

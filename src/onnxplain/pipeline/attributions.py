@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
-from .methods import Method
-from .methods.attributor import Attribution, Attributor
-from .methods.ranking import rank_classes
-from .methods.saliency import check_finite
-from .methods.targets import Target
+from ..errors import InputError
+from ..methods import Method
+from ..methods.attributor import Attribution, Attributor
+from ..methods.ranking import rank_classes
+from ..methods.saliency import check_finite
+from ..methods.targets import Target
 
 Array = NDArray[Any]
 

@@ -1,0 +1,1 @@
+"""From photos, rows and tokens to results: batches, threads, streams."""
