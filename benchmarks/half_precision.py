@@ -21,7 +21,7 @@ import common
 import nets
 from onnxplain import Explainer, differentiate, native
 from onnxplain.bundled import bundled_model, bundled_photo
-from onnxplain.image import load_image
+from onnxplain.photos import load_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from half_rounding import rounding_session

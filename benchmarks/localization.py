@@ -27,8 +27,8 @@ import onnxplain
 from onnxplain import metrics
 from onnxplain.evaluation import Evaluation
 from onnxplain.evaluation.output import interval, markdown
-from onnxplain.image import load_image
 from onnxplain.methods import METHODS, Method, find_method
+from onnxplain.photos import load_image
 
 MEASURED = ["pointing_game", "pointing_game_exact", "energy", "sparseness"]
 BASELINE, BETTER = "saliency", ("smoothgrad", "integrated_gradients")

@@ -26,7 +26,7 @@ import numpy as np
 import common
 from onnxplain import Explainer
 from onnxplain.bundled import bundled_photo
-from onnxplain.image import load_image
+from onnxplain.photos import load_image
 
 STREAM = """
 import sys, onnxplain

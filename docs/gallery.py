@@ -26,8 +26,8 @@ from PIL import Image, ImageDraw, ImageFont
 import onnxplain
 from onnxplain import Explainer, Explanation
 from onnxplain.bundled import bundled_photo
-from onnxplain.image import bars, grid_sheet, save_image, tokens_image
 from onnxplain.methods import METHODS
+from onnxplain.pictures import bars, grid_sheet, save_image, tokens_image
 
 DOCS = Path(__file__).parent
 PICTURES = DOCS / "images" / "gallery"

@@ -62,12 +62,12 @@ KINDS = {
     ),
     "tokens": (
         "Tokens",
-        "`onnxplain.image.tokens_image(tokens, attributions)` and `tokens_html`: text, each token on the colour of "
+        "`onnxplain.pictures.tokens_image(tokens, attributions)` and `tokens_html`: text, each token on the colour of "
         "its attribution. The numbers are made up.",
     ),
     "bars": (
         "Bars",
-        "`onnxplain.image.bars(names, values)` and `bars_figure` (matplotlib): tables, the largest magnitudes "
+        "`onnxplain.pictures.bars(names, values)` and `bars_figure` (matplotlib): tables, the largest magnitudes "
         "first, the others together. The numbers are made up.",
     ),
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onnxplain import Explainer
 from onnxplain.bundled import bundled_photo
-from onnxplain.image import heatmap, panel, save_image
+from onnxplain.pictures import heatmap, panel, save_image
 
 IMAGES = Path(__file__).parent / "images"
 

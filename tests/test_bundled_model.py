@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from onnxplain.bundled import bundled_model, bundled_photo
-from onnxplain.image import find_label, load_image, resolve_labels, resolve_preprocessing
+from onnxplain.photos import find_label, load_image, resolve_labels, resolve_preprocessing
 
 ort = pytest.importorskip("onnxruntime")
 

@@ -14,7 +14,6 @@ from PIL import Image
 
 import onnxplain
 from onnxplain import Explainer, InputError, OutputError, PreprocessingError, TargetError
-from onnxplain.image import Preprocessing
 from onnxplain.methods.visualization import PRESETS
 from onnxplain.methods.visualization.ascent import ascend
 from onnxplain.methods.visualization.images import FourierImages
@@ -23,6 +22,7 @@ from onnxplain.methods.visualization.optimizers import Adam
 from onnxplain.methods.visualization.penalties import total_variation_gradient
 from onnxplain.methods.visualization.settings import find_settings
 from onnxplain.methods.visualization.views import RandomViews, View
+from onnxplain.photos import Preprocessing
 from test_cli import Runner
 
 import small_models as small

@@ -16,7 +16,7 @@ from PIL import Image
 from onnxplain import Explainer, Explanation, InputError, OutputError, RuntimeMissingError
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.explanation import PICTURES
-from onnxplain.image import colormap
+from onnxplain.pictures import colormap
 
 
 @pytest.fixture(scope="module")

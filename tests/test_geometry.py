@@ -9,8 +9,8 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from onnxplain.errors import PreprocessingError
-from onnxplain.image import Geometry, Preprocessing
-from onnxplain.image.geometry import resize_maps
+from onnxplain.photos import Geometry, Preprocessing
+from onnxplain.photos.geometry import resize_maps
 
 SIDE = st.integers(1, 700)
 RULES = [

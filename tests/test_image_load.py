@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxplain.errors import ImageError
-from onnxplain.image import find_images, load_image
+from onnxplain.photos import find_images, load_image
 
 ZOO = os.environ.get("ONNXPLAIN_ZOO")
 needs_zoo = pytest.mark.skipif(ZOO is None, reason="ONNXPLAIN_ZOO is not set")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from onnxplain.errors import InputError, TargetError
-from onnxplain.image import find_label, resolve_labels
+from onnxplain.photos import find_label, resolve_labels
 
 PETS = ["tabby, tabby cat", "tiger cat", "Siamese cat, Siamese", "crane", "crane", "pug, pug-dog"]
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFont
 
 from onnxplain import InputError
-from onnxplain.image import (
+from onnxplain.pictures import (
     bars,
     bars_figure,
     colormap,
@@ -30,8 +30,8 @@ from onnxplain.image import (
     tokens_html,
     tokens_image,
 )
-from onnxplain.image.fonts import fitted
-from onnxplain.image.tokens import signed_colours
+from onnxplain.pictures.fonts import fitted
+from onnxplain.pictures.tokens import signed_colours
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 SIGNED = np.random.default_rng(1).standard_normal((40, 60))

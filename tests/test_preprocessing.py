@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from onnxplain.errors import ImageError, PreprocessingError
-from onnxplain.image import PRESETS, Preprocessing, preprocessing
+from onnxplain.photos import PRESETS, Preprocessing, preprocessing
 
 PHOTO = np.random.default_rng(3).integers(0, 256, (90, 130, 3), dtype=np.uint8)
 

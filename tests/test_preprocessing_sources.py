@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from onnxplain.errors import PreprocessingError
-from onnxplain.image import PRESETS, ModelInput, Preprocessing, resolve_preprocessing
+from onnxplain.photos import PRESETS, ModelInput, Preprocessing, resolve_preprocessing
 
 NCHW = ("N", 3, 224, 224)
 OPEN = (None, 3, None, None)

@@ -16,8 +16,8 @@ from PIL import Image
 
 from onnxplain.errors import ImageError, InputError, OutputError
 from onnxplain.files import write_bytes
-from onnxplain.image import COLORMAPS, colormap, contrast, heatmap, overlay_image, panel, save_image
-from onnxplain.image.load import load_image
+from onnxplain.photos.load import load_image
+from onnxplain.pictures import COLORMAPS, colormap, contrast, heatmap, overlay_image, panel, save_image
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 RAW: dict[str, Any] = {"percentiles": (0, 100), "smooth": 0}

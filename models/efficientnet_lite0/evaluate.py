@@ -19,8 +19,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from onnxplain.image import load_image, resolve_preprocessing
-from onnxplain.image.preprocessing import FILTERS, Preprocessing
+from onnxplain.photos import load_image, resolve_preprocessing
+from onnxplain.photos.preprocessing import FILTERS, Preprocessing
 
 MODEL = Path(__file__).resolve().parent / "efficientnet_lite0.onnx"
 

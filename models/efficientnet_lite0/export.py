@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from onnxplain.image import Preprocessing, labels, preprocessing
+from onnxplain.photos import Preprocessing, labels, preprocessing
 
 HERE = Path(__file__).resolve().parent
 OPSET = 18

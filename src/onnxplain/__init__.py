@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from .features import TableExplanation, TokenExplanation
     from .grids import grid
     from .html_report import report
-    from .image import Preprocessing
     from .methods.visualization import ClassVisualization
+    from .photos import Preprocessing
     from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
 
@@ -82,7 +82,7 @@ _LAZY = {
     "Explanation": ".explainer",
     "TableExplanation": ".features",
     "TokenExplanation": ".features",
-    "Preprocessing": ".image",
+    "Preprocessing": ".photos",
     "ClassVisualization": ".methods.visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from .bundled import bundled_model
 from .errors import InputError, TargetError
 from .explanation import Explanation
-from .image import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
-from .image.labels import LabelsLike
 from .inputs import check_inputs
 from .methods import Method, find_method
 from .methods.attributor import Attributor
@@ -23,6 +21,8 @@ from .methods.ranking import ClassScore, probabilities
 from .methods.targets import Target, find_labels
 from .methods.visualization import draw_classes, draw_neurons
 from .native import Normalization
+from .photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
+from .photos.labels import LabelsLike
 from .pipeline.attributions import arrays, only
 from .pipeline.photos import PhotoExplainer
 from .pipeline.stream import OnError, is_one, photo_sources, stream_photos

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
 from .files import make_folder, write_bytes
-from .image import Geometry, contour_image, heatmap, overlay_image, panel, save_image
-from .image.figures import encode_figure, pictures_figure
-from .image.html import bar_table, data_uri, escape, thumbnail
-from .image.render import encode
 from .methods.ranking import ClassScore
+from .photos import Geometry
+from .pictures import contour_image, heatmap, overlay_image, panel, save_image
+from .pictures.figures import encode_figure, pictures_figure
+from .pictures.html import bar_table, data_uri, escape, thumbnail
+from .pictures.render import encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,9 +106,9 @@ class Explanation:
                 over the photo; "panel", the photo, the map and the overlay side by side below the class and its score.
             signed: draw :attr:`signed` instead of :attr:`saliency`: what speaks for the class and what against it,
                 in colours that diverge at zero.
-            options: those of :func:`onnxplain.image.overlay_image` (``colormap``, ``alpha``, ``percentiles``,
+            options: those of :func:`onnxplain.pictures.overlay_image` (``colormap``, ``alpha``, ``percentiles``,
                 ``smooth``, ``saturation``, ``brightness``, ``threads``), which a panel takes as well,
-                :func:`~onnxplain.image.heatmap` or :func:`~onnxplain.image.contour_image`.
+                :func:`~onnxplain.pictures.heatmap` or :func:`~onnxplain.pictures.contour_image`.
 
         Raises:
             InputError: an unknown kind, an option that it does not have, a signed picture of a method whose sign

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
 from .files import make_folder, write_bytes
-from .image import bars, bars_figure, save_image, tokens_html, tokens_image
-from .image.figures import encode_figure
-from .image.html import bar_table, data_uri, escape
 from .inputs import check_inputs
 from .methods import METHODS, Method, find_method
 from .methods.ranking import ClassScore
+from .pictures import bars, bars_figure, save_image, tokens_html, tokens_image
+from .pictures.figures import encode_figure
+from .pictures.html import bar_table, data_uri, escape
 from .pipeline.attributions import only, row_attributions
 from .signature import InputTensor
 
@@ -66,11 +66,11 @@ class FeatureExplanation:
         return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
     def bars(self, **options: Any) -> NDArray[np.uint8]:
-        """The largest attributions as bars, uint8 RGB [H,W,3]; ``options``: see :func:`onnxplain.image.bars`."""
+        """The largest attributions as bars, uint8 RGB [H,W,3]; ``options``: see :func:`onnxplain.pictures.bars`."""
         return bars(self._bar_names(), self.attribution, **{"title": self.title, **options})
 
     def plot(self, **options: Any) -> Figure:
-        """:meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.image.bars_figure`.
+        """:meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.pictures.bars_figure`.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
@@ -151,7 +151,7 @@ class TokenExplanation(FeatureExplanation):
     """A sequence of tokens explained; its picture are the tokens, each on the colour of its attribution."""
 
     def picture(self, **options: Any) -> NDArray[np.uint8]:
-        """The tokens in lines, uint8 RGB [H,W,3]; ``options`` are those of :func:`onnxplain.image.tokens_image`."""
+        """The tokens in lines, uint8 RGB [H,W,3]; ``options`` are those of :func:`onnxplain.pictures.tokens_image`."""
         return tokens_image(self.names, self.attribution, **{"title": self.title, **options})
 
     def html(self) -> str:

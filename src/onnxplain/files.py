@@ -9,6 +9,9 @@ from pathlib import Path
 
 from .errors import OutputError
 
+#: Largest picture that is decoded unless a caller says otherwise: Pillow's own limit.
+MAX_PIXELS = 89_478_485
+
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> Path:
     """Writes ``content`` as :func:`write_chunks` does."""

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from .errors import InputError
 from .explanation import Explanation, check_picture
-from .image import grid_sheet
-from .image.html import thumbnail
+from .pictures import grid_sheet
+from .pictures.html import thumbnail
 
 Picture = NDArray[np.uint8]
 #: One column: a method, and which of its explanations of a photo ("top3" gives three).

@@ -130,7 +130,7 @@ def _layout(shape: tuple[int | str, ...], channel_axis: int | None) -> str | Non
 
 def _labels(summary: ModelSummary, model: Path, labels: Path | None) -> dict[str, Any]:
     from ..errors import OnnxplainError
-    from ..image import resolve_labels
+    from ..photos import resolve_labels
 
     try:
         found = resolve_labels(labels, metadata=summary.metadata, model_path=model, classes=summary.classes)
@@ -141,7 +141,7 @@ def _labels(summary: ModelSummary, model: Path, labels: Path | None) -> dict[str
 
 def _preprocessing(summary: ModelSummary, model: Path, preprocessing: str | None) -> dict[str, Any]:
     from ..errors import OnnxplainError
-    from ..image import resolve_preprocessing
+    from ..photos import resolve_preprocessing
 
     if len(summary.inputs) != 1:
         return {"found": False, "problem": f"the model has {len(summary.inputs)} inputs, photos fill one"}

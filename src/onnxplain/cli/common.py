@@ -106,8 +106,8 @@ def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     Raises:
         ImageError: a folder without images.
     """
-    from ..image import find_images
-    from ..image.load import SUFFIXES
+    from ..photos import find_images
+    from ..photos.load import SUFFIXES
 
     model, rest = None, list(paths)
     if rest and not rest[0].is_dir() and rest[0].suffix.lower() not in SUFFIXES:

@@ -42,7 +42,7 @@ def drawing_options(colormap: str | None, alpha: float | None, percentiles: str 
     Raises:
         InputError: an unknown colour map.
     """
-    from ..image import colormap as table_of
+    from ..pictures import colormap as table_of
 
     found: dict[str, Any] = {"signed": True} if signed else {}
     if colormap is not None:
@@ -148,7 +148,7 @@ class GridFile:
     def __init__(self, out: Path | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
         from ..explanation import is_result_file
         from ..grids import Grid
-        from ..image.render import picture_format
+        from ..pictures.render import picture_format
 
         single = out if out is not None and is_result_file(out) else None
         self._path = single or _folder_of(out, None) / "grid.png"
@@ -166,7 +166,7 @@ class GridFile:
         return []
 
     def finish(self) -> list[Path]:
-        from ..image import save_image
+        from ..pictures import save_image
 
         return [save_image(self._path, self._grid.picture())]
 

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
-from ..image import load_image
-from ..image.load import SUFFIXES
+from ..photos import load_image
+from ..photos.load import SUFFIXES
 from ..pipeline.stream import Photo
 
 #: A folder, or for each photo a path or an array [H,W]; None: there are none.

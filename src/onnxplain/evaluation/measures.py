@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from .. import metrics
 from ..explainer import Explainer
 from ..explanation import Explanation
-from ..image import Preprocessing
-from ..image.geometry import Geometry
 from ..methods import Method
 from ..metrics.arrays import Array
+from ..photos import Preprocessing
+from ..photos.geometry import Geometry
 
 
 @dataclass(frozen=True)

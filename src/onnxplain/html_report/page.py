@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..explanation import Explanation, check_picture
 from ..files import make_folder, write_chunks
 from ..grids import flattened, photo_key
-from ..image.html import bar_table, data_uri, escape, thumbnail
+from ..pictures.html import bar_table, data_uri, escape, thumbnail
 
 _KINDS = ("heatmap", "overlay")
 _QUALITY = 80

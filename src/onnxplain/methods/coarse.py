@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..image.geometry import INTERPOLATIONS, resize_maps
+from ..photos.geometry import INTERPOLATIONS, resize_maps
 from ..signature import Gradient
 from .attributor import Attributor
 from .base import Method

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError
-from ..image import find_label, resolve_labels
-from ..image.labels import LabelsLike
+from ..photos import find_label, resolve_labels
+from ..photos.labels import LabelsLike
 
 #: None: the predicted class; "top3": the three classes with the highest scores.
 Target: TypeAlias = int | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
@@ -89,7 +89,7 @@ class Classes:
 
 
 def find_labels(labels: LabelsLike | None, *, required: bool, **stated: Any) -> list[str] | None:
-    """The class names, given or as ``stated`` (see :func:`onnxplain.image.resolve_labels`); None if nobody states any.
+    """The class names, given or as ``stated`` (see :func:`onnxplain.photos.resolve_labels`); None if nobody states any.
 
     Those stated beside a model are not ``required`` to fit an output of the caller's choice.
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from ..errors import GradientError, InputError, OnnxplainError
 from ..explanation import Explanation
-from ..image import Preprocessing
 from ..methods import Method
 from ..methods.attributor import Attribution, Attributor
+from ..photos import Preprocessing
 from .attributions import facts
 from .stream import Outcome, Photo, load_photo, photo_name
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..errors import InputError, OnnxplainError
-from ..image import Geometry, Preprocessing, find_images, load_image
+from ..photos import Geometry, Preprocessing, find_images, load_image
 from ..runtime import side_by_side
 
 #: Called with a photo's name and what was wrong with it.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import GradientError, InputError
-from ...image import Preprocessing
+from ...photos import Preprocessing
 from ..attributor import Attributor
 
 Array = NDArray[Any]

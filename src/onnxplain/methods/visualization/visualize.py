@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, TargetError
-from ...image import Preprocessing
+from ...photos import Preprocessing
 from ...progress import track
 from ..attributor import Attributor
 from ..ranking import rank_classes

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from ..errors import ImageError
+from ..files import MAX_PIXELS
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Image.Image | NDArray[np.generic]
 
 #: Suffixes that :func:`find_images` looks for.
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-#: Largest picture that is decoded unless a caller says otherwise: Pillow's own limit.
-MAX_PIXELS = 89_478_485
 
 _FORMATS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 _FORMAT_NAMES = "JPEG, PNG, WebP, BMP or TIFF"

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..errors import InputError
+from ..files import MAX_PIXELS
 from .fonts import FAINT, INK, PAPER, write
-from .load import MAX_PIXELS
 from .render import checked_picture
 
 Picture = NDArray[np.uint8]

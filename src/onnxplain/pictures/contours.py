@@ -73,7 +73,7 @@ def contour_image(
 ) -> NDArray[np.uint8]:
     """Iso-lines of the map over the photo, uint8 RGB [H,W,3].
 
-    The map is stretched as for :func:`~onnxplain.image.render.overlay_image`; each of ``levels`` (0..1, ends left
+    The map is stretched as for :func:`~onnxplain.pictures.render.overlay_image`; each of ``levels`` (0..1, ends left
     out) gets a line, with ``signed`` one on either side of zero, with a dark rim and the opacity ``alpha``. Its colour
     is that of the level in the upper 70 % of the colour map. ``width`` is that of the lines in pixels; None: a 200th
     of the longer side, at least 1.5. Raises :class:`InputError` when the map's size is not the photo's, or an argument

@@ -44,7 +44,7 @@ def bars_figure(
     most: int | None = 20,
     colormap: str | NDArray[np.uint8] = "diverging",
 ) -> Figure:
-    """What :func:`~onnxplain.image.bars.bars` draws, as a figure of matplotlib.
+    """What :func:`~onnxplain.pictures.bars.bars` draws, as a figure of matplotlib.
 
     Raises :class:`RuntimeMissingError` without matplotlib, :class:`InputError` as ``bars`` does.
     """

@@ -1,0 +1,27 @@
+"""From maps and numbers to pictures: overlays, contours, sheets, bars, coloured tokens. Nothing here knows attributions."""
+
+from .bars import bars
+from .colormaps import COLORMAPS, colormap
+from .contours import contour_image, contour_segments
+from .figures import bars_figure
+from .render import contrast, heatmap, overlay_image, save_image, signed_contrast
+from .sheets import grid_sheet, panel
+from .tokens import tokens_html, tokens_image
+
+__all__ = [
+    "COLORMAPS",
+    "bars",
+    "bars_figure",
+    "colormap",
+    "contour_image",
+    "contour_segments",
+    "contrast",
+    "grid_sheet",
+    "heatmap",
+    "overlay_image",
+    "panel",
+    "save_image",
+    "signed_contrast",
+    "tokens_html",
+    "tokens_image",
+]
