@@ -22,7 +22,7 @@ from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.autodiff.reverse import registry
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.cli import app
-from onnxplain.methods import loading
+from onnxplain.model import loading
 from onnxplain.runtime import CPU, ModelCache, Session, cache, open_cache
 from onnxplain.signature import Signature
 
@@ -224,7 +224,7 @@ def test_the_table_of_rules_is_asked_under_its_name() -> None:
     assert importlib.import_module(loading.REGISTRY) is registry
     program = (
         "import onnxplain\n"
-        "from onnxplain.methods.loading import _has_foreign_rules\n"
+        "from onnxplain.model.loading import _has_foreign_rules\n"
         "before = _has_foreign_rules()\n"
         "onnxplain.vjp('Mine', domain='mine')(lambda emit, node, dy: dy)\n"
         "print(before, _has_foreign_rules())"

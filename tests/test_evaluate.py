@@ -16,7 +16,7 @@ from PIL import Image
 import onnxplain
 from onnxplain import Explainer, ImageError, InputError, OutputError, RuntimeMissingError, cli, metrics
 from onnxplain.methods import GradientXInput
-from onnxplain.methods.ranking import probabilities
+from onnxplain.model.ranking import probabilities
 
 import small_models as small
 

@@ -9,7 +9,7 @@ import pytest
 
 from onnxplain import Explainer
 from onnxplain.autodiff.explainable import DifferentiatedModel
-from onnxplain.methods import loading
+from onnxplain.model import loading
 from onnxplain.runtime import CPU
 
 import small_models as small

@@ -7,8 +7,8 @@ import pytest
 
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS, GradientXInput, find_method
-from onnxplain.methods.attributor import Attribution
 from onnxplain.methods.base import Method
+from onnxplain.model.attributor import Attribution
 
 import small_models as small
 

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from onnxplain import Explainer, TargetError
-from onnxplain.methods.targets import PREDICTED, Classes
+from onnxplain.model.classes import PREDICTED, Classes
 
 import small_models as small
 

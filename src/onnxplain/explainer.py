@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from .bundled import bundled_model
 from .errors import InputError, TargetError
 from .explanation import Explanation
-from .inputs import check_inputs
 from .methods import Method, find_method
-from .methods.attributor import Attributor
-from .methods.loading import ModelLoader
-from .methods.ranking import ClassScore, probabilities
-from .methods.targets import Target, find_labels
 from .methods.visualization import draw_classes, draw_neurons
+from .model.attributor import Attributor
+from .model.classes import Target, find_labels
+from .model.inputs import check_inputs
+from .model.loading import ModelLoader
+from .model.ranking import ClassScore, probabilities
 from .native import Normalization
 from .photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from .photos.labels import LabelsLike

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
 from .files import make_folder, write_bytes
-from .methods.ranking import ClassScore
+from .model.ranking import ClassScore
 from .photos import Geometry
 from .pictures import contour_image, heatmap, overlay_image, panel, save_image
 from .pictures.figures import encode_figure, pictures_figure

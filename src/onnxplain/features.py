@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from .errors import InputError, OutputError
 from .files import make_folder, write_bytes
-from .inputs import check_inputs
 from .methods import METHODS, Method, find_method
-from .methods.ranking import ClassScore
+from .model.inputs import check_inputs
+from .model.ranking import ClassScore
 from .pictures import bars, bars_figure, save_image, tokens_html, tokens_image
 from .pictures.figures import encode_figure
 from .pictures.html import bar_table, data_uri, escape
@@ -26,8 +26,8 @@ from .signature import InputTensor
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .methods.attributor import Attributor
-    from .methods.targets import Target
+    from .model.attributor import Attributor
+    from .model.classes import Target
 
 Array = NDArray[Any]
 

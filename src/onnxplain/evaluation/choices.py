@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..methods import Method, find_method
-from ..methods.targets import Target
+from ..model.classes import Target
 from ..pipeline.stream import Photo
 from .measures import AGREEMENTS, METRICS
 

@@ -16,8 +16,8 @@ from ..bundled import bundled_model
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..methods import Method
-from ..methods.targets import Target
 from ..metrics import randomized_models
+from ..model.classes import Target
 from ..pipeline.stream import is_one, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
-from ..methods.targets import Target
 from ..metrics import Curves
+from ..model.classes import Target
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods, find_metrics, targets_of

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]

@@ -1,7 +1,7 @@
 """What an attribution method is: how an attribution is computed, and how it becomes a map.
 
 A method is a small frozen dataclass: its fields are its options, with the defaults of its paper. It is handed the
-:class:`~.attributor.Attributor` of a model and one micro-batch of inputs, and returns their attributions.
+:class:`~..model.attributor.Attributor` of a model and one micro-batch of inputs, and returns their attributions.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..model.attributor import Attribution, Attributor
 from ..native import Normalization
-from .attributor import Attribution, Attributor
 from .saliency import saliency
 
 Array = NDArray[Any]

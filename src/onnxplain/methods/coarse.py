@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..model.attributor import Attributor
 from ..photos.geometry import INTERPOLATIONS, resize_maps
 from ..signature import Gradient
-from .attributor import Attributor
 from .base import Method
 
 Array = NDArray[Any]

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 
 Array = NDArray[Any]

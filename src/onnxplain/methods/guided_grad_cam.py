@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 from .class_activation import GradCam
 from .guided import GuidedBackprop

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 from .baselines import baseline_of
 from .integrated_gradients import by_input

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 from .sampling import Indices, attributions_at, working_type
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
+from ..model.ranking import probabilities
 from .perturbation import Inputs, Perturbation
-from .ranking import probabilities
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .attributor import Attributor
+from ..model.attributor import Attributor
 from .base import Method
 from .vanilla import Saliency
 

@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 
 from .. import native
 from ..errors import InputError
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 from .sampling import Indices, attributions_at, check_count, working_type
 

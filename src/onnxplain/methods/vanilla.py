@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from .base import Method
 
 Array = NDArray[Any]

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..methods import Method
-from ..methods.attributor import Attribution, Attributor
-from ..methods.ranking import rank_classes
 from ..methods.saliency import check_finite
-from ..methods.targets import Target
+from ..model.attributor import Attribution, Attributor
+from ..model.classes import Target
+from ..model.ranking import rank_classes
 
 Array = NDArray[Any]
 

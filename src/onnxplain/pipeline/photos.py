@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import GradientError, InputError, OnnxplainError
 from ..explanation import Explanation
 from ..methods import Method
-from ..methods.attributor import Attribution, Attributor
+from ..model.attributor import Attribution, Attributor
 from ..photos import Preprocessing
 from .attributions import facts
 from .stream import Outcome, Photo, load_photo, photo_name

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import GradientError, InputError
+from ...model.attributor import Attributor
 from ...photos import Preprocessing
-from ..attributor import Attributor
 
 Array = NDArray[Any]
 

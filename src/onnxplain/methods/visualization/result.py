@@ -16,8 +16,8 @@ from PIL import Image
 
 from ...errors import InputError, OutputError
 from ...files import make_folder, write_bytes
+from ...model.ranking import ClassScore
 from ...pictures.render import encode, save_image
-from ..ranking import ClassScore
 
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError, TargetError
+from ...model.attributor import Attributor
+from ...model.classes import Target
+from ...model.ranking import rank_classes
 from ...photos import Preprocessing
 from ...progress import track
-from ..attributor import Attributor
-from ..ranking import rank_classes
-from ..targets import Target
 from .ascent import Step, ascend
 from .objective import Objective
 from .result import ClassVisualization

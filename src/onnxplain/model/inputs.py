@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, ModelError
-from .signature import InputTensor, Signature
+from ..errors import InputError, ModelError
+from ..signature import InputTensor, Signature
 
 Array = NDArray[Any]
 

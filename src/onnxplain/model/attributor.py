@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from ..errors import InputError, ModelError
 from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
+from .classes import Classes
 from .loading import ModelLoader
-from .targets import Classes
 
 if TYPE_CHECKING:
     from ..autodiff.landmarks.attention_maps import AttentionMaps
     from ..autodiff.landmarks.feature_maps import FeatureMap
-    from .base import Method
+    from ..methods.base import Method
 
 Array = NDArray[Any]
 

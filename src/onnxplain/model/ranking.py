@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .targets import Classes
+from .classes import Classes
 
 
 @dataclass(frozen=True)

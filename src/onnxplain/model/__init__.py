@@ -1,0 +1,1 @@
+"""The loaded model: read, differentiated and run; its classes and inputs."""
