@@ -29,9 +29,9 @@ import numpy as np
 
 from common import environment, table
 from onnxplain import ClassVisualization, Explainer, Preprocessing
-from onnxplain.methods.visualization import PRESETS
 from onnxplain.pictures import save_image
 from onnxplain.pictures.sheets import grid_sheet
+from onnxplain.visualization import PRESETS
 
 #: The thirty classes that are reported; no setting was chosen by looking at them.
 REPORTED = tuple(range(16, 16 + 33 * 30, 33))

@@ -14,15 +14,15 @@ from PIL import Image
 
 import onnxplain
 from onnxplain import Explainer, InputError, OutputError, PreprocessingError, TargetError
-from onnxplain.methods.visualization import PRESETS
-from onnxplain.methods.visualization.ascent import ascend
-from onnxplain.methods.visualization.images import FourierImages
-from onnxplain.methods.visualization.objective import Objective
-from onnxplain.methods.visualization.optimizers import Adam
-from onnxplain.methods.visualization.penalties import total_variation_gradient
-from onnxplain.methods.visualization.settings import find_settings
-from onnxplain.methods.visualization.views import RandomViews, View
 from onnxplain.photos import Preprocessing
+from onnxplain.visualization import PRESETS
+from onnxplain.visualization.ascent import ascend
+from onnxplain.visualization.images import FourierImages
+from onnxplain.visualization.objective import Objective
+from onnxplain.visualization.optimizers import Adam
+from onnxplain.visualization.penalties import total_variation_gradient
+from onnxplain.visualization.settings import find_settings
+from onnxplain.visualization.views import RandomViews, View
 from test_cli import Runner
 
 import small_models as small

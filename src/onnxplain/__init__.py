@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from .features import TableExplanation, TokenExplanation
     from .grids import grid
     from .html_report import report
-    from .methods.visualization import ClassVisualization
     from .photos import Preprocessing
     from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
+    from .visualization import ClassVisualization
 
 __all__ = [
     "ClassVisualization",
@@ -83,7 +83,7 @@ _LAZY = {
     "TableExplanation": ".features",
     "TokenExplanation": ".features",
     "Preprocessing": ".photos",
-    "ClassVisualization": ".methods.visualization",
+    "ClassVisualization": ".visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
     "TorchExport": ".torch_export",

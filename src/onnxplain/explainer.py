@@ -14,7 +14,6 @@ from .bundled import bundled_model
 from .errors import InputError, TargetError
 from .explanation import Explanation
 from .methods import Method, find_method
-from .methods.visualization import draw_classes, draw_neurons
 from .model.attributor import Attributor
 from .model.classes import Target, find_labels
 from .model.inputs import check_inputs
@@ -29,6 +28,7 @@ from .pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from .progress import track
 from .runtime import Plan, Provider, open_cache
 from .signature import InputTensor
+from .visualization import draw_classes, draw_neurons
 
 if TYPE_CHECKING:
     from .autodiff.graph.io import ModelSource
@@ -359,8 +359,8 @@ class Explainer:
         Args:
             target: a class index or label, or a sequence of these.
             preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
-            options: ``seed``, ``size``, ``every`` and ``progress``, see :class:`~.methods.visualization.Drawing`;
-                ``steps``, ``learning_rate``, ``l2`` and others, see :class:`~.methods.visualization.Settings`.
+            options: ``seed``, ``size``, ``every`` and ``progress``, see :class:`~.visualization.Drawing`;
+                ``steps``, ``learning_rate``, ``l2`` and others, see :class:`~.visualization.Settings`.
 
         Returns:
             A :class:`~onnxplain.ClassVisualization`, or a list of them for several classes.

@@ -25,7 +25,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..methods.visualization import ClassVisualization
+    from ..visualization import ClassVisualization
 
 
 @guarded

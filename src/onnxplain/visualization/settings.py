@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
-from ...errors import InputError
+from ..errors import InputError
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import GradientError, InputError
-from ...model.attributor import Attributor
-from ...photos import Preprocessing
+from ..errors import GradientError, InputError
+from ..model.attributor import Attributor
+from ..photos import Preprocessing
 
 Array = NDArray[Any]
 

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError, TargetError
-from ...model.attributor import Attributor
-from ...model.classes import Target
-from ...model.ranking import rank_classes
-from ...photos import Preprocessing
-from ...progress import track
+from ..errors import InputError, TargetError
+from ..model.attributor import Attributor
+from ..model.classes import Target
+from ..model.ranking import rank_classes
+from ..photos import Preprocessing
+from ..progress import track
 from .ascent import Step, ascend
 from .objective import Objective
 from .result import ClassVisualization

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ...errors import InputError, OutputError
-from ...files import make_folder, write_bytes
-from ...model.ranking import ClassScore
-from ...pictures.render import encode, save_image
+from ..errors import InputError, OutputError
+from ..files import make_folder, write_bytes
+from ..model.ranking import ClassScore
+from ..pictures.render import encode, save_image
 
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import GradientError
+from ..errors import GradientError
 from .images import FourierImages, Parametrization, TensorImages
 from .objective import Objective
 from .optimizers import Adam, GradientAscent, Optimizer
