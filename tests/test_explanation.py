@@ -15,8 +15,8 @@ from PIL import Image
 
 from onnxplain import Explainer, Explanation, InputError, OutputError, RuntimeMissingError
 from onnxplain.bundled import bundled_model, bundled_photo
-from onnxplain.explanation import PICTURES
 from onnxplain.pictures import colormap
+from onnxplain.results.explanation import PICTURES
 
 
 @pytest.fixture(scope="module")

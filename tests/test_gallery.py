@@ -9,8 +9,8 @@ from types import ModuleType
 import pytest
 from PIL import Image
 
-from onnxplain.explanation import PICTURES
 from onnxplain.methods import METHODS
+from onnxplain.results.explanation import PICTURES
 
 DOCS = Path(__file__).parent.parent / "docs"
 

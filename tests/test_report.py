@@ -18,7 +18,7 @@ from PIL import Image
 
 import onnxplain
 from onnxplain import Explainer, Explanation, InputError, OutputError
-from onnxplain.grids import photo_key
+from onnxplain.results.grid import photo_key
 
 import small_models as small
 

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
-    from .features import TableExplanation, TokenExplanation
-    from .grids import grid
-    from .html_report import report
     from .photos import Preprocessing
+    from .results.features import TableExplanation, TokenExplanation
+    from .results.grid import grid
+    from .results.report import report
     from .runtime import ProviderWarning, clear_cache
     from .torch_export import TorchExport, export_torch
     from .visualization import ClassVisualization
@@ -80,16 +80,16 @@ _LAZY = {
     "RandomizationCheck": ".evaluation",
     "Explainer": ".explainer",
     "Explanation": ".explainer",
-    "TableExplanation": ".features",
-    "TokenExplanation": ".features",
+    "TableExplanation": ".results.features",
+    "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
     "ClassVisualization": ".visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
     "TorchExport": ".torch_export",
     "export_torch": ".torch_export",
-    "grid": ".grids",
-    "report": ".html_report",
+    "grid": ".results.grid",
+    "report": ".results.report",
 }
 
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from .bundled import bundled_model
 from .errors import InputError, TargetError
-from .explanation import Explanation
 from .methods import Method, find_method
 from .model.attributor import Attributor
 from .model.classes import Target, find_labels
@@ -26,6 +25,7 @@ from .pipeline.attributions import arrays, only
 from .pipeline.photos import PhotoExplainer
 from .pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from .progress import track
+from .results.explanation import Explanation
 from .runtime import Plan, Provider, open_cache
 from .signature import InputTensor
 from .visualization import draw_classes, draw_neurons
@@ -291,13 +291,13 @@ class Explainer:
             background: other rows [M,F]; their mean is the baseline of the method.
 
         Returns:
-            A :class:`~onnxplain.features.TableExplanation` for one row, a list of them for several. With "top3" a list
+            A :class:`~onnxplain.results.features.TableExplanation` for one row, a list of them for several. With "top3" a list
             of three, best class first, in the place of each.
 
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .features import explain_table, with_background
+        from .results.features import explain_table, with_background
 
         return explain_table(
             self._attributor, rows, feature_names, target, with_background(method, options, background)
@@ -318,13 +318,13 @@ class Explainer:
                 the place of one token at a time.
 
         Returns:
-            A :class:`~onnxplain.features.TokenExplanation` for one sequence, a list for several, as for
+            A :class:`~onnxplain.results.features.TokenExplanation` for one sequence, a list for several, as for
             :meth:`explain_table`.
 
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .features import explain_tokens
+        from .results.features import explain_tokens
 
         return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
 

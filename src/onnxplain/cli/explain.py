@@ -33,8 +33,8 @@ from .results import drawing_options, sinks
 
 if TYPE_CHECKING:
     from ..errors import OnnxplainError
-    from ..explanation import Explanation
     from ..methods import Method
+    from ..results.explanation import Explanation
 
 
 @guarded
@@ -117,7 +117,7 @@ def explain(
     """
     from ..bundled import bundled_photo
     from ..explainer import Explainer
-    from ..explanation import parse_formats
+    from ..results.explanation import parse_formats
     from ..runtime.providers import full_name
 
     hows = _methods(method, option or [])

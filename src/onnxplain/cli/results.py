@@ -10,9 +10,9 @@ import typer
 from .common import refuse_overwriting
 
 if TYPE_CHECKING:
-    from ..explanation import Explanation
+    from ..results.explanation import Explanation
 
-#: The picture that is one for all photos; the others are those of :data:`onnxplain.explanation.PICTURES`.
+#: The picture that is one for all photos; the others are those of :data:`onnxplain.results.explanation.PICTURES`.
 GRID = "grid"
 
 
@@ -104,7 +104,7 @@ class Files:
         *,
         several_methods: bool,
     ) -> None:
-        from ..explanation import check_picture, is_result_file
+        from ..results.explanation import check_picture, is_result_file
 
         check_picture([kind], [name for name in drawing if name != "signed"])
         self.single = out if out is not None and is_result_file(out) else None
@@ -146,9 +146,9 @@ class GridFile:
     """One picture of all photos: the file ``out``, or ``grid.png`` in the folder ``out``."""
 
     def __init__(self, out: Path | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
-        from ..explanation import is_result_file
-        from ..grids import Grid
         from ..pictures.render import picture_format
+        from ..results.explanation import is_result_file
+        from ..results.grid import Grid
 
         single = out if out is not None and is_result_file(out) else None
         self._path = single or _folder_of(out, None) / "grid.png"
@@ -175,7 +175,7 @@ class ReportFile:
     """One HTML file about all photos."""
 
     def __init__(self, path: Path, picture: str | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
-        from ..html_report import Report
+        from ..results.report import Report
 
         refuse_overwriting(path, inputs)
         single = {} if picture in (None, GRID, "panel") else {"kinds": [picture]}

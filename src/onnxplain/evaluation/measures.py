@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from .. import metrics
 from ..explainer import Explainer
-from ..explanation import Explanation
 from ..methods import Method
 from ..metrics.arrays import Array
 from ..photos import Preprocessing
 from ..photos.geometry import Geometry
+from ..results.explanation import Explanation
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import GradientError, InputError, OnnxplainError
-from ..explanation import Explanation
 from ..methods import Method
 from ..model.attributor import Attribution, Attributor
 from ..photos import Preprocessing
+from ..results.explanation import Explanation
 from .attributions import facts
 from .stream import Outcome, Photo, load_photo, photo_name
 

@@ -12,22 +12,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, OutputError
-from .files import make_folder, write_bytes
-from .methods import METHODS, Method, find_method
-from .model.inputs import check_inputs
-from .model.ranking import ClassScore
-from .pictures import bars, bars_figure, save_image, tokens_html, tokens_image
-from .pictures.figures import encode_figure
-from .pictures.html import bar_table, data_uri, escape
-from .pipeline.attributions import only, row_attributions
-from .signature import InputTensor
+from ..errors import InputError, OutputError
+from ..files import make_folder, write_bytes
+from ..methods import METHODS, Method, find_method
+from ..model.inputs import check_inputs
+from ..model.ranking import ClassScore
+from ..pictures import bars, bars_figure, save_image, tokens_html, tokens_image
+from ..pictures.figures import encode_figure
+from ..pictures.html import bar_table, data_uri, escape
+from ..pipeline.attributions import only, row_attributions
+from ..signature import InputTensor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .model.attributor import Attributor
-    from .model.classes import Target
+    from ..model.attributor import Attributor
+    from ..model.classes import Target
 
 Array = NDArray[Any]
 

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError, OutputError
-from .files import make_folder, write_bytes
-from .model.ranking import ClassScore
-from .photos import Geometry
-from .pictures import contour_image, heatmap, overlay_image, panel, save_image
-from .pictures.figures import encode_figure, pictures_figure
-from .pictures.html import bar_table, data_uri, escape, thumbnail
-from .pictures.render import encode
+from ..errors import InputError, OutputError
+from ..files import make_folder, write_bytes
+from ..model.ranking import ClassScore
+from ..photos import Geometry
+from ..pictures import contour_image, heatmap, overlay_image, panel, save_image
+from ..pictures.figures import encode_figure, pictures_figure
+from ..pictures.html import bar_table, data_uri, escape, thumbnail
+from ..pictures.render import encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

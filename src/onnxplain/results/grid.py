@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import InputError
+from ..errors import InputError
+from ..pictures import grid_sheet
+from ..pictures.html import thumbnail
 from .explanation import Explanation, check_picture
-from .pictures import grid_sheet
-from .pictures.html import thumbnail
 
 Picture = NDArray[np.uint8]
 #: One column: a method, and which of its explanations of a photo ("top3" gives three).

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from .._version import __version__
 from ..errors import InputError
-from ..explanation import Explanation, check_picture
 from ..files import make_folder, write_chunks
-from ..grids import flattened, photo_key
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
+from .explanation import Explanation, check_picture
+from .grid import flattened, photo_key
 
 _KINDS = ("heatmap", "overlay")
 _QUALITY = 80
@@ -118,10 +118,10 @@ class Report:
         return write_chunks(place, (part.encode() for part in self._parts()))
 
     def _parts(self) -> Iterator[str]:
-        before, after = _asset("page.html").split("{{cards}}")
+        before, after = _asset("report.html").split("{{cards}}")
         values = {
-            "style": _asset("page.css"),
-            "script": _asset("page.js"),
+            "style": _asset("report.css"),
+            "script": _asset("report.js"),
             "version": __version__,
             "title": escape(self._title),  # last, for a title may hold anything
         }
