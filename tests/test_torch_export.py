@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from typer.testing import CliRunner
 
 import onnxplain
-from onnxplain import Explainer, InputError, ModelError, OutputError, RuntimeMissingError, TorchExport, torch_export
+from onnxplain import Explainer, InputError, ModelError, OutputError, RuntimeMissingError, TorchExport
 from onnxplain.cli import app
+from onnxplain.from_torch import export as torch_export
 
 from checker import session
 

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer, Explanation
+    from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
     from .results.features import TableExplanation, TokenExplanation
     from .results.grid import grid
     from .results.report import report
     from .runtime import ProviderWarning, clear_cache
-    from .torch_export import TorchExport, export_torch
     from .visualization import ClassVisualization
 
 __all__ = [
@@ -86,8 +86,8 @@ _LAZY = {
     "ClassVisualization": ".visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
-    "TorchExport": ".torch_export",
-    "export_torch": ".torch_export",
+    "TorchExport": ".from_torch.export",
+    "export_torch": ".from_torch.export",
     "grid": ".results.grid",
     "report": ".results.report",
 }

@@ -52,8 +52,8 @@ def export_torch(
 
     The comparison runs on random inputs. A model that disagrees with torch.autograd is not written.
     """
-    from ..torch_export import export_torch as export
-    from ..torch_export import load_module, random_inputs
+    from ..from_torch.export import export_torch as export
+    from ..from_torch.export import load_module, random_inputs
 
     shapes = [_shape(text) for text in input_shape or ["1,3,224,224"]]
     found = export(

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .errors import ModelError
-from .runtime import Session
+from ..errors import ModelError
+from ..runtime import Session
 
 #: Differences up to this share of the largest value are float32 rounding in a deep network.
 _ROUNDING = 1e-4

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from .autodiff.differentiate import add_gradients
-from .autodiff.graph.io import read_model
-from .autodiff.to_file import files_of, move, scratch, write_files
-from .errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
-from .photos import PreprocessingLike, resolve_labels, resolve_preprocessing
-from .photos.labels import LabelsLike
-from .runtime import Session
-from .torch_reference import Comparison, compare
+from ..autodiff.differentiate import add_gradients
+from ..autodiff.graph.io import read_model
+from ..autodiff.to_file import files_of, move, scratch, write_files
+from ..errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
+from ..photos import PreprocessingLike, resolve_labels, resolve_preprocessing
+from ..photos.labels import LabelsLike
+from ..runtime import Session
+from .reference import Comparison, compare
 
 if TYPE_CHECKING:
     import torch
