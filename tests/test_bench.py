@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from onnxplain import Explainer, InputError
-from onnxplain.bench import measure
+from onnxplain.cli.timing import measure
 
 import small_models as small
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 import onnxplain
 from onnxplain import Explainer, ImageError, InputError, OutputError, RuntimeMissingError, cli, metrics
+from onnxplain.evaluation import randomized_models
 from onnxplain.methods import GradientXInput
 from onnxplain.model.ranking import probabilities
 
@@ -292,7 +293,7 @@ def test_the_check_compares_maps_layer_by_layer(check: onnxplain.RandomizationCh
     assert check.layers == ["gemm", "conv2", "conv1"] and check.methods == METHODS and check.cascading
     assert check.values["rank_correlation"].shape == check.values["ssim"].shape == (3, 2, 2)
     before = Explainer(network()).explain(photos[0])
-    *_, (_, copy) = metrics.randomized_models(network(), seed=1)
+    *_, (_, copy) = randomized_models(network(), seed=1)
     after = Explainer(copy).explain(photos[0], before.target)
     expected = metrics.rank_correlation(before.saliency_input[None], after.saliency_input[None])
     np.testing.assert_allclose(check.values["rank_correlation"][2, 0, 0], expected[0], rtol=1e-5)

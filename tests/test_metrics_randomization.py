@@ -9,7 +9,7 @@ from onnx import helper, numpy_helper
 
 import onnxplain
 from onnxplain import InputError, ModelError
-from onnxplain.metrics import randomized_models
+from onnxplain.autodiff.randomized import randomized_models
 
 import small_models as small
 

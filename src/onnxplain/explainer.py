@@ -291,8 +291,8 @@ class Explainer:
             background: other rows [M,F]; their mean is the baseline of the method.
 
         Returns:
-            A :class:`~onnxplain.results.features.TableExplanation` for one row, a list of them for several. With "top3" a list
-            of three, best class first, in the place of each.
+            A :class:`~onnxplain.TableExplanation` for one row, a list of them for several. With "top3" a list of
+            three, best class first, in the place of each.
 
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
@@ -318,7 +318,7 @@ class Explainer:
                 the place of one token at a time.
 
         Returns:
-            A :class:`~onnxplain.results.features.TokenExplanation` for one sequence, a list for several, as for
+            A :class:`~onnxplain.TokenExplanation` for one sequence, a list for several, as for
             :meth:`explain_table`.
 
         Raises:

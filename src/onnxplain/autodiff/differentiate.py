@@ -177,7 +177,7 @@ def add_gradients(
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, output, gradients=gradients)
     head = find_score(graph_model, result, score, class_axis, gradients=gradients) if seed == "target" else None
-    emit = Emitter(graph, inference, rules=chosen)
+    emit = Emitter(graph, inference)
     score_tensor = result if head is None else head.value
     differentiated = single(emit, score_tensor) if half else score_tensor
     nodes = list(graph)
@@ -206,7 +206,7 @@ def add_gradients(
         public.record("straight_through", str(len(crossed)))
     if half:
         start = emit.Mul(start, GRADIENT_SCALE)
-    found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports)
+    found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports, chosen)
     if rules:
         public.record("replaced_rules", str(chosen.applied))
     for variable in variables:

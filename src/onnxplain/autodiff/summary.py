@@ -13,9 +13,9 @@ from .explainable import describe_input
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights
+from .graph.schemas import since_version
 from .landmarks.feature_maps import find_feature_map
 from .prepare.order import prepare
-from .reverse import registry
 from .reverse.reach import depends_on, needed_for, reads, stand_ins
 from .reverse.walk import walk
 from .targets.score import find_output, find_score
@@ -165,4 +165,4 @@ def _like(value: ir.Value) -> ir.Value:
 
 
 def _version(domain: str, op_type: str, graph: ir.Graph) -> int | None:
-    return registry.since_version(domain, op_type, graph.opset_imports.get(domain, 0))
+    return since_version(domain, op_type, graph.opset_imports.get(domain, 0))

@@ -95,8 +95,8 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
 
 
 def _bench(model: Path, output: str | None, score: str, class_axis: int | None) -> dict[str, Any]:
-    from ..bench import measure
     from ..explainer import Explainer
+    from .timing import measure
 
     explainer = Explainer(model, output=output, score=score, class_axis=class_axis)
     found = measure(explainer)

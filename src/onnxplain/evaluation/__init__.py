@@ -6,9 +6,10 @@ has learned. Both run in micro-batches; only the numbers stay.
 
 from __future__ import annotations
 
-from .evaluation import Evaluation
+from ..autodiff.randomized import randomized_models
 from .measures import METRICS
 from .randomization import RandomizationCheck, randomization_check
+from .results import Evaluation
 from .run import evaluate
 
-__all__ = ["METRICS", "Evaluation", "RandomizationCheck", "evaluate", "randomization_check"]
+__all__ = ["METRICS", "Evaluation", "RandomizationCheck", "evaluate", "randomization_check", "randomized_models"]

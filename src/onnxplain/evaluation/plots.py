@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from .evaluation import Evaluation
     from .randomization import RandomizationCheck
+    from .results import Evaluation
 
 _COLUMNS = 3
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..autodiff.graph.io import ModelSource
+from ..autodiff.randomized import randomized_models
 from ..bundled import bundled_model
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..methods import Method
-from ..metrics import randomized_models
 from ..model.classes import Target
 from ..pipeline.stream import is_one, photo_sources
 from ..progress import track
@@ -123,7 +123,7 @@ def randomization_check(
         images: photos, as for :meth:`Explainer.explain`; their maps [M,N,h,w] are held in memory.
         methods: as for :func:`evaluate`.
         target: the explained class, for all copies alike; None is the class that ``model`` itself predicts.
-        seed, cascading, stages: see :func:`onnxplain.metrics.randomized_models`.
+        seed, cascading, stages: see :func:`onnxplain.autodiff.randomized.randomized_models`.
         output: what is explained, as in :func:`onnxplain.differentiate`.
         progress: a bar on stderr when it takes long; None: in terminals only.
         options: of :class:`Explainer`: ``preprocessing``, ``providers``, ``threads`` and so on.

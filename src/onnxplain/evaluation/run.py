@@ -16,9 +16,9 @@ from ..model.classes import Target
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods, find_metrics, targets_of
-from .evaluation import Evaluation
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
+from .results import Evaluation
 
 #: Photos that are measured at once.
 _BATCH = 8

@@ -14,6 +14,7 @@ from .attention import AttentionRelevance, AttentionRollout
 from .base import Method
 from .blur_integrated_gradients import BlurIntegratedGradients
 from .class_activation import GradCam, GradCamPlusPlus, HiResCam, LayerCam, XGradCam
+from .gradients import GradientXInput, Saliency
 from .guided import Deconvnet, GuidedBackprop
 from .guided_grad_cam import GuidedGradCam
 from .guided_integrated_gradients import GuidedIntegratedGradients
@@ -21,7 +22,6 @@ from .integrated_gradients import ExpectedGradients, IntegratedGradients
 from .occlusion import Occlusion
 from .rise import Rise
 from .smoothgrad import SmoothGrad, SmoothGradSquared, VarGrad
-from .vanilla import GradientXInput, Saliency
 
 __all__ = ["METHODS", "Method", "find_method"]
 

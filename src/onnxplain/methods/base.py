@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..model.attributor import Attribution, Attributor
 from ..native import Normalization
-from .saliency import saliency
+from .maps import saliency
 
 Array = NDArray[Any]
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model.attributor import Attributor
 from .base import Method
-from .vanilla import Saliency
+from .gradients import Saliency
 
 Array = NDArray[Any]
 Indices: TypeAlias = NDArray[np.int64]

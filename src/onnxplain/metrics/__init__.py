@@ -5,8 +5,6 @@ Maps are [N,H,W] or [N,1,H,W], attributions [N,C,H,W], masks [N,H,W] or [N,1,H,W
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .agreement import rank_correlation, ssim
 from .arrays import ExplainFunction, ScoreFunction
 from .baselines import Baseline, baseline_images
@@ -15,9 +13,6 @@ from .infidelity import Perturbation, infidelity
 from .localization import box_masks, energy_in_mask, pointing_game
 from .sensitivity import max_sensitivity
 from .sparseness import sparseness
-
-if TYPE_CHECKING:
-    from .randomization import randomized_models
 
 __all__ = [
     "Baseline",
@@ -33,17 +28,7 @@ __all__ = [
     "insertion",
     "max_sensitivity",
     "pointing_game",
-    "randomized_models",
     "rank_correlation",
     "sparseness",
     "ssim",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    """``randomized_models``, when it is first used: it alone needs onnx, which takes long to import."""
-    if name != "randomized_models":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .randomization import randomized_models
-
-    return randomized_models

@@ -87,7 +87,7 @@ class ModelLoader:
         return DifferentiatedModel.build(self.source, **{**self.options, "provider": self._form, **changes})
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
-        """The model without gradients, whatever changes; see :class:`~onnxplain.autodiff.landmarks.forward_graph.ForwardGraph`.
+        """The model without gradients, whatever changes; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
 
         Raises:
             ModelError, InputError: it cannot be read, or an option does not fit it.

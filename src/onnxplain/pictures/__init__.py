@@ -1,4 +1,4 @@
-"""From maps and numbers to pictures: overlays, contours, sheets, bars, coloured tokens. Nothing here knows attributions."""
+"""From maps and numbers to pictures: overlays, contours, sheets, bars, coloured tokens; none knows attributions."""
 
 from .bars import bars
 from .colormaps import COLORMAPS, colormap

@@ -16,10 +16,10 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from ..geometry.scales import dequantized, quantized
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.quantized import MICROSOFT
-from ..rules.quantization import dequantized, quantized
 
 _ACTIVATIONS = {"Relu", "Clip"}
 

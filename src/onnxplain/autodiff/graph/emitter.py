@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from ..reverse.overrides import Rules
 from .inference import Inference
 
 if TYPE_CHECKING:
@@ -26,11 +25,10 @@ Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 class Emitter:
     """Appends nodes to ``graph``; names them ``grad/<scope>/<operator>_<k>``."""
 
-    def __init__(
-        self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None, rules: Rules | None = None
-    ) -> None:
+    def __init__(self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None) -> None:
         self.graph = graph
-        self.rules: Rules = (Rules() if parent is None else parent.rules) if rules is None else rules
+        #: What the walk in progress hands to the walks through expansions and bodies; nothing here looks at it.
+        self.rules: Any = None if parent is None else parent.rules
         self._inference = inference
         self._parent = parent
         self._scope: str = "" if parent is None else parent._scope

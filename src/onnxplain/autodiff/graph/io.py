@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from ...errors import ModelError
-from ..reverse.registry import NEWEST_OPSET
+from .schemas import NEWEST_OPSET
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"

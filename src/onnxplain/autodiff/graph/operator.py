@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import UnsupportedOperatorError
-from ..reverse.registry import since_version
+from .schemas import since_version
 
 #: What to do with a model that has no gradient.
 NO_GRADIENT = "use a perturbation method: Explainer(model, gradients=False) with method='occlusion' or 'rise'"

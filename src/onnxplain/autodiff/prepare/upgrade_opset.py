@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from ...errors import ModelError
 from ..graph.inference import Inference
+from ..graph.schemas import since_version
 from ..reverse.foreign import outputs_of
-from ..reverse.registry import since_version
 from . import opset_adapters_resize as upgrade_rules_resize
 from . import opset_adapters_scan as upgrade_rules_scan
 from .infer_shapes import infer_shapes

@@ -11,6 +11,7 @@ from ...errors import UnsupportedOperatorError
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.operator import Operator
+from ..graph.schemas import NEWEST_OPSET, since_version
 from . import registry
 
 #: The first opset that has every operator that expansions are written in.
@@ -43,9 +44,9 @@ def outputs_of(node: ir.Node, opset: int) -> Sequence[ir.Value | None]:
     probe = ir.Node("", node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
     for index, output in enumerate(probe.outputs):
         output.name = f"output{index}"
-    if registry.since_version("", node.op_type, registry.NEWEST_OPSET) is None:
+    if since_version("", node.op_type, NEWEST_OPSET) is None:
         return inputs[:1]
-    Inference({"": registry.NEWEST_OPSET}).infer(probe)
+    Inference({"": NEWEST_OPSET}).infer(probe)
     return probe.outputs
 
 

@@ -16,10 +16,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import onnx
 import onnx_ir as ir
 
 from ...errors import InputError
+from ..graph.schemas import since_version
 
 if TYPE_CHECKING:
     from ..graph.emitter import Emitter
@@ -32,9 +32,6 @@ Rule = Callable[["Emitter", "Operator", Any], Gradients]
 Expansion = Callable[["Emitter", "Operator"], Sequence[ir.Value | None]]
 R = TypeVar("R", bound=Rule)
 E = TypeVar("E", bound=Expansion)
-
-#: The newest opset of the default domain whose operator semantics the rules were written against.
-NEWEST_OPSET = 28
 
 
 @dataclass(frozen=True)
@@ -140,14 +137,6 @@ _NO_RULE = "register a rule for it with onnxplain.vjp, hand one over in rules=, 
 def advice(domain: str, op_type: str) -> str:
     """What to do about an operator without a rule."""
     return _REFUSED.get((domain, op_type), _NO_RULE)
-
-
-def since_version(domain: str, op_type: str, opset: int) -> int | None:
-    """The ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
-    try:
-        return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
-    except onnx.defs.SchemaError:
-        return None
 
 
 def lookup(domain: str, op_type: str, opset: int) -> Registration | None:

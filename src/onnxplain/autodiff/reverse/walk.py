@@ -10,6 +10,7 @@ from ..graph.emitter import Emitter, unbroadcast
 from ..graph.operator import Operator
 from . import registry
 from .functions import expand_function, function_body
+from .overrides import Rules
 from .quantized import in_floats, is_whole
 from .reach import captured, depends_on
 
@@ -20,12 +21,16 @@ def walk(
     seeds: dict[ir.Value, ir.Value],
     variables: Sequence[ir.Value],
     opsets: Mapping[str, int],
+    rules: Rules | None = None,
 ) -> dict[ir.Value, ir.Value]:
     """Go through ``nodes`` in reverse once and return the gradient of every value that has one.
 
     ``seeds`` holds the gradients to start from; only values with a float path from ``variables`` are
-    visited. Gradients of one value add up; broadcasting is undone here and nowhere else.
+    visited. Gradients of one value add up; broadcasting is undone here and nowhere else. ``rules`` are handed to the
+    walks inside of this one; without them it takes those of the walk that it is part of, or the registered ones.
     """
+    if rules is not None or emit.rules is None:
+        emit.rules = Rules() if rules is None else rules
     gradients = dict(seeds)
     active = depends_on(nodes, variables)
     for node in reversed(nodes):

@@ -12,11 +12,11 @@ from collections.abc import Sequence
 import onnx_ir as ir
 
 from ..geometry.placement import counting
+from ..geometry.scales import real
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.quantized import MICROSOFT
 from ..reverse.registry import expands
-from .quantization import real
 
 Outputs = Sequence[ir.Value | None]
 Biases = list[ir.Value]

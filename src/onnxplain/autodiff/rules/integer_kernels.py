@@ -12,11 +12,11 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ..geometry.scales import FLOAT, real
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.quantized import MICROSOFT
 from ..reverse.registry import expands, refuses
-from .quantization import FLOAT, real
 
 Outputs = Sequence[ir.Value | None]
 

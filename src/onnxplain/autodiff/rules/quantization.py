@@ -9,13 +9,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..geometry.placement import counting, scatter_rows
+from ..geometry.placement import scatter_rows
+from ..geometry.scales import FLOAT, aligned, blocks, is_per_axis, quantized_axis, spread
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.quantized import MICROSOFT, is_whole, limits
 from ..reverse.registry import Gradients, vjp
-
-FLOAT = ir.DataType.FLOAT
 
 
 @vjp("QuantizeLinear", quantized=True, rounds=True, broadcasts=True)
@@ -45,7 +44,7 @@ def _bounds(emit: Emitter, node: Operator, s: ir.Value) -> tuple[ir.Value, ir.Va
     if s.const_value is not None and scale is not None and (zero is not None or node.optional(2) is None):
         level = np.float32(0) if zero is None else zero.astype(np.float32)
         low, high = ((np.float32(bound) - level) * scale.astype(np.float32) for bound in bounds)
-        return emit.constant(_aligned(node, low)), emit.constant(_aligned(node, high))
+        return emit.constant(aligned(node, low)), emit.constant(aligned(node, high))
     if node.optional(2) is None:
         return emit.Mul(s, bounds[0]), emit.Mul(s, bounds[1])
     z = spread(emit, node, 2)
@@ -74,84 +73,18 @@ def dequantize(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     return [dx, ds, None]
 
 
-def quantized(emit: Emitter, node: Operator, x: ir.Value) -> ir.Value:
-    """The numbers that a QuantizeLinear node of signed 8 bits makes of ``x``, as floats: made as unsigned ones."""
-    zero, constant = node.optional(2), node.constant(2)
-    if zero is None or constant is not None:
-        level = np.int32(0) if constant is None else constant.astype(np.int32)
-        zero = emit.constant((level + 128).astype(np.uint8))
-    else:
-        zero = emit.Cast(emit.Add(emit.Cast(zero, to=ir.DataType.INT32), 128), to=ir.DataType.UINT8)
-    given = {name: node.node.attributes.get(name) for name in ("axis", "block_size")}
-    return emit.Sub(emit.Cast(emit.QuantizeLinear(x, node.input(1), zero, **given), to=FLOAT), 128.0)
-
-
-def dequantized(emit: Emitter, node: Operator, numbers: ir.Value | None = None) -> ir.Value:
-    """What a DequantizeLinear node computes, without one; of other ``numbers`` than its input's, if given."""
-    z = None if node.optional(2) is None else spread(emit, node, 2)
-    y, dtype = real(emit, numbers or node.input(0), spread(emit, node, 1), z), node.outputs[0].dtype
-    return y if dtype in (None, FLOAT) else emit.Cast(y, to=dtype)
-
-
-def real(emit: Emitter, x: ir.Value, s: ir.Value, z: ir.Value | None) -> ir.Value:
-    """(x - z) s in float32, for s and z that broadcast against x."""
-    level = x if x.dtype == FLOAT else emit.Cast(x, to=FLOAT)
-    if z is not None:
-        level = emit.Sub(level, z if z.dtype == FLOAT else emit.Cast(z, to=FLOAT))
-    return emit.Mul(level, s if s.dtype == FLOAT else emit.Cast(s, to=FLOAT))
-
-
 @vjp("DynamicQuantizeLinear", every_output=True, quantized=True, rounds=True)
 def dynamic_quantize(emit: Emitter, node: Operator, dys: list[ir.Value | None]) -> Gradients:
     """y = round(x / s) + z with s and z such that nothing is saturated, taken as constants; dx = dy / s."""
     return None if dys[0] is None else emit.Div(dys[0], emit.present(node.outputs[1]))
 
 
-def _axis(node: Operator) -> int:
-    return node.attribute("axis", 1) % max(node.rank(), 1)
-
-
-def spread(emit: Emitter, node: Operator, index: int) -> ir.Value:
-    """Input ``index``, a scale or zero point, in float32, such that it broadcasts against input 0."""
-    v, constant = node.input(index), node.constant(index)
-    if v.shape is None:
-        raise node.refuse(f"rank of input {index} ({v.name})", "unknown", "give the scale a static rank")
-    if constant is not None and len(v.shape) < 2:
-        return emit.constant(_aligned(node, constant.astype(np.float32)))
-    v = v if v.dtype == FLOAT else emit.Cast(v, to=FLOAT)
-    if v.shape is not None and len(v.shape) > 1:
-        return emit.Gather(v, _blocks(emit, node), axis=_axis(node))
-    trailing = list(range(1, node.rank() - _axis(node)))
-    return emit.Unsqueeze(v, trailing) if _is_per_axis(node) and trailing else v
-
-
-def _aligned(node: Operator, array: np.ndarray) -> np.ndarray:
-    """A constant scale, zero point or bound, such that it broadcasts against input 0."""
-    return array.reshape([-1] + [1] * (node.rank() - _axis(node) - 1)) if array.size > 1 else array.reshape([])
-
-
-def _is_per_axis(node: Operator) -> bool:
-    shape = node.input(1).shape
-    return shape is not None and len(shape) == 1 and shape[0] != 1
-
-
 def _to_scale(emit: Emitter, node: Operator, v: ir.Value) -> ir.Value:
     """``v``, shaped like the tensor, summed to the shape of the scale."""
-    scale, axis = node.input(1), _axis(node)
+    scale, axis = node.input(1), quantized_axis(node)
     assert scale.shape is not None
     if len(scale.shape) > 1:
-        v = scatter_rows(emit, v, _blocks(emit, node), emit.Cast(scale, to=FLOAT), axis)
-    elif _is_per_axis(node):
+        v = scatter_rows(emit, v, blocks(emit, node), emit.Cast(scale, to=FLOAT), axis)
+    elif is_per_axis(node):
         v = emit.ReduceSum(v, [a for a in range(node.rank()) if a != axis], keepdims=0)
     return v if scale.dtype == FLOAT else emit.Cast(v, to=scale.dtype)
-
-
-def _blocks(emit: Emitter, node: Operator) -> ir.Value:
-    """Which element of a blocked scale each index of the quantised axis belongs to: int64."""
-    axis, size = _axis(node), node.attribute("block_size", 0)
-    if size < 1:
-        raise node.refuse("block_size", size, "state how many elements share a scale")
-    extent = emit.extent(node.input(0), axis)
-    if isinstance(extent, int):
-        return emit.constant(np.arange(extent) // size)
-    return emit.Div(counting(emit, extent), emit.constant(size, ir.DataType.INT64))

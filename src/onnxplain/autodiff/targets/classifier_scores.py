@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ..geometry.classifiers import ML, linear_scores, svm_scores
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.operator import Operator
-from ..rules.machine_learning import ML, linear_scores, svm_scores
 
 _SCORES = {"LinearClassifier": linear_scores, "SVMClassifier": svm_scores}
 #: Operators that only rename or retype.

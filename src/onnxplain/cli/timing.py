@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .explainer import Explainer
-from .runtime import Plan
-from .signature import InputTensor
+from ..explainer import Explainer
+from ..runtime import Plan
+from ..signature import InputTensor
 
 BATCHES = (1, 8, 32)
 #: Extents that a model leaves open: height and width of images, and the length of anything else.

@@ -20,13 +20,12 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..autodiff.graph.io import ModelSource, read_model, write_model
-from ..autodiff.prepare.order import prepare
-from ..autodiff.reverse.quantized import is_whole
-from ..autodiff.reverse.reach import is_float, needed_for, reads
-from ..autodiff.targets.score import find_output, find_score
-from ..errors import ModelError
-from .arrays import Array, check_count
+from ..errors import InputError, ModelError
+from .graph.io import ModelSource, read_model, write_model
+from .prepare.order import prepare
+from .reverse.quantized import is_whole
+from .reverse.reach import is_float, needed_for, reads
+from .targets.score import find_output, find_score
 
 #: Operators whose constants are sizes.
 _SIZED = {"Resize", "Upsample"}
@@ -64,7 +63,9 @@ def randomized_models(
     layers = _layers(graph_model, output)
     if not layers:
         raise ModelError("the model has no weights on the way to its score, so nothing can be randomised.")
-    count = len(layers) if stages is None else min(check_count("stages", stages), len(layers))
+    if stages is not None and (isinstance(stages, bool) or not isinstance(stages, (int, np.integer)) or stages < 1):
+        raise InputError(f"stages is a positive whole number; found {stages!r}.")
+    count = len(layers) if stages is None else min(int(stages), len(layers))
     shown = set(np.rint(np.linspace(len(layers), 1, count)).astype(int).tolist())
     return _copies(graph_model, layers, np.random.default_rng(seed), cascading, shown)
 
@@ -136,7 +137,7 @@ def _permuted(weight: ir.Value, generator: np.random.Generator) -> ir.TensorProt
     return ir.Tensor(drawn.reshape(shape), dtype=weight.const_value.dtype, name=weight.name)
 
 
-def _array(value: ir.Value) -> Array:
+def _array(value: ir.Value) -> np.ndarray:
     assert value.const_value is not None
-    flat: Array = value.const_value.numpy().reshape(-1)
+    flat: np.ndarray = value.const_value.numpy().reshape(-1)
     return flat

@@ -1,0 +1,16 @@
+"""What ONNX's schemas say of operators and opsets."""
+
+from __future__ import annotations
+
+import onnx
+
+#: The newest opset of the default domain whose operator semantics the rules were written against.
+NEWEST_OPSET = 28
+
+
+def since_version(domain: str, op_type: str, opset: int) -> int | None:
+    """The ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
+    try:
+        return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
+    except onnx.defs.SchemaError:
+        return None
