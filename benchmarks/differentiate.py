@@ -25,8 +25,8 @@ import onnxplain
 from common import environment, table
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from architectures.residual import Bottleneck, ResNet
-from architectures.transformers import ViT
+from support.architectures.residual import Bottleneck, ResNet
+from support.architectures.transformers import ViT
 
 _STAGES = [(64, 3, 1, 1), (128, 4, 2, 1), (256, 6, 2, 1), (512, 3, 2, 1)]
 #: Name, network, and the seconds that differentiating it may take.

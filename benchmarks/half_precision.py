@@ -1,9 +1,9 @@
 """How far maps in half precision are from those in float32: ``python benchmarks/half_precision.py``.
 
 Gradients by ``precision="float16"`` on the CPU, where every float16 tensor is rounded as it would be on a GPU
-(``tests/half_rounding.py``), sums inside of an operator being float32. What is given are the cosine of the gradients,
-and quantiles of the differences of the maps, which go from 0 to 1. The networks of ``nets.py`` have random weights and
-see noise, which is the worst case: many activations are near zero and fall on the other side. The bundled one is
+(``tests/support/half_rounding.py``), sums inside of an operator being float32. What is given are the cosine of the
+gradients, and quantiles of the differences of the maps, which go from 0 to 1. The networks of ``nets.py`` have random
+weights and see noise, which is the worst case: many activations are near zero and fall on the other side. The bundled one is
 trained and sees its photo. No time is measured; that is for a GPU (``gpu.py --precision float16``).
 """
 
@@ -24,7 +24,7 @@ from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.photos import load_image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-from half_rounding import rounding_session
+from support.half_rounding import rounding_session
 
 BUNDLED = "bundled efficientnet_lite0"
 HEADER = ("network", "input", "cosine", "median", "99th percentile", "largest")

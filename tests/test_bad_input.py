@@ -30,7 +30,7 @@ from onnxplain import (
 )
 from onnxplain.autodiff.summary import summarize
 
-import small_models as small
+from support import small_models as small
 
 GOOD = small.quadratic(metadata=small.image_metadata())
 

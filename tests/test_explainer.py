@@ -16,7 +16,7 @@ from PIL import Image
 import onnxplain
 from onnxplain import Explainer, Explanation, GradientError, InputError
 
-import small_models as small
+from support import small_models as small
 
 LABELS = ["red", "green", "blue", "cat", "dog"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -12,7 +11,9 @@ from PIL import Image
 from onnxplain.methods import METHODS
 from onnxplain.results.explanation import PICTURES
 
-DOCS = Path(__file__).parent.parent / "docs"
+from support import REPOSITORY
+
+DOCS = REPOSITORY / "docs"
 
 
 @pytest.fixture

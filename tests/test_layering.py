@@ -15,7 +15,7 @@ import pytest
 
 from onnxplain import errors
 
-REPOSITORY = Path(__file__).parent.parent
+from support import REPOSITORY
 
 _BASIS = {"errors", "_version", "signature"}
 _TOOLS = _BASIS | {"native", "progress"}

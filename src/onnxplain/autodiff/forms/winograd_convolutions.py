@@ -16,8 +16,8 @@ Reshape, and what an odd extent has too much is cut off. The parts of the kernel
 the same initialiser, folded at load.
 
 The gradient is linear in what it comes from, so only rounding differs, and no more than by another order of the sums:
-against float64 both forms are equally far off (``tests/test_passes_winograd.py``). Forward convolutions stay as they
-are: equal patches of an image have equal values there, and the first maximum of a pooling, or the sign of an exact
+against float64 both forms are equally far off (``tests/autodiff/forms/test_winograd.py``). Forward convolutions stay as
+they are: equal patches of an image have equal values there, and the first maximum of a pooling, or the sign of an exact
 zero, must not depend on where in a tile a position lies.
 
 Measured on another processor than the other passes (``benchmarks/passes.py --ablation --threads 1 --batches 2``, a Zen

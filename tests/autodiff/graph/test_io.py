@@ -1,0 +1,100 @@
+"""Reading models: from where, and what is refused before anything is differentiated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from onnxplain import ModelError
+from onnxplain.autodiff import differentiate
+
+from support.graphs import EXPECTED, TARGET, X, classifier, run
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "external"])
+def test_models_come_from_paths_bytes_and_with_external_data(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "model.onnx"
+    model = classifier()
+    if kind == "external":
+        onnx.save(model, path, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    else:
+        onnx.save(model, path)
+    found = differentiate(path.read_bytes() if kind == "bytes" else path)
+    np.testing.assert_allclose(run(found, x=X, target=TARGET)["grad_x"], EXPECTED, rtol=1e-6)
+
+
+def external(tmp_path: Path, location: str) -> Path:
+    path = tmp_path / "folder" / "model.onnx"
+    path.parent.mkdir()
+    onnx.save(classifier(), path, save_as_external_data=True, size_threshold=0, location="weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].external_data[0].value = location
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize(
+    ("location", "match"),
+    [
+        ("gone.bin", "is missing"),
+        ("../weights.bin", "outside the model's folder"),
+        ("link.bin", "outside the model's folder"),
+        ("", "outside the model's folder"),
+        ("short.bin", "truncated"),
+    ],
+)
+def test_external_data_that_is_missing_outside_or_short_is_refused(tmp_path: Path, location: str, match: str) -> None:
+    path = external(tmp_path, location)
+    (tmp_path / "weights.bin").write_bytes(bytes(100))
+    (path.parent / "link.bin").symlink_to(tmp_path / "weights.bin")
+    (path.parent / "short.bin").write_bytes(bytes(7))
+    with pytest.raises(ModelError, match=match):
+        differentiate(path)
+
+
+def test_external_data_at_an_absolute_path_is_refused(tmp_path: Path) -> None:
+    path = external(tmp_path, str(tmp_path / "folder" / "weights.bin"))
+    with pytest.raises(ModelError, match="outside the model's folder"):
+        differentiate(path)
+
+
+def test_external_data_without_a_path_is_refused(tmp_path: Path) -> None:
+    path = external(tmp_path, "weights.bin")
+    with pytest.raises(ModelError, match="Pass the model's path"):
+        differentiate(path.read_bytes())
+
+
+def test_files_that_are_no_model_are_refused(tmp_path: Path) -> None:
+    data = classifier().SerializeToString()
+    for name, content in {
+        "empty": b"",
+        "text": b"this is not a model",
+        "noise": np.random.default_rng(0).bytes(1000),
+        "truncated": data[: len(data) // 2],
+        "cut": data[:-3],
+    }.items():
+        path = tmp_path / f"{name}.onnx"
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=name):
+            differentiate(path)
+    with pytest.raises(ModelError, match="cannot read the model"):
+        differentiate(tmp_path / "absent.onnx")
+    with pytest.raises(ModelError, match="cannot read the model"):
+        differentiate(tmp_path)
+    with pytest.raises(ModelError, match="found int"):
+        differentiate(3)  # type: ignore[arg-type]
+    with pytest.raises(ModelError, match="no graph"):
+        differentiate(onnx.ModelProto())
+
+
+def test_newer_and_older_opsets_than_known_are_refused() -> None:
+    model = classifier()
+    model.opset_import[0].version = 99
+    with pytest.raises(ModelError, match="opset 99"):
+        differentiate(model)
+    model.opset_import[0].version = 6
+    with pytest.raises(ModelError, match="opset 6"):
+        differentiate(model)

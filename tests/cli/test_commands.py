@@ -1,0 +1,322 @@
+"""The command line: what it prints, what it writes, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from PIL import Image
+
+import onnxplain
+from onnxplain.bundled import bundled_model, bundled_photo
+
+from support import small_models as small
+from support.command_line import Runner
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Runner:
+    model = small.quadratic(ending="Softmax", metadata=small.image_metadata())
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    Image.fromarray(small.picture()).save(tmp_path / "photo.png")
+    return Runner(tmp_path, monkeypatch, capsys)
+
+
+# explain
+
+
+def test_explain_without_arguments_explains_the_bundled_photo(run: Runner) -> None:
+    before = run.files()
+    code, out, err = run("explain")
+    assert (code, err) == (0, "")
+    assert "cat" in out and "score" in out and "chelsea_saliency.png" in out
+    assert run.files() - before == {"chelsea_saliency.png"}
+    with Image.open("chelsea_saliency.png") as overlay, Image.open(bundled_photo()) as photo:
+        assert overlay.size == photo.size
+
+
+def test_explain_one_photo_with_the_bundled_model(run: Runner) -> None:
+    code, out, _ = run("explain", bundled_photo(), "-o", "cat.jpg")
+    assert code == 0 and "cat" in out
+    with Image.open("cat.jpg") as overlay:
+        assert overlay.format == "JPEG"
+
+
+def test_explain_a_photo_with_a_model(run: Runner) -> None:
+    code, out, err = run("explain", "model.onnx", "photo.png", "-o", "out", "--format", "png,npy,json", "-t", "cat")
+    assert (code, err) == (0, "")
+    assert out.startswith("photo.png: cat (")
+    assert {"out/photo_saliency.png", "out/photo_saliency.npy", "out/photo_saliency.json"} <= run.files()
+    assert np.load("out/photo_saliency.npy").shape == (12, 16)
+    assert json.loads(Path("out/photo_saliency.json").read_text(encoding="utf-8"))["target"] == 3
+
+
+def test_explain_a_folder_and_photos_of_one_name(run: Runner) -> None:
+    Path("more").mkdir()
+    Image.fromarray(small.picture(seed=1)).save("more/photo.png")
+    Image.fromarray(small.picture(seed=2)).save("more/second.jpg")
+    code, out, _ = run("explain", "model.onnx", "photo.png", "more", "-o", "out")
+    assert code == 0 and len(out.splitlines()) == 3
+    made = {name for name in run.files() if name.startswith("out")}
+    assert made == {"out/photo_saliency.png", "out/photo_2_saliency.png", "out/second_saliency.png"}
+
+
+def test_explain_the_top_classes(run: Runner) -> None:
+    code, out, _ = run("explain", "model.onnx", "photo.png", "-t", "top2", "-o", "a.png")
+    assert code == 0 and len(out.splitlines()) == 2
+    assert {"a_1.png", "a_2.png"} <= run.files()
+
+
+def test_explain_prints_json(run: Runner) -> None:
+    code, out, err = run("explain", "model.onnx", "photo.png", "--json", "-t", "1", "--provider", "cpu")
+    found = json.loads(out)
+    assert (code, err) == (0, "")
+    assert found["provider"] == "CPUExecutionProvider" and found["errors"] == []
+    assert found["preprocessing"]["size"] == 6 and "metadata" in found["preprocessing"]["source"]
+    assert found["results"][0]["label"] == "green" and found["results"][0]["files"] == ["photo_saliency.png"]
+
+
+def test_explain_quietly(run: Runner) -> None:
+    assert run("explain", "model.onnx", "photo.png", "--quiet") == (0, "", "")
+    assert "photo_saliency.png" in run.files()
+
+
+def test_explain_goes_on_after_a_bad_photo_and_says_so(run: Runner) -> None:
+    Path("bad.jpg").write_bytes(b"no picture")
+    code, out, err = run("explain", "model.onnx", "bad.jpg", "photo.png", "-o", "out")
+    assert code == 1
+    assert "photo.png: " in out
+    assert err.startswith("onnxplain: error: bad.jpg") and len(err.splitlines()) == 1
+    assert "out/photo_saliency.png" in run.files()
+    code, out, _ = run("explain", "model.onnx", "bad.jpg", "photo.png", "-o", "out", "--json")
+    found = json.loads(out)
+    assert code == 1 and len(found["results"]) == 1 and found["errors"][0]["image"] == "bad.jpg"
+
+
+def test_explain_warns_of_a_provider_that_was_not_given(run: Runner) -> None:
+    known = onnxruntime.get_all_providers()
+    absent = next(name for name in known if name not in onnxruntime.get_available_providers())
+    code, _, err = run("explain", "model.onnx", "photo.png", "--provider", absent)
+    assert code == 0
+    assert err.startswith(f"onnxplain: warning: {absent} was requested but not given") and len(err.splitlines()) == 1
+    assert run("explain", "model.onnx", "photo.png", "--provider", absent, "--quiet") == (0, "", "")
+
+
+def test_explain_takes_preprocessing_and_labels(run: Runner) -> None:
+    Path("bare.onnx").write_bytes(small.quadratic().SerializeToString())
+    Path("p.json").write_text(json.dumps({"resize": "exact", "size": 4}))
+    Path("l.txt").write_text("one\ntwo\nthree\nfour\nfive\n")
+    code, out, _ = run(
+        "explain", "bare.onnx", "photo.png", "--preprocessing", "p.json", "--labels", "l.txt", "-t", "two"
+    )
+    assert code == 0 and out.startswith("photo.png: two (")
+
+
+# differentiate
+
+
+def test_differentiate_writes_a_model_that_runs(run: Runner) -> None:
+    code, out, err = run("differentiate", "model.onnx", "-o", "gradient.onnx", "--saliency")
+    assert (code, err) == (0, "")
+    assert "target" in out and "grad_x" in out and "saliency_x" in out
+    onnx.checker.check_model("gradient.onnx", full_check=True)
+    session = onnxruntime.InferenceSession("gradient.onnx", providers=["CPUExecutionProvider"])
+    x = small.inputs(2)
+    gradient, saliency = session.run(["grad_x", "saliency_x"], {"x": x, "target": np.array([1, 2])})
+    np.testing.assert_allclose(gradient, small.quadratic_gradient(x, [1, 2]), rtol=1e-6)
+    assert saliency.shape == (2, 4, 4) and saliency.max() == 1
+
+
+def test_differentiate_passes_its_options_on(run: Runner) -> None:
+    code, out, _ = run(
+        "differentiate",
+        "model.onnx",
+        "-o",
+        "g.onnx",
+        "--seed",
+        "cotangent",
+        "--output",
+        "flat",
+        "--wrt",
+        "squares",
+        "--json",
+    )
+    found = json.loads(out)
+    assert code == 0
+    assert found["inputs"] == ["x", "cotangent"] and found["outputs"] == ["ended", "grad_squares"]
+    assert found["bytes"] == Path("g.onnx").stat().st_size
+    assert run("differentiate", "model.onnx", "-o", "p.onnx", "--score", "probability", "-q") == (0, "", "")
+    probability = {p.key: p.value for p in onnx.load("p.onnx").metadata_props}["onnxplain.score_tensor"]
+    assert probability == "ended"
+
+
+def test_differentiate_never_overwrites_its_input(run: Runner) -> None:
+    before = Path("model.onnx").read_bytes()
+    os.link("model.onnx", "same.onnx")
+    for out in ("model.onnx", "./model.onnx", "same.onnx"):
+        code, _, err = run("differentiate", "model.onnx", "-o", out)
+        assert code == 1 and "would be overwritten" in err
+    assert Path("model.onnx").read_bytes() == before
+
+
+def test_explain_never_overwrites_a_photo(run: Runner) -> None:
+    before = Path("photo.png").read_bytes()
+    code, _, err = run("explain", "model.onnx", "photo.png", "-o", "photo.png")
+    assert code == 1 and "would be overwritten" in err
+    assert Path("photo.png").read_bytes() == before
+
+
+# check
+
+
+def test_check_describes_a_model(run: Runner) -> None:
+    code, out, err = run("check", "model.onnx")
+    assert (code, err) == (0, "")
+    for word in ("[N,3,4,4]", "NCHW", "open (N)", "logits, 5 classes on axis 1", "5 found", "metadata", "Gemm", "yes"):
+        assert word in out
+
+
+def test_check_prints_json(run: Runner) -> None:
+    found = json.loads(run("check", "model.onnx", "--json").out)
+    assert found["differentiable"] and found["problems"] == []
+    assert found["inputs"] == [{"name": "x", "type": "float32", "shape": ["N", 3, 4, 4], "layout": "NCHW"}]
+    assert found["score_tensor"] == "logits" and found["classes"] == 5 and found["class_axis"] == 1
+    assert found["layer"] == "squares"
+    assert {o["operator"]: o["nodes"] for o in found["operators"]} == {
+        "ai.onnx::Mul": 1,
+        "ai.onnx::Flatten": 1,
+        "ai.onnx::Gemm": 1,
+    }
+    assert found["nodes_before"] == 4
+    assert found["nodes_after"] == len(onnxplain.differentiate("model.onnx").graph.node)
+
+
+def test_check_lists_every_operator_without_a_rule(run: Runner) -> None:
+    Path("magic.onnx").write_bytes(small.unsupported().SerializeToString())
+    code, out, err = run("check", "magic.onnx")
+    assert code == 1
+    assert out.count("MISSING") == 2 and "ai.onnx::Mul" in out
+    assert len(err.splitlines()) == 2 and "Magic" in err and "Sorcery" in err and "first_magic" in err
+    code, out, err = run("check", "magic.onnx", "--json")
+    found = json.loads(out)
+    assert code == 1 and err == "" and not found["differentiable"] and len(found["problems"]) == 2
+    assert [o["rule"] for o in found["operators"]] == [False, True, False]
+
+
+def test_check_tells_why_there_is_no_path(run: Runner) -> None:
+    Path("none.onnx").write_bytes(small.no_path().SerializeToString())
+    code, out, err = run("check", "none.onnx")
+    assert code == 1 and "no float path" in err and "none" in out
+
+
+def test_check_finds_the_layout_of_channels_last_models(run: Runner) -> None:
+    Path("nhwc.onnx").write_bytes(small.quadratic_nhwc().SerializeToString())
+    found = json.loads(run("check", "nhwc.onnx", "--json").out)
+    assert found["inputs"][0]["layout"] == "NHWC" and not found["preprocessing"]["found"]
+
+
+def test_check_of_the_bundled_model(run: Runner) -> None:
+    found = json.loads(run("check", bundled_model(), "--json").out)
+    assert found["differentiable"] and found["labels"]["count"] == 1000 and found["preprocessing"]["crop"] == 224
+
+
+# the whole
+
+
+def test_version_and_help(run: Runner) -> None:
+    assert run("--version") == (0, f"onnxplain {onnxplain.__version__}\n", "")
+    code, out, _ = run("--help")
+    assert code == 0 and all(word in out for word in ("explain", "differentiate", "check", "Exit codes"))
+    for command in ("explain", "differentiate", "check"):
+        assert run(command, "--help").code == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nonsense"],
+        ["explain", "--nonsense"],
+        ["differentiate"],
+        ["differentiate", "model.onnx"],
+        ["check"],
+        ["explain", "--batch-size", "many"],
+        ["explain", "model.onnx", "photo.png", "photo.png", "-o", "one.png"],
+    ],
+)
+def test_wrong_command_lines_are_exit_code_2(run: Runner, arguments: list[str]) -> None:
+    before = run.files()
+    code, out, err = run(*arguments)
+    assert code == 2 and out == "" and "Error" in err
+    assert run.files() == before
+
+
+def test_the_command_line_starts_without_the_heavy_packages() -> None:
+    program = (
+        "import sys, onnxplain.cli; "
+        "print([n for n in ('onnx', 'onnx_ir', 'onnxruntime', 'PIL', 'numpy', 'torch') if n in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_module_is_the_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "onnxplain", "--version"], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout == f"onnxplain {onnxplain.__version__}\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_an_interrupt_leaves_whole_files_and_no_traceback(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for index in range(400):
+        shutil.copy(bundled_photo(), photos / f"{index:03}.jpg")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "onnxplain", "explain", str(photos), "-o", str(out)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out.is_dir() and any(out.glob("*.png"))) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "onnxplain: error: interrupted"
+    made = list(out.iterdir())
+    assert 0 < len(made) < 400 and all(path.suffix == ".png" for path in made)
+    for path in made:
+        with Image.open(path) as overlay:
+            overlay.load()
+
+
+def test_method_and_its_options(run: Runner, tmp_path: Path) -> None:
+    model = tmp_path / "model.onnx"
+    onnx.save(small.quadratic(metadata=small.image_metadata()), model)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(small.picture()).save(photo)
+    found = run("explain", model, photo, "-o", tmp_path / "out", "--method", "gradient_x_input", "--json")
+    assert found.code == 0, found.err
+    assert (tmp_path / "out" / "photo_gradient_x_input.png").is_file()
+    wrong = run("explain", model, photo, "--method", "saliency", "--set", "samples=3")
+    assert wrong.code == 1 and "no option 'samples'" in wrong.err
+
+
+def test_check_times_the_model_on_request(run: Runner, tmp_path: Path) -> None:
+    onnx.save(small.quadratic(), tmp_path / "model.onnx")
+    found = run("check", tmp_path / "model.onnx", "--bench", "--json")
+    assert found.code == 0, found.err
+    bench = json.loads(found.out)["bench"]
+    assert [row["batch"] for row in bench["timings"]] == [1, 8, 32] and bench["provider"] == "CPUExecutionProvider"
+    text = run("check", tmp_path / "model.onnx", "--bench")
+    assert text.code == 0 and "images/s" in text.out and "at once" in text.out
+    assert "bench" not in json.loads(run("check", tmp_path / "model.onnx", "--json").out)
