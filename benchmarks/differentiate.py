@@ -60,7 +60,7 @@ def measure(path: Path, rounds: int, provider: str) -> tuple[float, float, int]:
     best = float("inf")
     for _ in range(rounds):
         start = time.perf_counter()
-        found = onnxplain.differentiate(path, provider=provider)
+        found = onnxplain.differentiate(path, form=provider)
         best = min(best, time.perf_counter() - start)
     return best, found.ByteSize() / path.stat().st_size - 1, len(found.graph.node)
 

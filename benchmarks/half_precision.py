@@ -3,8 +3,8 @@
 Gradients by ``precision="float16"`` on the CPU, where every float16 tensor is rounded as it would be on a GPU
 (``tests/support/half_rounding.py``), sums inside of an operator being float32. What is given are the cosine of the
 gradients, and quantiles of the differences of the maps, which go from 0 to 1. The networks of ``nets.py`` have random
-weights and see noise, which is the worst case: many activations are near zero and fall on the other side. The bundled one is
-trained and sees its photo. No time is measured; that is for a GPU (``gpu.py --precision float16``).
+weights and see noise, which is the worst case: many activations are near zero and fall on the other side. The bundled
+one is trained and sees its photo. No time is measured; that is for a GPU (``gpu.py --precision float16``).
 """
 
 from __future__ import annotations

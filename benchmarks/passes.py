@@ -43,7 +43,7 @@ def without(name: str, model: onnx.ModelProto) -> onnx.ModelProto:
     kept = PASSES["cpu"]
     try:
         PASSES["cpu"] = tuple(rewrite for rewrite in kept if rewrite.__name__ != name)
-        return differentiate(model, provider="cpu")
+        return differentiate(model, form="cpu")
     finally:
         PASSES["cpu"] = kept
 
@@ -60,7 +60,7 @@ def contestants(
 ) -> tuple[dict[str, Callable[[], Any]], tuple[float, float], Report]:
     plain = onnx.load(bundled_model()) if name == BUNDLED else nets.cached(name, options.folder)[0]
     report = Report()
-    variants = {"portable": differentiate(plain), "cpu": differentiate(plain, provider="cpu", report=report)}
+    variants = {"portable": differentiate(plain), "cpu": differentiate(plain, form="cpu", report=report)}
     fired = [rewrite for rewrite, (done, _) in report.counts().items() if done]
     if options.ablation:
         variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired}

@@ -100,7 +100,7 @@ def test_a_dict_of_inputs_gives_a_dict() -> None:
     assert found["b"].tolist() == [[3, 0, 0, 0], [0, 0, 3, 0]]
     maps = explainer.saliency(feeds, 1)
     assert isinstance(maps, dict) and maps["a"].tolist() == [[0, 1, 0, 0]] * 2
-    one = Explainer(small.product(), input="b").attribute(feeds, 1)
+    one = Explainer(small.product(), wrt="b").attribute(feeds, 1)
     assert isinstance(one, dict) and list(one) == ["b"]
     single = Explainer(small.quadratic()).attribute({"x": small.inputs(1)})
     assert isinstance(single, dict) and list(single) == ["x"]
@@ -118,7 +118,7 @@ def test_signals_have_maps_over_time(channels_last: bool) -> None:
 
 
 def test_tables_have_one_number_per_feature() -> None:
-    explainer = Explainer(small.product(), input="a")
+    explainer = Explainer(small.product(), wrt="a")
     feeds = {"a": np.ones((2, 4), np.float32), "b": np.array([[1, 2, 3, 4]] * 2, np.float32)}
     assert explainer.saliency(feeds, 3)["a"].tolist() == [[0, 0, 0, 1]] * 2  # type: ignore[call-overload]
 
@@ -137,7 +137,7 @@ def test_a_differentiated_model_is_taken_as_it_is(tmp_path: Path) -> None:
     assert explainer.labels == LABELS
     assert explainer.explain(small.picture()).saliency.shape == (12, 16)
     with pytest.raises(InputError, match="already differentiated"):
-        Explainer(path, output="logits")
+        Explainer(path, tensor="logits")
 
 
 def test_gradients_that_are_not_finite_name_the_sample() -> None:
@@ -365,7 +365,7 @@ def test_labels_come_from_the_caller_the_metadata_or_nowhere(tmp_path: Path) -> 
 
 
 def test_labels_of_the_model_are_not_those_of_an_inner_tensor() -> None:
-    explainer = Explainer(small.quadratic(metadata=small.image_metadata()), output="flat")
+    explainer = Explainer(small.quadratic(metadata=small.image_metadata()), tensor="flat")
     assert explainer.labels is None and explainer.scores(small.inputs(1)).shape == (1, 48)
 
 

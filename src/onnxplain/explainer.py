@@ -51,11 +51,11 @@ class Explainer:
         preprocessing: PreprocessingLike | None = None,
         labels: LabelsLike | None = None,
         batch_size: int | None = None,
-        output: str | None = None,
+        tensor: str | None = None,
         score: str = "logit",
         class_axis: int | None = None,
         channel_axis: int | None = None,
-        input: str | None = None,
+        wrt: str | None = None,
         gradients: bool = True,
         precision: str = "float32",
         threads: int = 0,
@@ -74,13 +74,13 @@ class Explainer:
                 name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
             labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
             batch_size: samples that run at once; None is as many as pay and fit into memory.
-            output, score, class_axis, precision: what is explained, and whether it is computed in half precision
+            tensor, score, class_axis, precision: what is explained, and whether it is computed in half precision
                 ("float16", for GPUs); see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
-            input: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
+            wrt: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
             gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
                 need not have any then (trees). Classifiers of ai.onnx.ml are explained by their probabilities then,
-                and ``input`` is one of the inputs.
+                and ``wrt`` is one of the inputs.
             threads: threads on the CPU; 0 is all cores.
             memory_limit: bytes that may be taken by what runs at once; None is half of the memory that is available.
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
@@ -97,7 +97,7 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
-        options = {"output": output, "wrt": input, "score": score, "class_axis": class_axis}
+        options = {"tensor": tensor, "wrt": wrt, "score": score, "class_axis": class_axis}
         loader = ModelLoader(
             source=source,
             options={**options, "gradients": gradients, "precision": precision},
@@ -109,7 +109,7 @@ class Explainer:
         )
         self._model, session = loader.open("gradients" if gradients else "scores")
         stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
-        found = find_labels(labels, required=output is None, **stated)
+        found = find_labels(labels, required=tensor is None, **stated)
         self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing
@@ -310,7 +310,7 @@ class Explainer:
 
         Args:
             ids: the token ids of one sequence [T], or of several [N,T]; a dict of all inputs for a model with more, of
-                which ``Explainer(input=...)`` names the one that holds the tokens.
+                which ``Explainer(wrt=...)`` names the one that holds the tokens.
             tokens: their texts [T], or a list of these for several sequences, or what makes a text of an id (the
                 method of a tokenizer); None shows the ids.
             target: as for :meth:`attribute`.

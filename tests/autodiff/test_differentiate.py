@@ -36,7 +36,7 @@ def test_target_out_of_range_fails_at_run_time() -> None:
 
 
 def test_cotangent_is_a_vector_jacobian_product_of_the_output_itself() -> None:
-    model = differentiate(classifier([helper.make_node("Softmax", ["logits"], ["p"])], "p"), seed="cotangent")
+    model = differentiate(classifier([helper.make_node("Softmax", ["logits"], ["p"])], "p"), target="cotangent")
     assert names(model.graph.input) == ["x", "cotangent"]
     assert names(model.graph.output) == ["p", "grad_x"]
     c = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
@@ -127,21 +127,21 @@ def two_inputs() -> onnx.ModelProto:
 
 def test_default_wrt_is_every_float_input_that_reaches_the_score() -> None:
     assert names(differentiate(two_inputs()).graph.output) == ["y", "z", "score", "grad_a", "grad_b"]
-    assert names(differentiate(two_inputs(), output="z").graph.output) == ["y", "z", "score", "grad_c"]
+    assert names(differentiate(two_inputs(), tensor="z").graph.output) == ["y", "z", "score", "grad_c"]
 
 
 def test_inner_tensors_serve_as_output_and_wrt() -> None:
-    model = differentiate(two_inputs(), output="y", wrt=["ab", "b"], seed="cotangent")
+    model = differentiate(two_inputs(), tensor="y", wrt=["ab", "b"], target="cotangent")
     a, b, c = (np.full((1, 2), v, np.float32) for v in (2, 3, 4))
     found = run(model, a=a, b=b, c=c, cotangent=np.ones((1, 2), np.float32))
     np.testing.assert_array_equal(found["grad_ab"], [[1, 1]])
     np.testing.assert_array_equal(found["grad_b"], [[2, 2]])
-    inner = differentiate(two_inputs(), output="ab")
+    inner = differentiate(two_inputs(), tensor="ab")
     np.testing.assert_array_equal(run(inner, a=a, b=b, c=c, target=np.array([1]))["grad_a"], [[0, 3]])
 
 
 def test_wrt_may_be_the_output_itself_and_a_weight() -> None:
-    model = differentiate(classifier(), wrt=["logits", "W"], seed="cotangent")
+    model = differentiate(classifier(), wrt=["logits", "W"], target="cotangent")
     c = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
     found = run(model, x=X, cotangent=c)
     np.testing.assert_array_equal(found["grad_logits"], c)
@@ -163,7 +163,7 @@ def test_integer_inputs_are_stood_in_for_by_the_first_floats() -> None:
 
 def test_taken_names_get_a_suffix_that_the_metadata_tells() -> None:
     once = differentiate(classifier())
-    twice = differentiate(once, output="grad_x", wrt="x")
+    twice = differentiate(once, tensor="grad_x", wrt="x")
     assert names(twice.graph.input) == ["x", "target", "target_2"]
     assert names(twice.graph.output) == ["logits", "score", "grad_x", "score_2", "grad_x_2"]
     metadata = {p.key: p.value for p in twice.metadata_props}
@@ -208,7 +208,7 @@ def test_saliency_output_is_reduced_and_normalised_in_the_graph(shape: list[int 
     x = np.random.default_rng(1).standard_normal([extents.get(d, d) for d in shape]).astype(np.float32)
     cotangent = np.ones_like(x)
     x[1] = 0
-    found = run(differentiate(spatial(shape), saliency=True, seed="cotangent"), x=x, cotangent=cotangent)
+    found = run(differentiate(spatial(shape), saliency=True, target="cotangent"), x=x, cotangent=cotangent)
     magnitude = np.abs(2 * x)
     if len(shape) == 4:
         magnitude = magnitude.max(1 if shape[1] == 3 else 3)

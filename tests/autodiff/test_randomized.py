@@ -127,7 +127,7 @@ def test_stages_are_spread_evenly_and_end_at_the_bottom() -> None:
 
 
 def test_output_names_what_is_explained() -> None:
-    names = [name for name, _ in randomized_models(network(), output="other")]
+    names = [name for name, _ in randomized_models(network(), tensor="other")]
     assert names[0] == "aside" and "gemm" not in names
 
 
@@ -181,4 +181,4 @@ def test_models_without_weights_and_bad_arguments_are_refused() -> None:
     with pytest.raises(InputError, match="stages"):
         randomized_models(network(), stages=0)
     with pytest.raises(InputError, match="nonsense"):
-        randomized_models(network(), output="nonsense")
+        randomized_models(network(), tensor="nonsense")

@@ -59,7 +59,7 @@ def expected(case: Case, feeds: Arrays, c: np.ndarray, d: np.ndarray) -> Arrays:
 def again(once: onnx.ModelProto, output: str, wrt: str, feeds: Arrays, d: np.ndarray) -> np.ndarray | None:
     """The gradient of a gradient; None if it does not depend on ``wrt``."""
     try:
-        twice = differentiate(once, output=output, wrt=wrt, seed="cotangent")
+        twice = differentiate(once, tensor=output, wrt=wrt, target="cotangent")
     except ModelError as error:
         if "no float path" in str(error):
             return None
@@ -78,7 +78,7 @@ def test_second_order(case: Case) -> None:
     rng = np.random.default_rng(8)
     first = case.wrt()[0]
     c, d = rng.standard_normal(forward(case, feeds).shape), rng.standard_normal(feeds[first].shape)
-    once = differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), seed="cotangent")
+    once = differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), target="cotangent")
     for name, value in expected(case, feeds, c, d).items():
         found = again(once, f"grad_{first}", name, {**feeds, "cotangent": c}, d)
         found = np.zeros_like(value) if found is None else found

@@ -140,7 +140,7 @@ def test_differentiate_returns_all_weights(source: Path) -> None:
 def test_options_are_those_of_differentiate(source: Path, out: Path) -> None:
     parameters = inspect.signature(differentiate).parameters.values()
     assert list(Options.__annotations__) == [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    proto = differentiate_file(source, out, wrt="h", seed="cotangent")
+    proto = differentiate_file(source, out, wrt="h", target="cotangent")
     assert [v.name for v in proto.graph.output] == ["y", "grad_h"]
     assert [v.name for v in proto.graph.input] == ["x", "cotangent"]
 
@@ -148,7 +148,7 @@ def test_options_are_those_of_differentiate(source: Path, out: Path) -> None:
 def test_a_differentiated_file_is_differentiated_again(source: Path, out: Path, tmp_path: Path) -> None:
     differentiate_file(source, out)
     second = tmp_path / "second.onnx"
-    proto = differentiate_file(out, second, output="grad_x", wrt="B", seed="cotangent")
+    proto = differentiate_file(out, second, tensor="grad_x", wrt="B", target="cotangent")
     assert "grad_B" in [v.name for v in proto.graph.output]
     assert (tmp_path / "second.onnx.data").stat().st_size == A.nbytes + B.nbytes
 
@@ -166,7 +166,7 @@ def test_the_explainer_leaves_weights_where_they_are(source: Path, out: Path, tm
 
 
 def test_files_that_are_there_are_replaced(source: Path, out: Path) -> None:
-    differentiate_file(source, out, wrt="h", seed="cotangent")
+    differentiate_file(source, out, wrt="h", target="cotangent")
     differentiate_file(source, out)
     assert sorted(os.listdir(out.parent)) == [out.name, f"{out.name}.data"]
     assert_right(run(out))
@@ -198,7 +198,7 @@ def test_both_files_or_none(source: Path, out: Path, broken: str, monkeypatch: p
 
 def test_a_refused_model_leaves_nothing(source: Path, out: Path) -> None:
     with pytest.raises(ModelError):
-        differentiate_file(source, out, output="r", wrt="y")
+        differentiate_file(source, out, tensor="r", wrt="y")
     assert os.listdir(out.parent) == []
 
 

@@ -229,7 +229,7 @@ def test_texts_have_a_map_over_their_tokens() -> None:
     text = next(a for a in ARCHITECTURES if a.name == "text")
     model = export(text, text.model(), "torchscript")
     embedding = next(node.output[0] for node in model.graph.node if "embedding" in node.output[0])
-    explainer, ids = Explainer(model, input=embedding), text.inputs(2, seed=0).numpy()
+    explainer, ids = Explainer(model, wrt=embedding), text.inputs(2, seed=0).numpy()
     for method in ("grad_cam", "attention_rollout", "attention_relevance"):
         found = explainer.attribute(ids, 1, method=method)
         assert found.shape == (2, 12) and found.any()

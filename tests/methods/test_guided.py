@@ -68,7 +68,7 @@ def test_a_relu_beside_the_path_does_not_count() -> None:
     model.graph.node.append(helper.make_node("Relu", ["h"], ["features"]))
     model.graph.output.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", 4]))
     with pytest.raises(InputError, match="no Relu or Clip"):
-        Explainer(model, output="y").attribute(X, 0, method="guided_backprop")
+        Explainer(model, tensor="y").attribute(X, 0, method="guided_backprop")
 
 
 @pytest.mark.parametrize("method", METHODS)

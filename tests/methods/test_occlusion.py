@@ -111,7 +111,7 @@ def test_signals_and_tables() -> None:
     hidden[:, :, :2] = 0
     np.testing.assert_allclose(found[:, 0], (signal.scores(x) - signal.scores(hidden))[:, 1], rtol=1e-4, atol=1e-5)
     rows = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
-    table = Explainer(small.product(), input="a")
+    table = Explainer(small.product(), wrt="a")
     found = table.attribute({"a": rows, "b": rows + 1}, 2, method="occlusion", baseline=[0, 0, 3, 0])
     assert list(found) == ["a"]
     expected = np.zeros((5, 4))
@@ -208,7 +208,7 @@ def test_options_that_do_not_fit_are_refused(explainer: Explainer, options: Mapp
 
 
 def test_tables_have_no_mean_of_their_own_and_no_channels() -> None:
-    table = Explainer(small.product(), input="a")
+    table = Explainer(small.product(), wrt="a")
     rows = {"a": np.ones((1, 4), np.float32), "b": np.ones((1, 4), np.float32)}
     with pytest.raises(InputError, match="mean of each feature over other rows"):
         table.attribute(rows, 0, method=METHODS["occlusion"](baseline="mean"))

@@ -136,11 +136,11 @@ def test_an_input_is_chosen_by_its_name() -> None:
     x = {"a": np.ones((2, 4), np.float32), "b": np.full((2, 4), 3, np.float32)}
     both = Explainer(small.product(), gradients=False).attribute(x, 1, method="occlusion")
     assert list(both) == ["a", "b"]
-    one = Explainer(small.product(), gradients=False, input="b").attribute(x, 1, method="occlusion")
+    one = Explainer(small.product(), gradients=False, wrt="b").attribute(x, 1, method="occlusion")
     assert list(one) == ["b"]
     np.testing.assert_array_equal(one["b"], both["b"])
     with pytest.raises(InputError, match="only inputs can be explained: a, b; found 'logits'"):
-        Explainer(small.product(), gradients=False, input="logits")
+        Explainer(small.product(), gradients=False, wrt="logits")
 
 
 def test_an_output_of_whole_numbers_is_refused() -> None:

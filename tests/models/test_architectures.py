@@ -65,7 +65,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     differentiated = onnxplain.differentiate(plain)
     assert plain.SerializeToString() == before
     references = tuple(reference(architecture, model, batch) for batch in BATCHES)
-    rewritten = onnxplain.differentiate(plain, provider="cpu")
+    rewritten = onnxplain.differentiate(plain, form="cpu")
     return Subject(architecture, plain, differentiated, rewritten, references)
 
 

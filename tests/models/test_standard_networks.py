@@ -84,7 +84,7 @@ def subject(request: pytest.FixtureRequest) -> Subject:
     best = scores(plain, image).flatten().max(0)
     (gradient,) = torch.autograd.grad(best.values, image)
     feeds = {name: image.detach().float().numpy(), "target": best.indices.numpy()[None]}
-    found = {form: run(differentiate(plain, provider=form), feeds, "ORT_ENABLE_ALL") for form in ("portable", "cpu")}
+    found = {form: run(differentiate(plain, form=form), feeds, "ORT_ENABLE_ALL") for form in ("portable", "cpu")}
     return Subject(plain, feeds, best.values.item(), gradient.numpy(), found)
 
 

@@ -149,7 +149,7 @@ def test_tokens_beside_a_mask() -> None:
     x = {"ids": np.array([[1, 2, 3]]), "mask": np.array([[1, 0, 1]])}
     with pytest.raises(InputError, match=r"choose one with Explainer\(input=...\)"):
         Explainer(text(mask=True)).explain_tokens(x)
-    found = Explainer(text(mask=True), input="ids").explain_tokens(x, target=1)
+    found = Explainer(text(mask=True), wrt="ids").explain_tokens(x, target=1)
     expected = (EMBEDDING[[1, 2, 3]] - EMBEDDING[0])[:, 1] * [1, 0, 1]
     np.testing.assert_allclose(found[0].attribution, expected, rtol=1e-5, atol=1e-6)
 

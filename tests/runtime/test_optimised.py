@@ -155,7 +155,7 @@ def test_simplified_layer_normalization(axis: int, dtype: Any, tolerance: float)
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     feeds = {"x": x.astype(dtype), "cotangent": rng.standard_normal(x.shape).astype(dtype)}
-    found = session(differentiate(model, seed="cotangent")).run(["y", "r", "grad_x"], feeds)
+    found = session(differentiate(model, target="cotangent")).run(["y", "r", "grad_x"], feeds)
     before = session(model).run(None, {"x": feeds["x"]})
     variable = torch.tensor(feeds["x"].astype(np.float64), requires_grad=True)
     axes = (-1,) if axis == -1 else (1, 2)
@@ -255,4 +255,4 @@ def test_unknown_operators_off_the_path_do_not_matter() -> None:
     model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     assert [v.name for v in differentiate(model).graph.output] == ["y", "other", "score", "grad_x"]
     with pytest.raises(UnsupportedOperatorError, match=r"somewhere\.else::Mystery"):
-        differentiate(model, output="other")
+        differentiate(model, tensor="other")

@@ -41,14 +41,14 @@ def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
 
 def check(case: Case, seed: int = 0) -> None:
     """Check every gradient of ``case`` in every way that applies."""
-    symbolic = session(differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), seed="cotangent"))
+    symbolic = session(differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), target="cotangent"))
     has_batch = any("N" in value.shape for _, value in case.drawn())
     for batch in (1, 3) if has_batch else (1,):
         feeds = case.feeds(seed + batch, batch)
         cotangent = _cotangent(case, feeds, seed)
         gradients = run_gradients(symbolic, case, feeds, cotangent)
         if has_batch:
-            fixed = differentiate(case.model(np.dtype(np.float32), batch), wrt=case.wrt(), seed="cotangent")
+            fixed = differentiate(case.model(np.dtype(np.float32), batch), wrt=case.wrt(), target="cotangent")
             compare(run_gradients(session(fixed), case, feeds, cotangent), gradients, 1e-5, "fixed batch")
         if case.tie_free:
             check_finite_differences(case, feeds, cotangent, gradients, seed)

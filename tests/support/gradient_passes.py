@@ -39,7 +39,7 @@ def same_outputs(
     """
     report = Report()
     before = differentiate(model, **options)  # type: ignore[arg-type]
-    after = differentiate(model, provider="cpu", report=report, **options)  # type: ignore[arg-type]
+    after = differentiate(model, form="cpu", report=report, **options)  # type: ignore[arg-type]
     onnx.checker.check_model(after, full_check=True)
     assert [v.SerializeToString() for v in after.graph.output] == [v.SerializeToString() for v in before.graph.output]
     assert [v.SerializeToString() for v in after.graph.input] == [v.SerializeToString() for v in before.graph.input]
@@ -64,7 +64,7 @@ def same_gradients(case: Case, levels: tuple[str, ...] = ("ORT_ENABLE_ALL",)) ->
             }
             (y,) = run(model, feeds, "ORT_ENABLE_ALL").values()
             feeds["cotangent"] = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
-            result = same_outputs(model, feeds, levels, seed="cotangent", wrt=wrt)
+            result = same_outputs(model, feeds, levels, target="cotangent", wrt=wrt)
             found = found or result
     assert found is not None
     return found

@@ -22,7 +22,7 @@ def check_against_torch(case: Case) -> None:
     """
     assert case.torch is not None
     case = replace(case, reference=False)
-    runner = session(differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), seed="cotangent"))
+    runner = session(differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), target="cotangent"))
     feeds = case.feeds(1, BATCH)
     positions = case.torch(*(torch.tensor(feeds[name]) for name, _ in case.drawn())).shape
     cotangent = np.random.default_rng(2).standard_normal(positions)

@@ -33,33 +33,33 @@ from .targets.score import find_output, find_score, target_seed
 class Options(TypedDict, total=False):
     """What :func:`differentiate` can be told besides the model."""
 
-    output: str | None
+    tensor: str | None
     wrt: str | Sequence[str] | None
-    seed: str
+    target: str | None
     score: str
     class_axis: int | None
     saliency: bool
     channel_axis: int | None
     straight_through: bool
     rules: Overrides | str | None
-    provider: str
+    form: str
     precision: str
     report: Report | None
 
 
 def differentiate(
     model: ModelSource,
+    target: str | None = None,
     *,
-    output: str | None = None,
+    tensor: str | None = None,
     wrt: str | Sequence[str] | None = None,
-    seed: str = "target",
     score: str = "logit",
     class_axis: int | None = None,
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
     rules: Overrides | str | None = None,
-    provider: str = "portable",
+    form: str = "portable",
     precision: str = "float32",
     report: Report | None = None,
 ) -> onnx.ModelProto:
@@ -70,12 +70,12 @@ def differentiate(
 
     Args:
         model: path, bytes or ``onnx.ModelProto``; external data beside a path is found. Never modified.
-        output: name of any float tensor of the graph; default the first float output that depends on
+        tensor: name of any float tensor of the graph; default the first float output that depends on
             a float input.
         wrt: names of inputs or inner tensors to differentiate with respect to; default every float
             input that reaches the score. For an integer input (uint8 pixels, token ids) the first
             float tensors computed from it stand in.
-        seed: ``"target"`` adds the int64 input ``target`` [N], the class index of each sample, and the
+        target: None adds the int64 input ``target`` [N], the class index of each sample, and the
             float output ``score`` [N]; positions other than the class are summed. ``"cotangent"``
             adds the float input ``cotangent``, shaped like the output: a vector-Jacobian product.
         score: ``"logit"`` looks through a final Softmax, LogSoftmax or Sigmoid and takes the tensor
@@ -93,7 +93,7 @@ def differentiate(
             brought to opset 18 or newer first, so the names and attributes are those of that opset. The metadata
             ``onnxplain.replaced_rules`` then say how often one of them was applied. Also the name of a set of them,
             ``"guided_backprop"`` or ``"deconvnet"``.
-        provider: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider,
+        form: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider,
             ``"cpu_shared"`` in those for one sample at a time on several cores; ``"portable"`` and ``"cuda"`` leave it
             as the rules write it. All of them run everywhere and agree to float32 rounding.
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
@@ -111,22 +111,22 @@ def differentiate(
     Raises:
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
-        InputError: ``output``, ``wrt``, ``seed``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an operator that nobody knows, or there is no such ``provider`` or ``precision``.
+        InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
+            an operator that nobody knows, or there is no such ``form`` or ``precision``.
     """
     graph_model = read_model(model)
     add_gradients(
         graph_model,
-        output=output,
+        tensor=tensor,
         wrt=wrt,
-        seed=seed,
+        target=target,
         score=score,
         class_axis=class_axis,
         saliency=saliency,
         channel_axis=channel_axis,
         straight_through=straight_through,
         rules=rules,
-        provider=provider,
+        form=form,
         precision=precision,
         report=report,
     )
@@ -136,16 +136,16 @@ def differentiate(
 def add_gradients(
     graph_model: ir.Model,
     *,
-    output: str | None = None,
+    tensor: str | None = None,
     wrt: str | Sequence[str] | None = None,
-    seed: str = "target",
+    target: str | None = None,
     score: str = "logit",
     class_axis: int | None = None,
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
     rules: Overrides | str | None = None,
-    provider: str = "portable",
+    form: str = "portable",
     precision: str = "float32",
     report: Report | None = None,
     values: Sequence[str] = (),
@@ -160,23 +160,23 @@ def add_gradients(
     that need not have any; ``wrt`` then means nothing. ``written_out``: with fused attention in operators of its own,
     so that its probabilities are tensors.
     """
-    if seed not in ("target", "cotangent"):
-        raise InputError(f"seed must be 'target' or 'cotangent'; found {seed!r}.")
+    if target not in (None, "cotangent"):
+        raise InputError(f"target must be None or 'cotangent'; found {target!r}.")
     if precision not in ("float32", "float16"):
         raise InputError(f"precision must be 'float32' or 'float16'; found {precision!r}.")
     half = precision == "float16"
-    chosen, passes = Rules(rule_set(rules)), passes_for(provider)
+    chosen, passes = Rules(rule_set(rules)), passes_for(form)
     inference = prepare(graph_model)
     graph = graph_model.graph
     if written_out:
         write_out_attention(Emitter(graph, inference))
-    for tensor in _named(graph, list(graph), cut):
-        _make_input(graph, tensor)
+    for value in _named(graph, list(graph), cut):
+        _make_input(graph, value)
     if half:
         to_half_precision(graph_model)
     chosen.check(graph.all_nodes())
-    result = find_output(graph_model, output, gradients=gradients)
-    head = find_score(graph_model, result, score, class_axis, gradients=gradients) if seed == "target" else None
+    result = find_output(graph_model, tensor, gradients=gradients)
+    head = find_score(graph_model, result, score, class_axis, gradients=gradients) if target is None else None
     emit = Emitter(graph, inference)
     score_tensor = result if head is None else head.value
     differentiated = single(emit, score_tensor) if half else score_tensor
@@ -187,14 +187,14 @@ def add_gradients(
             public.record("probability", head.probability)
         if head.class_axis is not None:
             public.record("class_axis", str(head.class_axis))
-        target = ir.Value(
+        index = ir.Value(
             name=public.fresh("target"),
             shape=ir.Shape([_batch(graph, head.value)]),
             type=ir.TensorType(ir.DataType.INT64),
         )
         with emit.scope("score"):
-            start, picked = target_seed(emit, replace(head, value=differentiated), target)
-        graph.inputs.append(target)
+            start, picked = target_seed(emit, replace(head, value=differentiated), index)
+        graph.inputs.append(index)
         public.output(picked, "score", "score")
     else:
         start = ir.Value(name=public.fresh("cotangent"), shape=differentiated.shape, type=differentiated.type)
@@ -218,9 +218,9 @@ def add_gradients(
             if saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, channel_axis)
         public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
-    for tensor in _named(graph, nodes, values):
-        name = tensor.name or ""
-        public.output(emit.Identity(single(emit, tensor) if half else tensor), f"value_{name}", f"value.{name}")
+    for value in _named(graph, nodes, values):
+        name = value.name or ""
+        public.output(emit.Identity(single(emit, value) if half else value), f"value_{name}", f"value.{name}")
     public.record("score_tensor", score_tensor.name or "")
     keep_integer_kernels(emit, nodes)
     prune(graph_model)
@@ -243,7 +243,7 @@ def _variables(
             return found
         raise ModelError(
             f"no float path leads from an input to the score tensor {score.name!r}: it has no gradient. "
-            "Name another tensor with output=."
+            "Name another tensor with tensor=."
         )
     names = [wrt] if isinstance(wrt, str) else list(wrt)
     if not names:

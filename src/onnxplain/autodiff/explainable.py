@@ -49,11 +49,11 @@ class DifferentiatedModel:
         cls,
         model: ModelSource,
         *,
-        output: str | None = None,
+        tensor: str | None = None,
         wrt: str | Sequence[str] | None = None,
         score: str = "logit",
         class_axis: int | None = None,
-        provider: str = "portable",
+        form: str = "portable",
         precision: str = "float32",
         rules: Overrides | str | None = None,
         outputs: Sequence[str] = (),
@@ -74,11 +74,11 @@ class DifferentiatedModel:
         if f"{_PREFIX}target" not in graph_model.metadata_props:
             add_gradients(
                 graph_model,
-                output=output,
+                tensor=tensor,
                 wrt=wrt,
                 score=score,
                 class_axis=class_axis,
-                provider=provider,
+                form=form,
                 precision=precision,
                 rules=rules,
                 values=outputs,
@@ -87,7 +87,7 @@ class DifferentiatedModel:
                 written_out=written_out,
             )
         elif (
-            output is not None
+            tensor is not None
             or wrt is not None
             or score != "logit"
             or class_axis is not None
@@ -98,10 +98,10 @@ class DifferentiatedModel:
             or written_out
         ):
             raise InputError(
-                "the model is already differentiated: output, wrt, score, class_axis, precision, rules and inner "
+                "the model is already differentiated: tensor, wrt, score, class_axis, precision, rules and inner "
                 "tensors were chosen then. Pass the original model."
             )
-        found = _describe(graph_model, magnitudes=gradients and provider == "cuda")
+        found = _describe(graph_model, magnitudes=gradients and form == "cuda")
         if gradients:
             return found
         perturbed = found.signature.perturbed or _inputs(found.signature, wrt)

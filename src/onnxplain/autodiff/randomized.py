@@ -39,7 +39,7 @@ def randomized_models(
     seed: int = 0,
     cascading: bool = True,
     stages: int | None = None,
-    output: str | None = None,
+    tensor: str | None = None,
 ) -> Iterator[tuple[str, onnx.ModelProto]]:
     """Copies of ``model`` with random weights, from the score down.
 
@@ -49,7 +49,7 @@ def randomized_models(
         cascading: everything from the score down to the layer is random; False: the layer alone.
         stages: how many copies, evenly spread from the uppermost layer (of one copy, the lowest) to the lowest one;
             None: one for each layer.
-        output: what is explained, as in :func:`onnxplain.differentiate`.
+        tensor: what is explained, as in :func:`onnxplain.differentiate`.
 
     Returns:
         An iterator over (name of the layer, model), made one at a time.
@@ -60,7 +60,7 @@ def randomized_models(
     """
     graph_model = read_model(model)
     prepare(graph_model)
-    layers = _layers(graph_model, output)
+    layers = _layers(graph_model, tensor)
     if not layers:
         raise ModelError("the model has no weights on the way to its score, so nothing can be randomised.")
     if stages is not None and (isinstance(stages, bool) or not isinstance(stages, (int, np.integer)) or stages < 1):
@@ -90,9 +90,9 @@ def _copies(
                 weight.const_value = value
 
 
-def _layers(model: ir.Model, output: str | None) -> list[_Layer]:
+def _layers(model: ir.Model, tensor: str | None) -> list[_Layer]:
     """The layers from the score down, each with the weights that no layer above it has."""
-    score = find_score(model, find_output(model, output), "logit", None).value
+    score = find_score(model, find_output(model, tensor), "logit", None).value
     nodes = list(model.graph)
     needed = needed_for(nodes, score)
     constant = {value for value in model.graph.initializers.values() if not value.is_graph_input()}

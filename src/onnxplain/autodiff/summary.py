@@ -72,7 +72,7 @@ class ModelSummary:
 
 
 def summarize(
-    model: ModelSource, *, output: str | None = None, score: str = "logit", class_axis: int | None = None
+    model: ModelSource, *, tensor: str | None = None, score: str = "logit", class_axis: int | None = None
 ) -> ModelSummary:
     """Look at every operator on the path, whatever the others are.
 
@@ -80,7 +80,7 @@ def summarize(
 
     Raises:
         ModelError: the model cannot be read, or an input has no known rank.
-        InputError: ``output``, ``score`` or ``class_axis`` does not fit the model.
+        InputError: ``tensor``, ``score`` or ``class_axis`` does not fit the model.
     """
     graph_model = read_model(model)
     graph = graph_model.graph
@@ -90,7 +90,7 @@ def summarize(
     head, problem = None, None
     operators: tuple[OperatorSupport, ...] = ()
     try:
-        head = find_score(graph_model, find_output(graph_model, output), score, class_axis)
+        head = find_score(graph_model, find_output(graph_model, tensor), score, class_axis)
         operators = _operators(graph, inference, head.value)
     except ModelError as error:
         problem = str(error)
@@ -101,7 +101,7 @@ def summarize(
     after = None
     if supported:
         differentiated = read_model(model)
-        add_gradients(differentiated, output=output, score=score, class_axis=class_axis)
+        add_gradients(differentiated, tensor=tensor, score=score, class_axis=class_axis)
         after = len(without_outside_weights(differentiated).graph.node)
     return ModelSummary(
         producer=producer,

@@ -13,10 +13,10 @@ from .common import (
     ClassAxis,
     Json,
     LabelsFile,
-    Output,
     PreprocessingName,
     Quiet,
     Score,
+    Tensor,
     guarded,
     print_json,
     report,
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @guarded
 def check(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
-    output: Output = None,
+    tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     preprocessing: PreprocessingName = None,
@@ -44,10 +44,10 @@ def check(
     """
     from ..autodiff.summary import summarize
 
-    summary = summarize(model, output=output, score=score, class_axis=class_axis)
+    summary = summarize(model, tensor=tensor, score=score, class_axis=class_axis)
     facts = _facts(summary, model, preprocessing, labels)
     if bench and not facts["problems"]:
-        facts["bench"] = _bench(model, output, score, class_axis)
+        facts["bench"] = _bench(model, tensor, score, class_axis)
     if as_json:
         print_json(facts)
     elif not quiet:
@@ -94,11 +94,11 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
     }
 
 
-def _bench(model: Path, output: str | None, score: str, class_axis: int | None) -> dict[str, Any]:
+def _bench(model: Path, tensor: str | None, score: str, class_axis: int | None) -> dict[str, Any]:
     from ..explainer import Explainer
     from .timing import measure
 
-    explainer = Explainer(model, output=output, score=score, class_axis=class_axis)
+    explainer = Explainer(model, tensor=tensor, score=score, class_axis=class_axis)
     found = measure(explainer)
     return {
         "provider": explainer.provider,

@@ -30,8 +30,8 @@ Providers = Annotated[
 Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
-Output = Annotated[
-    str | None, typer.Option("--output", help="Tensor to explain. Default: the first float output.", metavar="NAME")
+Tensor = Annotated[
+    str | None, typer.Option("--tensor", help="Tensor to explain. Default: the first float output.", metavar="NAME")
 ]
 Score = Annotated[
     str,

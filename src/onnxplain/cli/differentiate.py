@@ -11,10 +11,10 @@ from .common import (
     ChannelAxis,
     ClassAxis,
     Json,
-    Output,
     Precision,
     Quiet,
     Score,
+    Tensor,
     guarded,
     print_json,
     refuse_overwriting,
@@ -24,18 +24,23 @@ from .common import (
 @guarded
 def differentiate(
     model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.", metavar="OUT.onnx")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
     saliency: Annotated[
         bool, typer.Option("--saliency", help="Add an output saliency_<input> [N,H,W], normalised, for every input.")
     ] = False,
-    output: Output = None,
+    tensor: Tensor = None,
     wrt: Annotated[
         list[str] | None,
         typer.Option("--wrt", help="Input or inner tensor, repeatable. Default: every float input.", metavar="NAME"),
     ] = None,
-    seed: Annotated[
-        str, typer.Option("--seed", help="target: an input with the class; cotangent: one shaped like the output.")
-    ] = "target",
+    target: Annotated[
+        str | None,
+        typer.Option(
+            "--target",
+            help="cotangent: an input shaped like the output in the place of the class.",
+            metavar="KIND",
+        ),
+    ] = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
@@ -56,9 +61,9 @@ def differentiate(
     found = differentiate_file(
         model,
         out,
-        output=output,
+        tensor=tensor,
         wrt=wrt or None,
-        seed=seed,
+        target=target,
         score=score,
         class_axis=class_axis,
         precision=precision,

@@ -15,11 +15,11 @@ from .common import (
     ClassAxis,
     Json,
     LabelsFile,
-    Output,
     PreprocessingName,
     Providers,
     Quiet,
     Score,
+    Tensor,
     Threads,
     guarded,
     print_json,
@@ -48,7 +48,7 @@ def evaluate(
         ),
     ] = None,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The folder for CSV, JSON and plots.", metavar="DIR")
+        Path, typer.Option("-o", "--output", help="The folder for CSV, JSON and plots.", metavar="DIR")
     ] = Path(),
     methods: Annotated[
         str,
@@ -77,7 +77,7 @@ def evaluate(
     provider: Providers = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None,
     threads: Threads = 0,
-    output: Output = None,
+    tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     channel_axis: ChannelAxis = None,
@@ -121,7 +121,7 @@ def evaluate(
     progress = False if quiet else None
     with warnings_as_lines(quiet):
         found = measure(
-            Explainer(model, output=output, **options),
+            Explainer(model, tensor=tensor, **options),
             photos,
             chosen,
             masks=masks,
@@ -137,7 +137,7 @@ def evaluate(
         readable = [Path(image) for image in found.images]
         check = (
             randomization_check(
-                model, readable, chosen, target=found.targets, seed=seed, output=output, progress=progress, **options
+                model, readable, chosen, target=found.targets, seed=seed, tensor=tensor, progress=progress, **options
             )
             if randomization
             else None

@@ -15,12 +15,12 @@ from .common import (
     ClassAxis,
     Json,
     LabelsFile,
-    Output,
     Precision,
     PreprocessingName,
     Providers,
     Quiet,
     Score,
+    Tensor,
     Threads,
     guarded,
     print_json,
@@ -50,7 +50,7 @@ def explain(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="A file for one photo, or a folder. Default: the current folder.", metavar="OUT"
+            "-o", "--output", help="A file for one photo, or a folder. Default: the current folder.", metavar="OUT"
         ),
     ] = None,
     target: Annotated[
@@ -103,7 +103,7 @@ def explain(
             "--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."
         ),
     ] = None,
-    output: Output = None,
+    tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
@@ -141,7 +141,7 @@ def explain(
             preprocessing=preprocessing,
             labels=labels,
             batch_size=batch_size,
-            output=output,
+            tensor=tensor,
             score=score,
             class_axis=class_axis,
             precision=precision,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .common import ChannelAxis, ClassAxis, Json, Output, Quiet, Score, guarded, print_json
+from .common import ChannelAxis, ClassAxis, Json, Quiet, Score, Tensor, guarded, print_json
 
 
 @guarded
@@ -16,7 +16,7 @@ def export_torch(
     factory: Annotated[
         str, typer.Argument(help="package.module:factory; called without arguments.", show_default=False)
     ],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The file to write.", metavar="OUT.onnx")],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
     input_shape: Annotated[
         list[str] | None,
         typer.Option(
@@ -41,7 +41,7 @@ def export_torch(
         typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
     ] = None,
     saliency: Annotated[bool, typer.Option("--saliency", help="Add an output saliency_<input> [N,H,W].")] = False,
-    output: Output = None,
+    tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     channel_axis: ChannelAxis = None,
@@ -67,7 +67,7 @@ def export_torch(
         opset=opset,
         exporter=exporter,
         differentiate=not forward_only,
-        output=output,
+        tensor=tensor,
         score=score,
         class_axis=class_axis,
         saliency=saliency,

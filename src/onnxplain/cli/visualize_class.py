@@ -12,11 +12,11 @@ from .common import (
     ClassAxis,
     Json,
     LabelsFile,
-    Output,
     PreprocessingName,
     Providers,
     Quiet,
     Score,
+    Tensor,
     Threads,
     guarded,
     print_json,
@@ -42,7 +42,7 @@ def visualize_class(
         typer.Option("--neuron", help="A channel of an inner tensor, as TENSOR:CHANNEL; repeatable."),
     ] = None,
     out: Annotated[
-        Path, typer.Option("-o", "--out", help="The folder for the pictures.", metavar="DIR", show_default=False)
+        Path, typer.Option("-o", "--output", help="The folder for the pictures.", metavar="DIR", show_default=False)
     ] = Path(),
     preset: Annotated[
         str, typer.Option("--preset", help="natural, or paper for Simonyan et al. 2013: L2 and plain gradient ascent.")
@@ -62,7 +62,7 @@ def visualize_class(
     provider: Providers = None,
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures that are made at once.")] = None,
     threads: Threads = 0,
-    output: Output = None,
+    tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     channel_axis: ChannelAxis = None,
@@ -87,7 +87,7 @@ def visualize_class(
             preprocessing=preprocessing,
             labels=labels,
             batch_size=batch_size,
-            output=output,
+            tensor=tensor,
             score=score,
             class_axis=class_axis,
             channel_axis=channel_axis,

@@ -112,7 +112,7 @@ def randomization_check(
     seed: int = 0,
     cascading: bool = True,
     stages: int | None = 8,
-    output: str | None = None,
+    tensor: str | None = None,
     progress: bool | None = None,
     **options: Any,
 ) -> RandomizationCheck:
@@ -124,7 +124,7 @@ def randomization_check(
         methods: as for :func:`evaluate`.
         target: the explained class, for all copies alike; None is the class that ``model`` itself predicts.
         seed, cascading, stages: see :func:`onnxplain.autodiff.randomized.randomized_models`.
-        output: what is explained, as in :func:`onnxplain.differentiate`.
+        tensor: what is explained, as in :func:`onnxplain.differentiate`.
         progress: a bar on stderr when it takes long; None: in terminals only.
         options: of :class:`Explainer`: ``preprocessing``, ``providers``, ``threads`` and so on.
 
@@ -135,7 +135,7 @@ def randomization_check(
     source = bundled_model() if model is None else model
     chosen = find_methods(methods)
     photos = [images] if is_one(images) else list(photo_sources(images))
-    explainer = Explainer(source, output=output, **options)
+    explainer = Explainer(source, tensor=tensor, **options)
     explanations = explainer.explain(photos, target, next(iter(chosen.values())), progress=False)
     if not explanations or not isinstance(explanations[0], Explanation):
         raise InputError(f"the check needs photos and one class for each; found {len(photos)} and target {target!r}.")
@@ -143,11 +143,11 @@ def randomization_check(
     before = _maps(explainer, photos, targets, chosen)
     # A copy is used once: it has no place in the cache, nor the files beside the model.
     stated = {"preprocessing": explainer.preprocessing.preprocessing, "labels": explainer.labels, "cache": False}
-    copies = randomized_models(source, seed=seed, cascading=cascading, stages=stages, output=output)
+    copies = randomized_models(source, seed=seed, cascading=cascading, stages=stages, tensor=tensor)
     layers: list[str] = []
     values: dict[str, list[NDArray[np.float64]]] = {name: [] for name in AGREEMENTS}
     for layer, copy in track(copies, stages, show=progress):
-        after = _maps(Explainer(copy, output=output, **{**options, **stated}), photos, targets, chosen)
+        after = _maps(Explainer(copy, tensor=tensor, **{**options, **stated}), photos, targets, chosen)
         layers.append(layer)
         for name, compare in AGREEMENTS.items():
             values[name].append(np.stack([compare(a, b) for a, b in zip(before, after)]))

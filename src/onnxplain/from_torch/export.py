@@ -60,7 +60,7 @@ def export_torch(
     opset: int = DEFAULT_OPSET,
     exporter: str | None = None,
     differentiate: bool = True,
-    output: str | None = None,
+    tensor: str | None = None,
     wrt: str | Sequence[str] | None = None,
     score: str = "logit",
     class_axis: int | None = None,
@@ -86,8 +86,8 @@ def export_torch(
         preprocessing: how photos become the input, as for the Explainer; written into the file's metadata.
         opset: of the exported graph, 18 or newer for ``dynamo``.
         exporter: ``"dynamo"`` or ``"torchscript"``; None tries them in this order.
-        differentiate: False writes the forward model alone; ``output`` to ``channel_axis`` then have no meaning.
-        output, wrt, score, class_axis, saliency, channel_axis: as for :func:`onnxplain.differentiate`; ``output`` is
+        differentiate: False writes the forward model alone; ``tensor`` to ``channel_axis`` then have no meaning.
+        tensor, wrt, score, class_axis, saliency, channel_axis: as for :func:`onnxplain.differentiate`; ``tensor`` is
             an output of the module and ``wrt`` names inputs.
 
     Raises:
@@ -118,7 +118,7 @@ def export_torch(
     if differentiate:
         add_gradients(
             model,
-            output=output,
+            tensor=tensor,
             wrt=wrt,
             score=score,
             class_axis=class_axis,

@@ -46,7 +46,7 @@ class CoarseMap(Method):
         """
         if len(model.gradients) != 1:
             names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
-            raise InputError(f"the model has gradients of {names}; choose one with Explainer(input=...).")
+            raise InputError(f"the model has gradients of {names}; choose one with Explainer(wrt=...).")
         source = model.gradients[0]
         return source, model.extents(source, feeds)
 

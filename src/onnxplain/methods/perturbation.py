@@ -93,7 +93,7 @@ class Perturbation(Method):
             if feeds[name].dtype.kind not in "fiu":
                 raise InputError(
                     f"method {self.name!r} changes numbers, but input {name!r} holds {feeds[name].dtype}; "
-                    "choose another with Explainer(input=...)."
+                    "choose another with Explainer(wrt=...)."
                 )
             explained = Inputs(model, feeds, name, axis, samples, classes, unchanged.class_scores)
             found.append(np.split(self.perturb(explained), len(ranks)))

@@ -84,7 +84,7 @@ class ModelLoader:
         """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
         from ..autodiff.explainable import DifferentiatedModel
 
-        return DifferentiatedModel.build(self.source, **{**self.options, "provider": self._form, **changes})
+        return DifferentiatedModel.build(self.source, **{**self.options, "form": self._form, **changes})
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
         """The model without gradients, whatever changes; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
@@ -94,7 +94,7 @@ class ModelLoader:
         """
         from ..autodiff.landmarks.forward_graph import ForwardGraph
 
-        options = {name: self.options[name] for name in ("output", "score", "class_axis")}
+        options = {name: self.options[name] for name in ("tensor", "score", "class_axis")}
         return ForwardGraph.read(self.source, written_out=written_out, **options)
 
     @property

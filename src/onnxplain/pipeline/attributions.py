@@ -58,7 +58,7 @@ def only(axes: Iterable[str]) -> str:
     names = list(axes)
     if len(names) != 1:
         listed = ", ".join(repr(name) for name in names)
-        raise InputError(f"the model has gradients of {listed}; choose one with Explainer(input=...).")
+        raise InputError(f"the model has gradients of {listed}; choose one with Explainer(wrt=...).")
     return names[0]
 
 

@@ -65,7 +65,7 @@ def test_exact_beside_every_kink(name: str, level: str) -> None:
     plain = Case(case.op, (among("N", wrt=True, values=points), *case.inputs[1:]), case.attributes)
     feeds = {"x0": points, "cotangent": np.arange(1, len(points) + 1, dtype=np.float32)}
     model = plain.model(np.dtype(np.float32), None)
-    before, after = (run(differentiate(model, seed="cotangent", provider=p), feeds, level) for p in ("portable", "cpu"))
+    before, after = (run(differentiate(model, target="cotangent", form=p), feeds, level) for p in ("portable", "cpu"))
     np.testing.assert_array_equal(after["grad_x0"], before["grad_x0"])
     inside = np.ones(len(points), bool)
     if low is not None:
@@ -92,7 +92,7 @@ def test_exact_beside_every_kink(name: str, level: str) -> None:
 def test_left_alone(case: Case, dtype: type, reason: str) -> None:
     report = Report()
     model = case.model(np.dtype(dtype), None)
-    after = differentiate(model, seed="cotangent", wrt="x0", provider="cpu", report=report)
+    after = differentiate(model, target="cotangent", wrt="x0", form="cpu", report=report)
     assert "HardSigmoid" not in gradient_operators(after)
     (outcome,) = report.outcomes
     assert outcome.rewrite == NAME and outcome.reason is not None and outcome.reason.startswith(reason)
@@ -114,7 +114,7 @@ def test_gradients_carry_the_dimension_names_of_the_forward_tensors() -> None:
         )
         nodes += [conv, helper.make_node("Relu", [f"c{i}"], [f"r{i + 1}"], name=f"relu{i}")]
     plain = build(nodes, [("x", FLOAT, ["N", 16, "H", "W"])], [("r3", FLOAT, ["N", 16, None, None])], constants)
-    after = differentiate(plain, seed="cotangent", provider="cpu")
+    after = differentiate(plain, target="cotangent", form="cpu")
     infos = {v.name: v for v in [*after.graph.value_info, *after.graph.output]}
     shapes = {n: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for n, v in infos.items()}
     for i in range(3):

@@ -91,7 +91,7 @@ def test_splits_that_are_left_alone(only: Only) -> None:
         (fire((16, 32), pooled=True), "what is split is no convolution"),
     ):
         report = Report()
-        assert "Split" in gradient_operators(differentiate(model, provider="cpu", report=report))
+        assert "Split" in gradient_operators(differentiate(model, form="cpu", report=report))
         assert [o.reason for o in report.outcomes if o.rewrite == "split_convolutions"] == [reason]
 
 

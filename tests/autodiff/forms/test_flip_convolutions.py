@@ -67,13 +67,13 @@ def test_every_optimisation_level(
 def test_the_file_does_not_grow() -> None:
     w = np.random.default_rng(0).standard_normal((64, 64, 3, 3)).astype(np.float32)
     plain = Case("Conv", (normal("N", 64, 8, 8), w), {"pads": [1, 1, 1, 1]}).model(np.dtype(np.float32), None)
-    assert differentiate(plain, seed="cotangent", provider="cpu").ByteSize() < plain.ByteSize() + 4096
+    assert differentiate(plain, target="cotangent", form="cpu").ByteSize() < plain.ByteSize() + 4096
 
 
 def test_a_weight_that_is_an_input_is_left_alone() -> None:
     case = Case("Conv", (normal("N", 3, 5, 5), normal(2, 3, 3, 3)))
     report = Report()
-    differentiate(case.model(np.dtype(np.float32), None), seed="cotangent", wrt="x0", provider="cpu", report=report)
+    differentiate(case.model(np.dtype(np.float32), None), target="cotangent", wrt="x0", form="cpu", report=report)
     assert [(o.rewrite, o.reason) for o in report.outcomes] == [(NAME, "the weight is computed while the model runs")]
     assert str(report.outcomes[0]).startswith("flip_convolutions: grad/node/ConvTranspose: left alone: the weight")
     assert report.counts() == {NAME: (0, 1)}
@@ -95,6 +95,6 @@ def test_quantised_weights(kind: type) -> None:
     ]
     plain = build(nodes, [("x", FLOAT, ["N", 64, 6, 5])], [("y", FLOAT, ["N", 64, 6, 5])], constants)
     feeds = {"x": rng.standard_normal((2, 64, 6, 5)), "cotangent": rng.standard_normal((2, 64, 6, 5))}
-    model, _ = same_outputs(plain, {k: v.astype(np.float32) for k, v in feeds.items()}, seed="cotangent")
+    model, _ = same_outputs(plain, {k: v.astype(np.float32) for k, v in feeds.items()}, target="cotangent")
     assert "ConvTranspose" not in gradient_operators(model)
     assert model.ByteSize() < plain.ByteSize() + 8192

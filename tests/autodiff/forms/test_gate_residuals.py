@@ -60,7 +60,7 @@ def test_same_gradient(batch: int | str, extents: tuple[int | str, int | str]) -
 
 def test_left_alone() -> None:
     report = Report()
-    assert gates(differentiate(residual(12, "N", (7, 6)), provider="cpu", report=report)) == []
+    assert gates(differentiate(residual(12, "N", (7, 6)), form="cpu", report=report)) == []
     assert [o.reason for o in report.outcomes if o.rewrite == NAME] == ["12 channels do not fill blocks of 16"] * 2
 
 
@@ -74,7 +74,7 @@ def test_only_where_the_gradient_forks() -> None:
     ]
     w = np.ones((16, 16, 1, 1), np.float32) * 2
     plain = build(nodes, [("x", FLOAT, ["N", 16, 5, 5])], [("logits", FLOAT, ["N", 16])], {"w": w})
-    assert gates(differentiate(plain, provider="cpu")) == []
+    assert gates(differentiate(plain, form="cpu")) == []
 
 
 def test_the_last_pass() -> None:

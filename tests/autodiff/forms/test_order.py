@@ -20,13 +20,13 @@ from support.small_models import FLOAT, build, signal
 def test_the_default_is_portable() -> None:
     assert "ConvTranspose" in gradient_operators(differentiate(signal()))
     for provider in ("portable", "cuda"):
-        assert differentiate(signal(), provider=provider) == differentiate(signal())
+        assert differentiate(signal(), form=provider) == differentiate(signal())
 
 
 def test_an_unknown_provider_is_refused() -> None:
     known = "'portable', 'cpu', 'cpu_shared', 'cuda'"
     with pytest.raises(onnxplain.InputError, match=f"provider must be one of {known}; found 'tpu'"):
-        differentiate(signal(), provider="tpu")
+        differentiate(signal(), form="tpu")
 
 
 def watched_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -36,7 +36,7 @@ def watched_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def watched(*args: Any, provider: str, **options: Any) -> DifferentiatedModel:
         seen.append(provider)
-        return build(*args, provider=provider, **options)
+        return build(*args, form=provider, **options)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
     return seen
@@ -48,7 +48,7 @@ def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.Monk
     explainer = onnxplain.Explainer(signal(), providers=CPU, cache=False, threads=2, batch_size=2)
     assert seen == ["cpu_shared"] and explainer.provider == CPU
     x = np.random.default_rng(0).standard_normal((8, 2, 6)).astype(np.float32)
-    portable = DifferentiatedModel.build(signal(), provider="portable")
+    portable = DifferentiatedModel.build(signal(), form="portable")
     seen.clear()
     found = [explainer.attribute(x[:1], 1), explainer.attribute(x, 1), explainer.attribute(x, 1)]
     assert seen == ["cpu"]
@@ -76,4 +76,4 @@ def test_expected(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_graph_without_anything_to_rewrite_stays_as_it_is() -> None:
     nodes = [helper.make_node("Gemm", ["x", "W"], ["y"]), helper.make_node("Sin", ["y"], ["logits"])]
     model = build(nodes, [("x", FLOAT, ["N", 4])], [("logits", FLOAT, ["N", 3])], {"W": np.ones((4, 3), np.float32)})
-    assert differentiate(model, provider="cpu") == differentiate(model)
+    assert differentiate(model, form="cpu") == differentiate(model)

@@ -63,7 +63,7 @@ def test_same_gradient(name: str) -> None:
 
 
 def test_the_weight_is_not_copied_to_be_transposed() -> None:
-    after = differentiate(MODELS["MatMul"], provider="cpu")
+    after = differentiate(MODELS["MatMul"], form="cpu")
     (gather,) = (node for node in after.graph.node if node.op_type == "Gather")
     assert list(gather.input) == ["w", "target"]
 
@@ -72,11 +72,11 @@ def test_a_scaled_product_is_left_alone() -> None:
     report = Report()
     model = classifier("Gemm", alpha=0.5)
     same_outputs(model, feeds(3))
-    differentiate(model, provider="cpu", report=report)
+    differentiate(model, form="cpu", report=report)
     assert report.counts()["select_rows"] == (0, 1)
 
 
 def test_other_cotangents_are_left_alone() -> None:
     report = Report()
-    differentiate(MODELS["Gemm"], seed="cotangent", provider="cpu", report=report)
+    differentiate(MODELS["Gemm"], target="cotangent", form="cpu", report=report)
     assert "select_rows" not in report.counts()

@@ -71,7 +71,7 @@ def test_the_cases_are_many_and_mostly_rewritten(only: Callable[[str], None]) ->
         report = Report()
         for case in cases[::3]:
             model = fixed_weight(case).model(np.dtype(np.float32), None)
-            differentiate(model, seed="cotangent", provider="cpu", report=report)
+            differentiate(model, target="cotangent", form="cpu", report=report)
         fired, left = report.counts()[form]
         assert len(cases) >= 25 and fired >= 8 and fired >= left, (form, len(cases), fired, left)
 
@@ -137,7 +137,7 @@ def test_the_file_does_not_grow() -> None:
         strided(512, 512, 512, (9, 9), [5, 5], [2, 2], [2] * 4),
     ):
         plain = case.model(np.dtype(np.float32), None)
-        assert differentiate(plain, seed="cotangent", provider="cpu").ByteSize() < plain.ByteSize() + 8192
+        assert differentiate(plain, target="cotangent", form="cpu").ByteSize() < plain.ByteSize() + 8192
 
 
 @pytest.mark.parametrize(
@@ -154,6 +154,6 @@ def test_the_file_does_not_grow() -> None:
 )
 def test_left_alone(case: Case, rewrite: str, reason: str) -> None:
     report = Report()
-    differentiate(case.model(np.dtype(np.float32), None), seed="cotangent", provider="cpu", report=report)
+    differentiate(case.model(np.dtype(np.float32), None), target="cotangent", form="cpu", report=report)
     reasons = {o.rewrite: o.reason for o in report.outcomes}
     assert (reasons[rewrite] or "").startswith(reason)

@@ -59,6 +59,6 @@ def test_one_axis(case: Case) -> None:
 )
 def test_left_alone(case: Case, reason: str) -> None:
     report = Report()
-    model = differentiate(case.model(np.dtype(np.float32), None), seed="cotangent", provider="cpu", report=report)
+    model = differentiate(case.model(np.dtype(np.float32), None), target="cotangent", form="cpu", report=report)
     assert "MaxUnpool" not in gradient_operators(model)
     assert [o.reason for o in report.outcomes] == [reason]

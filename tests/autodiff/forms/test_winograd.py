@@ -79,7 +79,7 @@ def test_as_exact_as_the_direct_form() -> None:
     )[0]
     errors = {}
     for provider in ("portable", "cpu"):
-        found = run(differentiate(model, provider=provider), values, "ORT_ENABLE_ALL")["grad_x"]
+        found = run(differentiate(model, form=provider), values, "ORT_ENABLE_ALL")["grad_x"]
         errors[provider] = np.sqrt(np.square(found - exact).mean() / np.square(exact).mean())
     assert errors["cpu"] < 3e-7
     assert errors["cpu"] < 3 * errors["portable"]
@@ -87,7 +87,7 @@ def test_as_exact_as_the_direct_form() -> None:
 
 def test_zero_stays_zero() -> None:
     """A gradient of nothing is nothing: no tile invents one."""
-    model = differentiate(convolution((128, 128), (8, 8)), provider="cpu")
+    model = differentiate(convolution((128, 128), (8, 8)), form="cpu")
     values = feeds(1, 128, 8, 8)
     values["x"][:] = 0
     assert not run(model, values, "ORT_ENABLE_ALL")["grad_x"].any()
@@ -111,7 +111,7 @@ CASES = [
 @pytest.mark.parametrize(("channels", "extents", "attributes", "reason"), CASES)
 def test_where(channels: tuple[int, int], extents: Extents, attributes: dict[str, Any], reason: str | None) -> None:
     report = Report()
-    differentiate(convolution(channels, extents, **attributes), provider="cpu", report=report)
+    differentiate(convolution(channels, extents, **attributes), form="cpu", report=report)
     found = [outcome.reason for outcome in report.outcomes if outcome.rewrite == NAME]
     assert found == ([] if reason == "not a candidate" else [reason])
 
@@ -131,9 +131,9 @@ def test_only_large_products_are_shared_by_cores(
 ) -> None:
     report, everywhere = Report(), Report()
     model = convolution(channels, extents)
-    found = differentiate(model, provider="cpu_shared", report=report)
+    found = differentiate(model, form="cpu_shared", report=report)
     assert [o.reason for o in report.outcomes if o.rewrite == NAME] == [reason]
-    differentiate(model, provider="cpu", report=everywhere)
+    differentiate(model, form="cpu", report=everywhere)
     assert everywhere.counts()[NAME] == (1, 0)
     if reason is None and isinstance(extents[0], int) and isinstance(extents[1], int):
         values = feeds(1, channels[0], *extents)
@@ -146,7 +146,7 @@ def test_only_large_products_are_shared_by_cores(
 def test_other_types_are_left_alone() -> None:
     report = Report()
     model = convolution((128, 128), (8, 8), dtype=TensorProto.DOUBLE)
-    differentiate(model, provider="cpu", report=report)
+    differentiate(model, form="cpu", report=report)
     assert [o.reason for o in report.outcomes if o.rewrite == NAME] == ["it is of DOUBLE, not FLOAT"]
 
 
@@ -170,7 +170,7 @@ def test_the_gradient_of_a_transposed_convolution() -> None:
 
 def test_a_weight_that_is_fed_is_left_alone() -> None:
     report = Report()
-    differentiate(transposed(fed=True), provider="cpu", report=report, wrt=["x"])
+    differentiate(transposed(fed=True), form="cpu", report=report, wrt=["x"])
     reasons = [o.reason for o in report.outcomes if o.rewrite == NAME]
     assert reasons == ["the weight is computed while the model runs"]
 

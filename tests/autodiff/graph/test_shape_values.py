@@ -128,7 +128,7 @@ def test_residual_of_a_reshaped_branch_needs_no_broadcasting() -> None:
     back = Transpose<perm=[0,2,1,3]>(turned) s = Shape(back) a = Constant<value_ints=[0]>()
     b = Constant<value_ints=[2]>() head = Slice(s, a, b, a) m = Constant<value_ints=[-1]>()
     t = Concat<axis=0>(head, m) merged = Reshape(back, t) y = Add(x, merged) }}"""
-    model = differentiate(onnx.parser.parse_model(text), seed="cotangent")
+    model = differentiate(onnx.parser.parse_model(text), target="cotangent")
     assert not {"NonZero", "ReduceSum"} & {node.op_type for node in model.graph.node}
     x = np.random.default_rng(0).standard_normal((2, 5, 12)).astype(np.float32)
     (gradient,) = session(model).run(["grad_x"], {"x": x, "cotangent": x})

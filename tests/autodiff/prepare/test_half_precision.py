@@ -46,7 +46,7 @@ def test_networks(architecture: Architecture, provider: str) -> None:
     plain = export(architecture, architecture.model(), "torchscript")
     feeds = {"x": architecture.inputs(2, seed=5).numpy(), "target": np.array([0, 3])}
     outputs = [v.name for v in differentiate(plain).graph.output]
-    exact, found = (run(plain, feeds, outputs, provider=provider, precision=p) for p in ("float32", "float16"))
+    exact, found = (run(plain, feeds, outputs, form=provider, precision=p) for p in ("float32", "float16"))
     smooth = architecture.name in ("cnn1d", "efficientnet", "convnext", "vit", "swin", "text")
     for name, a, b in zip(outputs, exact, found):
         assert b.dtype == np.float32
@@ -85,7 +85,7 @@ def test_small_gradients_keep_their_bits(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_cotangent_is_float32_and_scaled_too() -> None:
-    found = differentiate(faint(), seed="cotangent", precision="float16")
+    found = differentiate(faint(), target="cotangent", precision="float16")
     assert found.graph.input[-1].type.tensor_type.elem_type == FLOAT
     feeds = {"x": np.ones((1, 3), np.float32), "cotangent": np.array([[1, 0.5, 2]], np.float32)}
     (gradient,) = rounding_session(found).run(["grad_x"], feeds)
@@ -177,7 +177,7 @@ def test_a_value_that_is_also_an_output_is_float32() -> None:
     nodes = [NODE("Mul", ["x", "x"], ["a"]), NODE("Add", ["a", "x"], ["y"])]
     model = build(nodes, [("x", FLOAT, ["N", 3])], [(n, FLOAT, ["N", 3]) for n in ("a", "y")])
     x = np.array([[0.5, 1.5, -2]], np.float32)
-    found = run(model, {"x": x, "target": np.array([2])}, ["a", "y", "grad_x"], output="y", precision="float16")
+    found = run(model, {"x": x, "target": np.array([2])}, ["a", "y", "grad_x"], tensor="y", precision="float16")
     for name, expected in zip(found, [x * x, x * x + x, [[0, 0, -3]]]):
         np.testing.assert_allclose(name, expected, rtol=2e-3)
 
@@ -283,7 +283,7 @@ def test_tokens() -> None:
     plain = export(text, text.model(), "torchscript")
     ids = text.inputs(2, seed=5).numpy()
     found = [
-        Explainer(plain, input="/embedding/Gather_output_0", cache=False, precision=p).attribute(
+        Explainer(plain, wrt="/embedding/Gather_output_0", cache=False, precision=p).attribute(
             ids, [0, 3], method="integrated_gradients", steps=8
         )
         for p in ("float32", "float16")

@@ -75,7 +75,7 @@ def test_outputs_stay_and_gradients_agree_with_finite_differences(name: str) -> 
     runner = session(plain)
     y = runner.run(None, {"x": X})[0]
     c = np.random.default_rng(1).standard_normal(y.shape).astype(np.float32)
-    same, gradient = session(differentiate(plain, seed="cotangent")).run(None, {"x": X, "cotangent": c})
+    same, gradient = session(differentiate(plain, target="cotangent")).run(None, {"x": X, "cotangent": c})
     np.testing.assert_array_equal(same, y)
     v = np.random.default_rng(2).standard_normal(X.shape).astype(np.float32)
     h = np.float32(2**-8)
@@ -89,4 +89,4 @@ def test_a_position_known_only_at_run_time_is_refused() -> None:
     del unknown.graph.initializer[:]
     unknown.graph.input.append(helper.make_tensor_value_info("one", TensorProto.INT64, []))
     with pytest.raises(UnsupportedOperatorError, match=r"Sequence(At|Construct)"):
-        differentiate(unknown, seed="cotangent")
+        differentiate(unknown, target="cotangent")

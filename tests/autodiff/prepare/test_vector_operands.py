@@ -40,7 +40,7 @@ def test_outputs_are_those_of_the_plain_model_without_fusions(between: list[str]
     plain = model(between)
     a = np.random.default_rng(0).random((5, 3)).astype(np.float32)
     expected = run(plain, LEVELS.ORT_DISABLE_ALL, {"a": a})
-    result = onnxplain.differentiate(plain, seed="cotangent")
+    result = onnxplain.differentiate(plain, target="cotangent")
     for level in (LEVELS.ORT_DISABLE_ALL, LEVELS.ORT_ENABLE_ALL):
         found = run(result, level, {"a": a, "cotangent": np.ones(3, dtype=np.float32)})
         np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -48,7 +48,7 @@ def quantized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 def test_outputs_are_unchanged_at_every_optimisation_level(quantized: tuple[str, onnx.ModelProto]) -> None:
     """Bit for bit: runtimes must fuse the same integer kernels as before."""
-    models = [differentiate(quantized[1], provider=provider) for provider in ("portable", "cpu")]
+    models = [differentiate(quantized[1], form=provider) for provider in ("portable", "cpu")]
     for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_BASIC, _LEVELS.ORT_ENABLE_ALL):
         expected = session(quantized[1], level).run(None, {"x": X})[0]
         for model in models:
@@ -62,7 +62,7 @@ def test_gradient_is_that_of_the_float_twin(quantized: tuple[str, onnx.ModelProt
     written_out = quantize(tmp_path, kind, QuantFormat.QDQ) if kind.startswith("kernels") else model
     differentiated = differentiate(model)
     score = metadata(differentiate(written_out))["onnxplain.score_tensor"]
-    expected = gradient(differentiate(twin(written_out, {"x": X}), output=score, score="probability"))
+    expected = gradient(differentiate(twin(written_out, {"x": X}), tensor=score, score="probability"))
     for level in (_LEVELS.ORT_DISABLE_ALL, _LEVELS.ORT_ENABLE_ALL):
         found = gradient(differentiated, level)
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
@@ -94,14 +94,14 @@ def test_second_order(kind: str, tmp_path: Path) -> None:
     cotangent = np.random.default_rng(5).standard_normal(X.shape).astype(np.float32)
 
     def twice(model: onnx.ModelProto, **options: Any) -> np.ndarray:
-        model = differentiate(differentiate(model, **options), output="grad_x", wrt="x", seed="cotangent")
+        model = differentiate(differentiate(model, **options), tensor="grad_x", wrt="x", target="cotangent")
         feeds = {"x": X, "target": TARGET, "cotangent": cotangent}
         return np.asarray(session(model, _LEVELS.ORT_DISABLE_ALL).run(["grad_x_2"], feeds)[0])
 
     model = quantize(tmp_path, kind)
     written_out = quantize(tmp_path, kind, QuantFormat.QDQ) if kind.startswith("kernels") else model
     score = metadata(differentiate(written_out))["onnxplain.score_tensor"]
-    expected = twice(twin(written_out, {"x": X}), output=score, score="probability")
+    expected = twice(twin(written_out, {"x": X}), tensor=score, score="probability")
     np.testing.assert_allclose(twice(model), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
     assert np.abs(expected).max() > 0.01
 
@@ -221,7 +221,7 @@ def test_integer_inputs_and_outputs(tmp_path: Path) -> None:
     )
     np.testing.assert_allclose(outputs[1], expected[0], rtol=1e-6)
     np.testing.assert_allclose(outputs[2], expected[1] * scale, rtol=0, atol=1e-6 * np.abs(outputs[2]).max())
-    named = differentiate(inner, output=last.input[0])
+    named = differentiate(inner, tensor=last.input[0])
     np.testing.assert_allclose(session(named).run([f"grad_{name}"], feeds)[0], outputs[2])
 
 
@@ -269,7 +269,7 @@ def test_mobilenet_of_the_zoo() -> None:
     _move_biases(model)
     differentiated = differentiate(model)
     reference = differentiate(
-        twin(model, {source: pixels}), output=metadata(differentiated)["onnxplain.score_tensor"], score="probability"
+        twin(model, {source: pixels}), tensor=metadata(differentiated)["onnxplain.score_tensor"], score="probability"
     )
     names = [next(v.name for v in m.graph.output if v.name.startswith("grad_")) for m in (differentiated, reference)]
     feeds = {source: pixels, "target": target}

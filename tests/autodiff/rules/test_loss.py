@@ -22,7 +22,7 @@ def test_softmax_cross_entropy_with_both_outputs_in_use() -> None:
     graph = helper.make_graph(nodes, "g", [x], [y], [onnx.numpy_helper.from_array(target, "target")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     value, cotangent = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
-    found = session(differentiate(model, seed="cotangent")).run(["grad_x"], {"x": value, "cotangent": cotangent})[0]
+    found = session(differentiate(model, target="cotangent")).run(["grad_x"], {"x": value, "cotangent": cotangent})[0]
     z = torch.tensor(value, dtype=torch.float64, requires_grad=True)
     log_probability = torch.log_softmax(z, 1)
     loss = torch.nn.functional.nll_loss(log_probability, torch.tensor(target), reduction="sum")

@@ -175,7 +175,7 @@ def test_steps_are_refused_with_the_advice_to_perturb(op_type: str, attributes: 
     proto = model(op_type, **attributes)
     proto.opset_import[1].version = 2 if op_type == "LabelEncoder" else 1
     with pytest.raises(onnxplain.UnsupportedOperatorError, match=rf"{op_type}.*use a perturbation method"):
-        onnxplain.differentiate(proto, seed="cotangent")
+        onnxplain.differentiate(proto, target="cotangent")
 
 
 @pytest.mark.skipif(ZOO is None, reason="ONNXPLAIN_ZOO is not set")

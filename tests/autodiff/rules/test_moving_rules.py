@@ -23,14 +23,14 @@ def parsed(body: str, inputs: str = "float[N,6] x", output: str = "float[a,b] y"
 
 
 def gradient(model: onnx.ModelProto, cotangent: np.ndarray, **feeds: np.ndarray) -> np.ndarray:
-    result = session(differentiate(model, wrt="x", seed="cotangent"))
+    result = session(differentiate(model, wrt="x", target="cotangent"))
     (found,) = result.run(["grad_x"], {"cotangent": cotangent, **feeds})
     return np.asarray(found)
 
 
 def emitted(case: Case) -> list[str]:
     """The operators that the rule of ``case`` adds, with a symbolic batch."""
-    model = differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), seed="cotangent")
+    model = differentiate(case.model(np.dtype(np.float32), None), wrt=case.wrt(), target="cotangent")
     return [node.op_type for node in model.graph.node if node.name.startswith("grad/")]
 
 
@@ -101,7 +101,7 @@ def test_cast_like_returns_to_the_type_it_came_from() -> None:
 
 def test_no_gradient_passes_through_integers() -> None:
     with pytest.raises(ModelError, match="no float path"):
-        differentiate(parsed("i = Cast<to=7>(x) y = Cast<to=1>(i)"), wrt="x", seed="cotangent")
+        differentiate(parsed("i = Cast<to=7>(x) y = Cast<to=1>(i)"), wrt="x", target="cotangent")
 
 
 def test_gradient_of_an_operator_with_an_output_left_out() -> None:
@@ -150,7 +150,7 @@ REFUSED = {
 def test_refused(name: str) -> None:
     model, message = REFUSED[name]
     with pytest.raises(UnsupportedOperatorError, match=message):
-        differentiate(model, seed="cotangent")
+        differentiate(model, target="cotangent")
 
 
 def test_rotating_back_is_one_operator() -> None:

@@ -28,7 +28,7 @@ def test_group_normalization_of_opset_18_keeps_its_output() -> None:
     case = group_cases(18)[0]
     model, feeds = case.model(np.dtype(np.float32), None), {k: np.float32(v) for k, v in case.feeds(0, 2).items()}
     before = session(model).run(None, feeds)[0]
-    differentiated = session(differentiate(model, seed="cotangent"))
+    differentiated = session(differentiate(model, target="cotangent"))
     after = differentiated.run([model.graph.output[0].name], {**feeds, "cotangent": np.zeros_like(before)})[0]
     np.testing.assert_allclose(after, before, rtol=1e-5, atol=1e-6)
 
@@ -43,7 +43,7 @@ def test_lrn_of_even_size(size: int, beta: float) -> None:
     y = lrn(size, **attributes)(x)
     cotangent = torch.randn(y.shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     (expected,) = torch.autograd.grad(y, x, cotangent)
-    differentiated = ir.from_proto(differentiate(case.model(np.dtype(np.float32), None), seed="cotangent"))
+    differentiated = ir.from_proto(differentiate(case.model(np.dtype(np.float32), None), target="cotangent"))
     (node,) = (node for node in differentiated.graph if node.op_type == "LRN")
     forward = ir.Value(name="forward", shape=node.outputs[0].shape, type=node.outputs[0].type)
     differentiated.graph.outputs.remove(node.outputs[0])
@@ -59,7 +59,7 @@ def test_lrn_of_even_size(size: int, beta: float) -> None:
 def test_mean_variance_normalization_of_a_constant() -> None:
     """y = 0 there by the standard and NaN in ONNX Runtime; dy = (dx - mean dx) / 1e-9."""
     case = Case("MeanVarianceNormalization", (normal("N", 4),), {"axes": [1]})
-    runner = session(differentiate(case.model(np.dtype(np.float32), None), seed="cotangent"))
+    runner = session(differentiate(case.model(np.dtype(np.float32), None), target="cotangent"))
     cotangent = np.array([[1, 2, 3, 6], [0, 0, 0, 0]], dtype=np.float32)
     found = runner.run(["grad_x0"], {"x0": np.full((2, 4), 0.5, np.float32), "cotangent": cotangent})[0]
     np.testing.assert_allclose(found, np.array([[-2, -1, 0, 3], [0, 0, 0, 0]]) * 1e9, rtol=1e-5)
@@ -76,7 +76,7 @@ def test_layer_normalization_with_all_outputs_in_use() -> None:
     graph = onnx.helper.make_graph(nodes, "g", [x], [y], [onnx.numpy_helper.from_array(scale, "s")])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     value, cotangent = np.random.default_rng(0).standard_normal((2, 3, 5)).astype(np.float32)
-    found = session(differentiate(model, seed="cotangent")).run(["grad_x"], {"x": value, "cotangent": cotangent})[0]
+    found = session(differentiate(model, target="cotangent")).run(["grad_x"], {"x": value, "cotangent": cotangent})[0]
     z = torch.tensor(value, dtype=torch.float64, requires_grad=True)
     variance, mean = torch.var_mean(z, -1, correction=0, keepdim=True)
     result = (z - mean) / (variance + 0.1) * torch.tensor(scale) + mean
@@ -96,4 +96,4 @@ def test_unknown_rank_is_refused() -> None:
     graph = onnx.helper.make_graph(nodes, "g", [x, shape], [y], [scale])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=8)
     with pytest.raises(UnsupportedOperatorError, match=r"LayerNormalization.*'norm'.*rank of input 0.*unknown"):
-        differentiate(model, seed="cotangent")
+        differentiate(model, target="cotangent")

@@ -46,7 +46,7 @@ CHECKS = [(c, kind) for kind, missing in WITHOUT_KERNEL.items() for c in _first_
 @pytest.mark.parametrize(("case", "kind"), CHECKS, ids=[f"{case.id}-{kind}" for case, kind in CHECKS])
 def test_gradient_in_the_type_of_the_model(case: Case, kind: str) -> None:
     dtype = np.dtype(kind)
-    runner = session(differentiate(case.model(dtype, None), wrt=case.wrt(), seed="cotangent"))
+    runner = session(differentiate(case.model(dtype, None), wrt=case.wrt(), target="cotangent"))
     feeds = {name: np.asarray(array, dtype=dtype) for name, array in case.feeds(1, 3).items()}
     forward = session(case.model(dtype, None)).run(None, feeds)[0]
     cotangent = np.random.default_rng(2).standard_normal(forward.shape).astype(dtype)
@@ -90,7 +90,7 @@ def test_gradients_of_inputs_of_two_types(
     rng = np.random.default_rng(0)
     feeds = {f"x{i}": rng.uniform(0.5, 2, shape).astype(kind) for i, (kind, shape) in enumerate(zip(kinds, shapes))}
     cotangent = rng.standard_normal(shapes[0]).astype(kinds[0])
-    runner = session(differentiate(_mixed(op, kinds, shapes), seed="cotangent"))
+    runner = session(differentiate(_mixed(op, kinds, shapes), target="cotangent"))
     found = runner.run([f"grad_{name}" for name in feeds], {**feeds, "cotangent": cotangent})
     tensors = [torch.tensor(array.astype(np.float64), requires_grad=True) for array in feeds.values()]
     expected = torch.autograd.grad(function(*tensors), tensors, torch.tensor(cotangent.astype(np.float64)))

@@ -38,7 +38,7 @@ def test_unknown_rank_after_axes_at_run_time(op: str, axes: tuple[int, ...]) -> 
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
     value = np.random.default_rng(0).standard_normal((2, 3, 4)).astype(np.float32)
     feeds = {"x": value, "axes": np.array(axes), "cotangent": np.array(2.0, dtype=np.float32)}
-    (found,) = session(differentiate(model, wrt="x", seed="cotangent")).run(["grad_x"], feeds)
+    (found,) = session(differentiate(model, wrt="x", target="cotangent")).run(["grad_x"], feeds)
     expected = torch.tensor(value, dtype=torch.float64, requires_grad=True)
     (2 * torch.tanh(FUNCTIONS[op](expected, axes)).square().sum()).backward()
     np.testing.assert_allclose(found, expected.grad, rtol=1e-5, atol=1e-6)

@@ -81,7 +81,7 @@ def check(case: Resize) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((2, *case.shape)).astype(np.float32)
     cotangent = rng.standard_normal((2, *columns.shape[1:])).astype(np.float32)
-    differentiated = differentiate(model, wrt="x", seed="cotangent")
+    differentiated = differentiate(model, wrt="x", target="cotangent")
     found = session(differentiated).run(["grad_x"], {"x": x, "cotangent": cotangent, **feeds})[0]
     expected = cotangent.reshape(2, -1).astype(np.float64) @ columns.reshape(count, -1).T.astype(np.float64)
     np.testing.assert_allclose(found, expected.reshape(x.shape), atol=3e-5, rtol=1e-5)
@@ -173,7 +173,7 @@ def test_aspect_ratio_at_run_time_is_refused() -> None:
     for given in ({"symbolic": True}, {"runtime": True}):
         case = Resize(SHAPE, attributes, sizes=(7, 8), axes=(2, 3), **given)
         with pytest.raises(UnsupportedOperatorError, match=r"node 'node'.*keep_aspect_ratio_policy.*not_larger"):
-            differentiate(case.model(), wrt="x", seed="cotangent")
+            differentiate(case.model(), wrt="x", target="cotangent")
 
 
 def operators(model: onnx.ModelProto) -> set[str]:
@@ -220,7 +220,7 @@ def test_scales_joined_at_run_time() -> None:
         [numpy_helper.from_array(np.ones(2, dtype=np.float32), "ones")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    after = differentiate(model, wrt="x", seed="cotangent")
+    after = differentiate(model, wrt="x", target="cotangent")
     assert [node.op_type for node in after.graph.node].count("MatMul") == 2
     feeds = {"x": np.ones((2, 3, 4, 5), dtype=np.float32), "hw": np.array([2, 0.5], dtype=np.float32)}
     cotangent = np.ones((2, 3, 8, 2), dtype=np.float32)
@@ -241,7 +241,7 @@ def test_sizes_computed_from_the_input() -> None:
     factors = numpy_helper.from_array(np.array([1, 1, 2, 3]), "factors")
     graph = helper.make_graph(nodes, "sized", [x], [y], [factors])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    after = differentiate(model, wrt="x", seed="cotangent")
+    after = differentiate(model, wrt="x", target="cotangent")
     assert operators(after) == {"AveragePool", "Mul"}
     cotangent = np.random.default_rng(0).standard_normal((2, 3, 8, 15)).astype(np.float32)
     feeds = {"x": np.zeros((2, 3, 4, 5), dtype=np.float32), "cotangent": cotangent}
@@ -253,8 +253,8 @@ def test_sizes_computed_from_the_input() -> None:
 def test_the_gradient_of_the_gradient_is_the_forward(attributes: dict[str, Any]) -> None:
     """grad_x is linear in the cotangent; its transpose is Resize itself."""
     case = Resize(SHAPE, attributes, scales=(1, 2, 2), symbolic=True)
-    once = differentiate(case.model(), wrt="x", seed="cotangent")
-    twice = differentiate(once, output="grad_x", wrt="cotangent", seed="cotangent")
+    once = differentiate(case.model(), wrt="x", target="cotangent")
+    twice = differentiate(once, tensor="grad_x", wrt="cotangent", target="cotangent")
     rng = np.random.default_rng(0)
     x, v = (rng.standard_normal((2, *SHAPE)).astype(np.float32) for _ in range(2))
     names = [value.name for value in twice.graph.input if value.name not in ("x", "cotangent")]
@@ -276,10 +276,10 @@ def test_float16(attributes: dict[str, Any]) -> None:
     y = session(model).run(None, {"x": x.astype(np.float32)})[0]
     cotangent = rng.standard_normal(y.shape).astype(np.float16)
     full = {"x": x.astype(np.float32), "cotangent": cotangent.astype(np.float32)}
-    expected = session(differentiate(model, wrt="x", seed="cotangent")).run(["grad_x"], full)[0]
+    expected = session(differentiate(model, wrt="x", target="cotangent")).run(["grad_x"], full)[0]
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    half = session(differentiate(model, wrt="x", seed="cotangent"))
+    half = session(differentiate(model, wrt="x", target="cotangent"))
     found = half.run(["grad_x"], {"x": x, "cotangent": cotangent})[0]
     assert found.dtype == np.float16
     np.testing.assert_allclose(found, expected, atol=1e-2)
@@ -304,7 +304,7 @@ def test_the_batch_keeps_its_name() -> None:
             [scales],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-        assert operators(differentiate(model, seed="cotangent")) - {"Identity"} == {"AveragePool", "Mul"}
+        assert operators(differentiate(model, target="cotangent")) - {"Identity"} == {"AveragePool", "Mul"}
 
 
 @pytest.mark.parametrize(("mode", "transformation", "wanted"), [
@@ -321,4 +321,4 @@ def test_gradients_of_regions_and_scales_are_refused(mode: str, transformation: 
     model = helper.make_model(helper.make_graph([node], "g", inputs, [output]), ir_version=9)
     model.opset_import[0].version = 19
     with pytest.raises(UnsupportedOperatorError, match=f"gradient of input = '{wanted}'"):
-        differentiate(model, wrt=wanted, seed="cotangent")
+        differentiate(model, wrt=wanted, target="cotangent")

@@ -30,4 +30,4 @@ REFUSED = [
 @pytest.mark.parametrize(("case", "message"), REFUSED, ids=[f"{c.op}-{i}" for i, (c, _) in enumerate(REFUSED)])
 def test_refused(case: Case, message: str) -> None:
     with pytest.raises(UnsupportedOperatorError, match=message):
-        differentiate(case.model(np.dtype(np.float32), None), wrt="x0", seed="cotangent")
+        differentiate(case.model(np.dtype(np.float32), None), wrt="x0", target="cotangent")

@@ -56,7 +56,7 @@ REFUSED = [
 @pytest.mark.parametrize(("case", "message"), REFUSED, ids=[f"{c.op}-{i}" for i, (c, _) in enumerate(REFUSED)])
 def test_refused(case: Case, message: str) -> None:
     with pytest.raises(UnsupportedOperatorError, match=message) as raised:
-        differentiate(case.model(np.dtype(np.float32), None), wrt="x0", seed="cotangent")
+        differentiate(case.model(np.dtype(np.float32), None), wrt="x0", target="cotangent")
     assert case.op in str(raised.value) and "'node'" in str(raised.value)
 
 
@@ -72,7 +72,7 @@ def test_same_padding_counts_the_dilated_kernel(auto_pad: str, extent: int | str
         {"auto_pad": auto_pad, "strides": [2], "dilations": [2]},
         torch=conv([head, total - head], stride=2, dilation=2),
     )
-    model = differentiate(case.model(np.dtype(np.float64), None), wrt=case.wrt(), seed="cotangent")
+    model = differentiate(case.model(np.dtype(np.float64), None), wrt=case.wrt(), target="cotangent")
     feeds = case.feeds(3, 2)
     cotangent = np.random.default_rng(4).standard_normal((2, 3, (int(str(extent)[-1]) + 1) // 2))
     found = ReferenceEvaluator(model).run([f"grad_{name}" for name in case.wrt()], {**feeds, "cotangent": cotangent})

@@ -30,7 +30,7 @@ def judge(case: StandardCase, wrt: Sequence[str]) -> Verdict | None:
     if expected is None:
         return None
     try:
-        model = differentiate(case.model, output=case.output, wrt=wrt, seed="cotangent")
+        model = differentiate(case.model, tensor=case.output, wrt=wrt, target="cotangent")
     except OnnxplainError as error:
         return Verdict(case, "refused", str(error))
     names = {p.key: p.value for p in model.metadata_props}

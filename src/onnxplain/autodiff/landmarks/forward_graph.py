@@ -27,7 +27,7 @@ class ForwardGraph:
         cls,
         model: ModelSource,
         *,
-        output: str | None = None,
+        tensor: str | None = None,
         score: str = "logit",
         class_axis: int | None = None,
         written_out: bool = False,
@@ -41,7 +41,7 @@ class ForwardGraph:
         if written_out:
             write_out_attention(Emitter(graph_model.graph, inference))
         return cls(
-            graph_model.graph, find_score(graph_model, find_output(graph_model, output), score, class_axis).value
+            graph_model.graph, find_score(graph_model, find_output(graph_model, tensor), score, class_axis).value
         )
 
     def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:

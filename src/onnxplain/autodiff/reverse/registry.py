@@ -131,7 +131,7 @@ def refuses(*op_types: str, domain: str = "", advice: str) -> None:
     _REFUSED.update({(domain, op_type): advice for op_type in op_types})
 
 
-_NO_RULE = "register a rule for it with onnxplain.vjp, hand one over in rules=, or name a tensor before it with output="
+_NO_RULE = "register a rule for it with onnxplain.vjp, hand one over in rules=, or name a tensor before it with tensor="
 
 
 def advice(domain: str, op_type: str) -> str:

@@ -56,7 +56,7 @@ def find_output(model: ir.Model, name: str | None, *, gradients: bool = True) ->
     path = ", ".join(sorted({n.op_type for n in graph}))
     raise ModelError(
         f"no float path leads from an input to an output of the model; outputs: {found}; operators: {path}. "
-        f"Such a model has no gradient: {NO_GRADIENT}, or name a float tensor with output=."
+        f"Such a model has no gradient: {NO_GRADIENT}, or name a float tensor with tensor=."
     )
 
 
@@ -162,12 +162,12 @@ def find_score(
         assert kernel.inputs[1] is not None
         value = _dequantize(model.graph, value, kernel.inputs[1], kernel.inputs[2])
     if value.shape is None:
-        raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with output=.")
+        raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with tensor=.")
     rank = len(value.shape)
     if rank == 0:
         raise ModelError(
             f"the score tensor {value.name!r} is a single number without a batch axis; "
-            "use seed='cotangent', or name another tensor with output=."
+            "use target='cotangent', or name another tensor with tensor=."
         )
     if class_axis is not None:
         if not -rank <= class_axis < rank or class_axis % rank == 0:
