@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from .bundled import bundled_model
 from .errors import InputError, TargetError
+from .layout import LayoutLike, find_layout
 from .methods import Method, find_method
 from .model.attributor import Attributor
 from .model.classes import Target, find_labels
@@ -53,6 +54,7 @@ class Explainer:
         batch_size: int | None = None,
         tensor: str | None = None,
         score: str = "logit",
+        layout: LayoutLike | None = None,
         class_axis: int | None = None,
         channel_axis: int | None = None,
         wrt: str | None = None,
@@ -74,8 +76,8 @@ class Explainer:
                 name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
             labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
             batch_size: samples that run at once; None is as many as pay and fit into memory.
-            tensor, score, class_axis, precision: what is explained, and whether it is computed in half precision
-                ("float16", for GPUs); see :func:`onnxplain.differentiate`.
+            tensor, score, layout, class_axis, precision: what is explained, and whether it is computed in half
+                precision ("float16", for GPUs); see :func:`onnxplain.differentiate`.
             channel_axis: the axis of the input that counts channels; None finds it.
             wrt: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
             gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
@@ -97,7 +99,8 @@ class Explainer:
         """
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
-        options = {"tensor": tensor, "wrt": wrt, "score": score, "class_axis": class_axis}
+        stated_layout = None if layout is None else find_layout(layout)
+        options = {"tensor": tensor, "wrt": wrt, "score": score, "layout": stated_layout, "class_axis": class_axis}
         loader = ModelLoader(
             source=source,
             options={**options, "gradients": gradients, "precision": precision},

@@ -41,25 +41,48 @@ class Gradient:
 
 
 @dataclass(frozen=True)
+class Places:
+    """The places of an output that has a score of every class at each of several: steps, pixels, detections.
+
+    ``layout`` says what they are (see :mod:`onnxplain.layout`). ``scores`` is the output with all scores, [N, ...] with
+    the classes on ``class_axis`` (None: one score a place) and the places, of the ``extents``, on all other axes.
+    Detectors have the outputs ``boxes`` [N,A,4] and ``confidence`` [N,A,K]; "" for others. ``blank`` is the class of
+    "ctc" that stands for no character.
+    """
+
+    layout: str
+    scores: str
+    class_axis: int | None
+    extents: tuple[int | str, ...]
+    boxes: str = ""
+    confidence: str = ""
+    blank: int | None = None
+
+
+@dataclass(frozen=True)
 class Signature:
     """The names that a caller needs to run a differentiated model.
 
     ``perturbed`` are the inputs that methods without gradients change: those that ``gradients`` come from, or, without
-    any, those that were chosen. ``class_scores`` is the output [N,K] of all scores, summed over positions; ``classes``
-    is K where it is fixed. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they
-    are probabilities), or None where that has no meaning. ``batch`` is the fixed batch, None if it is open;
-    ``batched`` names the inputs with a batch axis. ``tensors`` are the inner tensors that were asked for, each with the
-    output that has its value.
+    any, those that were chosen. ``target`` is the input with the classes [N], ``target_inputs`` are further ones by
+    what they are for ("contrast", "region", "reference" ...). ``class_scores`` is the output [N,K] of all scores at the
+    place that is explained; ``classes`` is K where it is fixed; ``places`` are those of the output, None if it has
+    none. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they are
+    probabilities), "labelled" (by a softmax, if the classes have names), or None where that has no meaning. ``batch``
+    is the fixed batch, None if it is open; ``batched`` names the inputs with a batch axis. ``tensors`` are the inner
+    tensors that were asked for, each with the output that has its value.
     """
 
     inputs: tuple[InputTensor, ...]
     gradients: tuple[Gradient, ...]
     perturbed: tuple[str, ...]
     target: str
+    target_inputs: Mapping[str, str]
     score: str
     class_scores: str
     score_tensor: str
     classes: int | None
+    places: Places | None
     probability: str | None
     batch: int | None
     batched: frozenset[str]
@@ -80,5 +103,8 @@ class Signature:
         """Reads :meth:`to_dict`, also after JSON made lists of its tuples."""
         inputs = tuple(InputTensor(**{**one, "shape": tuple(one["shape"])}) for one in values["inputs"])
         gradients = tuple(Gradient(**one) for one in values["gradients"])
-        sets = {"perturbed": tuple(values["perturbed"]), "batched": frozenset(values["batched"])}
+        places = values["places"]
+        if places is not None:
+            places = Places(**{**places, "extents": tuple(places["extents"])})
+        sets = {"places": places, "perturbed": tuple(values["perturbed"]), "batched": frozenset(values["batched"])}
         return cls(**{**values, "inputs": inputs, "gradients": gradients, **sets})

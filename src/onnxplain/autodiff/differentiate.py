@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict
 
 import onnx
 import onnx_ir as ir
 
-from ..errors import InputError, ModelError, UnsupportedOperatorError
+from ..errors import InputError, ModelError
+from ..layout import LayoutLike
+from ..target import Target
 from .forms.keep_integer_kernels import keep_integer_kernels
 from .forms.order import passes_for, rewrite_for_provider
 from .forms.prune import prune
@@ -21,45 +22,33 @@ from .graph.operator import Operator
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .prepare.order import check, prepare
+from .public import PublicNames
+from .request import Request
 from .reverse.overrides import Overrides, Rules
 from .reverse.quantized import is_whole
-from .reverse.reach import depends_on, is_float, needed_for, rounding, stand_ins
-from .reverse.rule_sets import rule_set
+from .reverse.reach import Path, depends_on, is_float, rounding, stand_ins
 from .reverse.walk import walk
-from .targets.saliency_output import add_saliency
-from .targets.score import find_output, find_score, target_seed
-
-
-class Options(TypedDict, total=False):
-    """What :func:`differentiate` can be told besides the model."""
-
-    tensor: str | None
-    wrt: str | Sequence[str] | None
-    target: str | None
-    score: str
-    class_axis: int | None
-    saliency: bool
-    channel_axis: int | None
-    straight_through: bool
-    rules: Overrides | str | None
-    form: str
-    precision: str
-    report: Report | None
+from .targets.explained import explained
+from .targets.output import find_output
+from .targets.question import Question, ask
+from .targets.saliency_output import add_magnitude, add_saliency
+from .targets.score import Scores, default_place
 
 
 def differentiate(
     model: ModelSource,
-    target: str | None = None,
+    target: Target | str | None = None,
     *,
     tensor: str | None = None,
     wrt: str | Sequence[str] | None = None,
     score: str = "logit",
+    form: str = "portable",
+    layout: LayoutLike | None = None,
     class_axis: int | None = None,
     saliency: bool = False,
     channel_axis: int | None = None,
     straight_through: bool = True,
     rules: Overrides | str | None = None,
-    form: str = "portable",
     precision: str = "float32",
     report: Report | None = None,
 ) -> onnx.ModelProto:
@@ -70,16 +59,22 @@ def differentiate(
 
     Args:
         model: path, bytes or ``onnx.ModelProto``; external data beside a path is found. Never modified.
+        target: which number is explained. None is a class: the model gets the int64 input ``target`` [N], the class
+            index of each sample, and the float output ``score`` [N]. Of a :class:`~onnxplain.Target` only the kinds of
+            its fields count, since their values are inputs at run time: ``Target(at=0)`` adds ``position`` [N,1], a
+            mask ``region`` [N,h,w], a Box ``box`` [N,4], ``versus`` the class ``contrast`` [N], ``like`` the vector
+            ``reference`` [N,D], ``weights`` a ``cotangent``; "own" and "best" let the graph choose, and return the
+            choice as output ``at``. ``"cotangent"`` adds the float input ``cotangent``, shaped like the output, and no
+            score: a vector-Jacobian product.
         tensor: name of any float tensor of the graph; default the first float output that depends on
             a float input.
         wrt: names of inputs or inner tensors to differentiate with respect to; default every float
             input that reaches the score. For an integer input (uint8 pixels, token ids) the first
             float tensors computed from it stand in.
-        target: None adds the int64 input ``target`` [N], the class index of each sample, and the
-            float output ``score`` [N]; positions other than the class are summed. ``"cotangent"``
-            adds the float input ``cotangent``, shaped like the output: a vector-Jacobian product.
         score: ``"logit"`` looks through a final Softmax, LogSoftmax or Sigmoid and takes the tensor
             before it, also where a softmax is written out in simpler operators; ``"probability"`` keeps it.
+        layout: what the axes and rows of the outputs mean, a name or a dict (see :mod:`onnxplain.layout`); default
+            what the model's metadata state.
         class_axis: the axis of the output that counts classes, if it is not the usual one (axis 1; the
             last axis for [N,T,K] and for channels-last models; the axis of the final softmax).
         saliency: also add an output ``saliency_<input>`` [N,H,W] for every image input: the maximum
@@ -115,143 +110,181 @@ def differentiate(
             an operator that nobody knows, or there is no such ``form`` or ``precision``.
     """
     graph_model = read_model(model)
-    add_gradients(
-        graph_model,
+    request = Request.of(
+        target,
         tensor=tensor,
         wrt=wrt,
-        target=target,
         score=score,
+        form=form,
+        layout=layout,
         class_axis=class_axis,
         saliency=saliency,
         channel_axis=channel_axis,
         straight_through=straight_through,
         rules=rules,
-        form=form,
         precision=precision,
-        report=report,
     )
+    add_gradients(graph_model, request, report)
     return write_model(graph_model)
 
 
-def add_gradients(
-    graph_model: ir.Model,
-    *,
-    tensor: str | None = None,
-    wrt: str | Sequence[str] | None = None,
-    target: str | None = None,
-    score: str = "logit",
-    class_axis: int | None = None,
-    saliency: bool = False,
-    channel_axis: int | None = None,
-    straight_through: bool = True,
-    rules: Overrides | str | None = None,
-    form: str = "portable",
-    precision: str = "float32",
-    report: Report | None = None,
-    values: Sequence[str] = (),
-    cut: Sequence[str] = (),
-    gradients: bool = True,
-    written_out: bool = False,
-) -> None:
+def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:
     """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.
 
-    ``values`` names inner tensors whose values become outputs, called ``value_<name>``, ``cut`` those that become
-    inputs of the same name, so that the model begins there. Without ``gradients`` only the score is added, of models
-    that need not have any; ``wrt`` then means nothing. ``written_out``: with fused attention in operators of its own,
-    so that its probabilities are tensors.
+    Returns:
+        What is explained; None for a cotangent, which explains nothing in particular.
     """
-    if target not in (None, "cotangent"):
-        raise InputError(f"target must be None or 'cotangent'; found {target!r}.")
-    if precision not in ("float32", "float16"):
-        raise InputError(f"precision must be 'float32' or 'float16'; found {precision!r}.")
-    half = precision == "float16"
-    chosen, passes = Rules(rule_set(rules)), passes_for(form)
-    inference = prepare(graph_model)
-    graph = graph_model.graph
-    if written_out:
-        write_out_attention(Emitter(graph, inference))
-    for value in _named(graph, list(graph), cut):
-        _make_input(graph, value)
-    if half:
-        to_half_precision(graph_model)
-    chosen.check(graph.all_nodes())
-    result = find_output(graph_model, tensor, gradients=gradients)
-    head = find_score(graph_model, result, score, class_axis, gradients=gradients) if target is None else None
-    emit = Emitter(graph, inference)
-    score_tensor = result if head is None else head.value
-    differentiated = single(emit, score_tensor) if half else score_tensor
-    nodes = list(graph)
-    public = _PublicNames(graph_model)
-    if head is not None:
-        if head.probability is not None:
-            public.record("probability", head.probability)
-        if head.class_axis is not None:
-            public.record("class_axis", str(head.class_axis))
-        index = ir.Value(
-            name=public.fresh("target"),
-            shape=ir.Shape([_batch(graph, head.value)]),
-            type=ir.TensorType(ir.DataType.INT64),
-        )
-        with emit.scope("score"):
-            start, picked = target_seed(emit, replace(head, value=differentiated), index)
-        graph.inputs.append(index)
-        public.output(picked, "score", "score")
-    else:
-        start = ir.Value(name=public.fresh("cotangent"), shape=differentiated.shape, type=differentiated.type)
-        graph.inputs.append(start)
-    variables = _variables(graph, nodes, wrt, differentiated) if gradients else []
-    if crossed := rounding(nodes, variables, differentiated):
-        if not straight_through:
-            raise _refusal(crossed[0], graph.opset_imports)
-        public.record("straight_through", str(len(crossed)))
-    if half:
-        start = emit.Mul(start, GRADIENT_SCALE)
-    found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports, chosen)
-    if rules:
-        public.record("replaced_rules", str(chosen.applied))
-    for variable in variables:
-        gradient = found.get(variable)
+    rules = Rules(request.rules)
+    emit = _prepared(model, request, rules)
+    forward, public = list(model.graph), PublicNames(model, emit)
+    scores, question = _asked(emit, model, request, public)
+    value, start = _scaled(emit, question, request)
+    nodes = list(model.graph)
+    path = Path(nodes, _variables(model.graph, nodes, request.wrt, value) if request.gradients else (), value)
+    _count_rounding(path, request, model, public)
+    gradients = walk(emit, nodes, {value: start}, path.sources, model.opset_imports, rules)
+    if request.rules:
+        public.record("replaced_rules", str(rules.applied))
+    _publish(emit, path, gradients, request, public)
+    _finish(emit, model, forward, request, report)
+    return scores
+
+
+def _prepared(model: ir.Model, request: Request, rules: Rules) -> Emitter:
+    """Bring the model into the form that the walk reads; returns an emitter for its graph."""
+    emit = Emitter(model.graph, prepare(model))
+    if request.written_out:
+        write_out_attention(emit)
+    for value in _named(model.graph, list(model.graph), request.cut):
+        _make_input(model.graph, value)
+    if request.half:
+        to_half_precision(model)
+    rules.check(model.graph.all_nodes())
+    return emit
+
+
+def _asked(emit: Emitter, model: ir.Model, request: Request, public: PublicNames) -> tuple[Scores | None, Question]:
+    """The question as a part of the graph, its score and what it chose as outputs."""
+    kind = request.target
+    if kind == "cotangent":
+        output = find_output(model.graph, request.tensor, gradients=request.gradients).in_floats(emit)
+        value = single(emit, output) if request.half else output
+        assert value.dtype is not None
+        if value.shape is None:
+            raise ModelError(f"the rank of {output.name!r} is unknown; name another tensor with tensor=.")
+        start = public.input("cotangent", value.dtype, value.shape)
+        public.record("score_tensor", output.name or "")
+        return None, Question(value, start, value, value, None, None)
+    scores = explained(
+        emit,
+        model,
+        tensor=request.tensor,
+        layout=request.layout_of(model.metadata_props),
+        score=request.score,
+        class_axis=request.class_axis,
+        gradients=request.gradients,
+    )
+    if request.half:
+        scores = replace(scores, value=single(emit, scores.value))
+    if kind.form == "class" and kind.place is None:
+        kind = replace(kind, place="region" if request.predict and scores.places else default_place(scores))
+    with emit.scope("score"):
+        question = ask(emit, scores, kind, public.input, predict=request.predict, blank=scores.blank)
+    public.output(question.score, "score", "score")
+    if question.at is not None:
+        public.output(question.at, "at", "at")
+    if request.predict:
+        _publish_scores(emit, scores, question, public)
+    public.record("score_tensor", scores.tensor)
+    for key, known in (("probability", scores.probability), ("class_axis", scores.output_axis)):
+        if known is not None:
+            public.record(key, str(known))
+    return scores, question
+
+
+def _publish_scores(emit: Emitter, scores: Scores, question: Question, public: PublicNames) -> None:
+    """The scores of all classes, and of all places, as outputs: what a caller chooses by."""
+    public.output(_wide(emit, question.class_scores), "class_scores", "class_scores")
+    if scores.places:
+        public.output(_wide(emit, scores.value), "scores", "scores")
+    if scores.boxes is not None and scores.confidence is not None:
+        public.output(_wide(emit, scores.boxes), "boxes", "boxes")
+        public.output(_wide(emit, scores.confidence), "confidence", "confidence")
+
+
+def _wide(emit: Emitter, value: ir.Value) -> ir.Value:
+    """A copy of ``value``, in float32 if it has 16 bits."""
+    half = value.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+    return emit.Cast(value, to=ir.DataType.FLOAT) if half else emit.Identity(value)
+
+
+def _scaled(emit: Emitter, question: Question, request: Request) -> tuple[ir.Value, ir.Value]:
+    """Where the walk starts, and the cotangent there."""
+    start = emit.Mul(question.start, GRADIENT_SCALE) if request.half else question.start
+    return question.value, start
+
+
+def _count_rounding(path: Path, request: Request, model: ir.Model, public: PublicNames) -> None:
+    """Record how many nodes of the path round; refuse them where their derivative is to be the true one, zero."""
+    crossed = rounding(path)
+    if not crossed:
+        return
+    if not request.straight_through:
+        operator = Operator(crossed[0], model.opset_imports, lambda value: False)
+        advice = "rounding has the derivative zero; differentiate the model before it was quantised"
+        raise operator.refuse("straight_through", False, advice)
+    public.record("straight_through", str(len(crossed)))
+
+
+def _publish(
+    emit: Emitter, path: Path, gradients: Mapping[ir.Value, ir.Value], request: Request, public: PublicNames
+) -> None:
+    """The gradients, maps and values that were asked for, as outputs."""
+    for variable in path.sources:
         with emit.scope(f"{variable.name}"):
+            gradient = gradients.get(variable)
             gradient = _zeros(emit, variable) if gradient is None else gradient
-            if half:
+            if request.half:
                 gradient = emit.Mul(single(emit, gradient), 1 / GRADIENT_SCALE)
-            if saliency and variable.is_graph_input():
-                add_saliency(emit, public.output, variable, gradient, channel_axis)
-        public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
-    for value in _named(graph, nodes, values):
+            if request.saliency and variable.is_graph_input():
+                add_saliency(emit, public.output, variable, gradient, request.channel_axis)
+            gradient = public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
+            if request.magnitudes:
+                add_magnitude(emit, public.output, variable, gradient)
+    for value in _named(emit.graph, path.nodes, request.values):
         name = value.name or ""
-        public.output(emit.Identity(single(emit, value) if half else value), f"value_{name}", f"value.{name}")
-    public.record("score_tensor", score_tensor.name or "")
-    keep_integer_kernels(emit, nodes)
-    prune(graph_model)
+        public.output(emit.Identity(single(emit, value) if request.half else value), f"value_{name}", f"value.{name}")
+
+
+def _finish(
+    emit: Emitter, model: ir.Model, forward: Sequence[ir.Node], request: Request, report: Report | None
+) -> None:
+    """Take out what nothing needs, write the gradient for its runtime, and check the result."""
+    keep_integer_kernels(emit, forward)
+    prune(model)
+    passes = passes_for(request.form)
     if passes:
-        rewrite_for_provider(emit, nodes, passes, report)
-        prune(graph_model)
-    transpose_in_float32(graph_model)
-    check(graph_model, "the differentiated model")
+        rewrite_for_provider(emit, forward, passes, report)
+        prune(model)
+    transpose_in_float32(model)
+    check(model, "the differentiated model")
 
 
-def _variables(
-    graph: ir.Graph, nodes: Sequence[ir.Node], wrt: str | Sequence[str] | None, score: ir.Value
-) -> list[ir.Value]:
-    needed = needed_for(nodes, score)
+def _variables(graph: ir.Graph, nodes: Sequence[ir.Node], wrt: Sequence[str] | None, score: ir.Value) -> list[ir.Value]:
+    """What is differentiated: the values named, or all inputs that lead to the score by floats."""
     if wrt is None:
-        sources = [v for v in graph.inputs if v in needed]
-        found = [v for source in sources for v in stand_ins(nodes, source) if v in needed]
-        found = [v for v in dict.fromkeys(found) if score in depends_on(nodes, [v])]
+        path = Path.from_inputs(graph, score)
+        found = [v for v in dict.fromkeys(path.sources) if score in depends_on(nodes, [v])]
         if found:
             return found
         raise ModelError(
             f"no float path leads from an input to the score tensor {score.name!r}: it has no gradient. "
             "Name another tensor with tensor=."
         )
-    names = [wrt] if isinstance(wrt, str) else list(wrt)
-    if not names:
-        raise InputError("wrt is empty; name at least one input or inner tensor, or leave it out.")
     values = {v.name: v for v in graph.inputs} | {v.name: v for node in nodes for v in node.outputs}
     values |= {name: v for name, v in graph.initializers.items() if name not in values}
     found = []
-    for name in names:
+    for name in wrt:
         if name not in values:
             inputs = ", ".join(repr(v.name) for v in graph.inputs)
             raise InputError(f"wrt names {name!r}, which is not in the graph; the model's inputs are {inputs}.")
@@ -288,61 +321,3 @@ def _make_input(graph: ir.Graph, tensor: ir.Value) -> None:
 def _zeros(emit: Emitter, variable: ir.Value) -> ir.Value:
     zeros = emit.zeros_like(variable)
     return emit.Cast(zeros, to=ir.DataType.FLOAT) if is_whole(variable) else zeros
-
-
-def _refusal(node: ir.Node, opsets: Mapping[str, int]) -> UnsupportedOperatorError:
-    operator = Operator(node, opsets, lambda value: False)
-    advice = "rounding has the derivative zero; differentiate the model before it was quantised"
-    return operator.refuse("straight_through", False, advice)
-
-
-def _batch(graph: ir.Graph, score: ir.Value) -> int | ir.SymbolicDim:
-    """The batch dimension of ``target``: the score's if it is fixed, else the first input's name."""
-    assert score.shape is not None
-    if isinstance(score.shape[0], int):
-        return score.shape[0]
-    for value in graph.inputs:
-        if value.shape is not None and len(value.shape) > 0 and isinstance(value.shape[0], ir.SymbolicDim):
-            return value.shape[0]
-    return score.shape[0]
-
-
-class _PublicNames:
-    """Names of added inputs and outputs: as the contract says, with a suffix where one is taken."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self._model = model
-        graph = model.graph
-        self._public = {v.name for v in [*graph.inputs, *graph.outputs]}
-
-    def fresh(self, name: str) -> str:
-        chosen, count = name, 2
-        while chosen in self._public:
-            chosen, count = f"{name}_{count}", count + 1
-        self._public.add(chosen)
-        for value in _values(self._model.graph):
-            if value.name == chosen:
-                value.name = f"{chosen}/inner"
-        if name in ("target", "cotangent"):
-            self.record(name, chosen)
-        return chosen
-
-    def output(self, value: ir.Value, name: str, key: str) -> None:
-        """Make ``value`` an output called ``name``, and record the name it got under ``key``."""
-        chosen = self.fresh(name)
-        graph = self._model.graph
-        if value.producer() is None or value.is_graph_output():
-            node = ir.node("Identity", [value], name=f"{chosen}/Identity")
-            node.outputs[0].shape, node.outputs[0].type = value.shape, value.type
-            graph.append(node)
-            value = node.outputs[0]
-        value.name = chosen
-        graph.outputs.append(value)
-        self.record(key, chosen)
-
-    def record(self, key: str, value: str) -> None:
-        self._model.metadata_props[f"onnxplain.{key}"] = value
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    return [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]

@@ -21,11 +21,13 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError
+from ..layout import find_layout
+from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, write_model
 from .prepare.order import prepare
 from .reverse.quantized import is_whole
 from .reverse.reach import is_float, needed_for, reads
-from .targets.score import find_output, find_score
+from .targets.explained import explained
 
 #: Operators whose constants are sizes.
 _SIZED = {"Resize", "Upsample"}
@@ -59,8 +61,8 @@ def randomized_models(
         InputError: no such output.
     """
     graph_model = read_model(model)
-    prepare(graph_model)
-    layers = _layers(graph_model, tensor)
+    emit = Emitter(graph_model.graph, prepare(graph_model))
+    layers = _layers(emit, graph_model, tensor)
     if not layers:
         raise ModelError("the model has no weights on the way to its score, so nothing can be randomised.")
     if stages is not None and (isinstance(stages, bool) or not isinstance(stages, (int, np.integer)) or stages < 1):
@@ -90,9 +92,10 @@ def _copies(
                 weight.const_value = value
 
 
-def _layers(model: ir.Model, tensor: str | None) -> list[_Layer]:
+def _layers(emit: Emitter, model: ir.Model, tensor: str | None) -> list[_Layer]:
     """The layers from the score down, each with the weights that no layer above it has."""
-    score = find_score(model, find_output(model, tensor), "logit", None).value
+    layout = find_layout(None, model.metadata_props)
+    score = explained(emit, model, tensor=tensor, layout=layout, score="logit", class_axis=None).value
     nodes = list(model.graph)
     needed = needed_for(nodes, score)
     constant = {value for value in model.graph.initializers.values() if not value.is_graph_input()}

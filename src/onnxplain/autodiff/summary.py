@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
@@ -11,14 +12,19 @@ from ..signature import InputTensor
 from .differentiate import add_gradients
 from .explainable import describe_input
 from .graph.emitter import Emitter
-from .graph.inference import Inference
 from .graph.io import ModelSource, read_model, without_outside_weights
 from .graph.schemas import since_version
 from .landmarks.feature_maps import find_feature_map
 from .prepare.order import prepare
-from .reverse.reach import depends_on, needed_for, reads, stand_ins
+from .request import Request
+from .reverse.reach import Path, reads
 from .reverse.walk import walk
-from .targets.score import find_output, find_score
+from .targets.explained import explained
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .request import Options
 
 
 @dataclass(frozen=True)
@@ -36,9 +42,10 @@ class OperatorSupport:
 class ModelSummary:
     """What :func:`summarize` finds.
 
-    ``outputs`` are (name, type, shape) in words; ``score_tensor``, ``class_axis`` and ``classes`` (None if not
-    fixed) say what is explained; ``layer`` is the last feature map, None if there is none; ``problem`` is the reason
-    why there is no path at all. ``nodes_after`` counts the nodes of the differentiated model, None if there is none.
+    ``outputs`` are (name, type, shape) in words; ``score_tensor``, ``class_axis``, ``classes`` (None if not fixed),
+    ``layout`` and the extents of the ``places`` say what is explained; ``layer`` is the last feature map, None if there
+    is none; ``problem`` is the reason why there is no path at all. ``nodes_after`` counts the nodes of the
+    differentiated model, None if there is none.
     """
 
     producer: str
@@ -48,6 +55,8 @@ class ModelSummary:
     score_tensor: str | None
     class_axis: int | None
     classes: int | None
+    layout: str | None
+    places: tuple[int | str, ...]
     layer: str | None
     operators: tuple[OperatorSupport, ...]
     nodes_before: int
@@ -71,47 +80,54 @@ class ModelSummary:
         return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
 
 
-def summarize(
-    model: ModelSource, *, tensor: str | None = None, score: str = "logit", class_axis: int | None = None
-) -> ModelSummary:
+def summarize(model: ModelSource, **options: Unpack[Options]) -> ModelSummary:
     """Look at every operator on the path, whatever the others are.
 
-    The arguments are those of :func:`~onnxplain.autodiff.differentiate`.
+    The options are those of :func:`~onnxplain.autodiff.differentiate`.
 
     Raises:
         ModelError: the model cannot be read, or an input has no known rank.
         InputError: ``tensor``, ``score`` or ``class_axis`` does not fit the model.
     """
+    request = Request.of(**options)
     graph_model = read_model(model)
     graph = graph_model.graph
     producer = " ".join(filter(None, [graph_model.producer_name, graph_model.producer_version])) or "unknown"
     opsets, nodes_before = dict(graph.opset_imports), len(graph)
-    inference = prepare(graph_model)
-    head, problem = None, None
+    emit = Emitter(graph, prepare(graph_model))
+    scores, path, problem = None, None, None
     operators: tuple[OperatorSupport, ...] = ()
     try:
-        head = find_score(graph_model, find_output(graph_model, tensor), score, class_axis)
-        operators = _operators(graph, inference, head.value)
+        scores = explained(
+            emit,
+            graph_model,
+            tensor=request.tensor,
+            layout=request.layout_of(graph_model.metadata_props),
+            score=request.score,
+            class_axis=request.class_axis,
+        )
+        path = Path.from_inputs(graph, scores.value)
+        operators = _operators(emit, path)
     except ModelError as error:
         problem = str(error)
-    extent = None
-    if head is not None and head.value.shape is not None:
-        extent = 1 if head.class_axis is None else head.value.shape[head.class_axis]
     supported = problem is None and not any(operator.refusals for operator in operators)
     after = None
     if supported:
         differentiated = read_model(model)
-        add_gradients(differentiated, tensor=tensor, score=score, class_axis=class_axis)
+        add_gradients(differentiated, replace(request, predict=True))
         after = len(without_outside_weights(differentiated).graph.node)
+    classes = None if scores is None else scores.classes
     return ModelSummary(
         producer=producer,
         opsets=opsets,
         inputs=tuple(describe_input(value) for value in graph.inputs),
         outputs=tuple((v.name or "", str(v.dtype or v.type), str(v.shape)) for v in graph.outputs),
-        score_tensor=None if head is None else head.value.name,
-        class_axis=None if head is None else head.class_axis,
-        classes=extent if isinstance(extent, int) else None,
-        layer=None if head is None or problem is not None else _layer(graph, head.value),
+        score_tensor=None if scores is None else scores.tensor,
+        class_axis=None if scores is None else scores.output_axis,
+        classes=classes if isinstance(classes, int) else None,
+        layout=None if scores is None else scores.layout,
+        places=() if scores is None else tuple(d if isinstance(d, int) else str(d.value) for d in scores.extents),
+        layer=None if path is None or problem is not None else _layer(graph, path),
         operators=operators,
         nodes_before=nodes_before,
         nodes_after=after,
@@ -120,33 +136,26 @@ def summarize(
     )
 
 
-def _layer(graph: ir.Graph, score: ir.Value) -> str | None:
+def _layer(graph: ir.Graph, path: Path) -> str | None:
     """The last feature map, where one input leads to it."""
-    nodes = list(graph)
-    needed = needed_for(nodes, score)
-    sources = [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed]
     try:
-        return find_feature_map(graph, sources[0], score, None).name if len(sources) == 1 else None
+        return find_feature_map(graph, path.sources[0], path.output, None).name if len(path.sources) == 1 else None
     except InputError:
         return None
 
 
-def _operators(graph: ir.Graph, inference: Inference, score: ir.Value) -> tuple[OperatorSupport, ...]:
+def _operators(emit: Emitter, path: Path) -> tuple[OperatorSupport, ...]:
     """Every operator on the path, with the refusals of its nodes, in order of first use."""
-    nodes = list(graph)
-    needed = needed_for(nodes, score)
-    sources = [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed]
-    active = depends_on(nodes, sources)
-    if score not in active:
-        raise ModelError(f"no float path leads from an input to the score tensor {score.name!r}: it has no gradient.")
-    emit = Emitter(graph, inference)
+    if not path.leads:
+        raise ModelError(
+            f"no float path leads from an input to the score tensor {path.output.name!r}: it has no gradient."
+        )
+    graph = emit.graph
     counts: dict[tuple[str, str], int] = {}
     refusals: dict[tuple[str, str], dict[str, None]] = {}
-    for node in nodes:
-        ahead = [v for v in node.outputs if v in active and v in needed]
-        behind = [v for v in reads(node) if v in active]
-        if not ahead or not behind:
-            continue
+    for node in path.steps:
+        ahead = [v for v in node.outputs if v in path.values]
+        behind = [v for v in reads(node) if v in path.active]
         key = (node.domain, node.op_type)
         counts[key] = counts.get(key, 0) + 1
         found = refusals.setdefault(key, {})

@@ -16,18 +16,25 @@ import onnx_ir as ir
 from ..errors import OutputError
 from .differentiate import add_gradients
 from .graph.io import ModelSource, outside_weights, read_model, without_outside_weights, write_model
+from .request import Request
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from .differentiate import Options
+    from ..target import Target
+    from .request import Options
 
 #: A message of protobuf ends at 2 GiB; a model with more bytes of weights than this keeps them outside.
 LARGEST_FILE = 2_000_000_000
 _SMALL = 1 << 10  # bytes of a weight that stays inside all the same
 
 
-def differentiate_file(model: ModelSource, path: str | os.PathLike[str], **options: Unpack[Options]) -> onnx.ModelProto:
+def differentiate_file(
+    model: ModelSource,
+    path: str | os.PathLike[str],
+    target: Target | str | None = None,
+    **options: Unpack[Options],
+) -> onnx.ModelProto:
     """Write the model with the gradient of a class score as ordinary outputs to ``path``.
 
     A model that keeps weights in files beside it, or has more than 2 GB of them, is written with its weights in
@@ -37,7 +44,7 @@ def differentiate_file(model: ModelSource, path: str | os.PathLike[str], **optio
     Args:
         model: as for :func:`~.differentiate.differentiate`; give the path of a large model.
         path: the file to write. Whoever moves it moves ``<path>.data`` along.
-        options: those of :func:`~.differentiate.differentiate`.
+        target, options: those of :func:`~.differentiate.differentiate`.
 
     Returns:
         What was written; weights outside of the file are named, not loaded.
@@ -54,10 +61,10 @@ def differentiate_file(model: ModelSource, path: str | os.PathLike[str], **optio
     sources = [Path(tensor.path) for tensor in outside_weights(graph_model)]
     if isinstance(model, (str, os.PathLike)):
         sources.append(Path(model))
-    for target in (place, data):
-        if target.exists() and any(source.exists() and target.samefile(source) for source in sources):
-            raise OutputError(f"{target} is a file that the model is read from; name another output.")
-    add_gradients(graph_model, **options)
+    for written in (place, data):
+        if written.exists() and any(source.exists() and written.samefile(source) for source in sources):
+            raise OutputError(f"{written} is a file that the model is read from; name another output.")
+    add_gradients(graph_model, Request.of(target, **options))
     try:
         with scratch(place) as folder:
             proto = write_files(graph_model, folder / place.name)

@@ -20,11 +20,13 @@ import onnx
 
 from ..autodiff.differentiate import add_gradients
 from ..autodiff.graph.io import read_model
+from ..autodiff.request import Request
 from ..autodiff.to_file import files_of, move, scratch, write_files
 from ..errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
 from ..photos import PreprocessingLike, resolve_labels, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..runtime import Session
+from ..target import Target
 from .reference import Comparison, compare
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ def export_torch(
     opset: int = DEFAULT_OPSET,
     exporter: str | None = None,
     differentiate: bool = True,
+    target: Target | None = None,
     tensor: str | None = None,
     wrt: str | Sequence[str] | None = None,
     score: str = "logit",
@@ -87,8 +90,8 @@ def export_torch(
         opset: of the exported graph, 18 or newer for ``dynamo``.
         exporter: ``"dynamo"`` or ``"torchscript"``; None tries them in this order.
         differentiate: False writes the forward model alone; ``tensor`` to ``channel_axis`` then have no meaning.
-        tensor, wrt, score, class_axis, saliency, channel_axis: as for :func:`onnxplain.differentiate`; ``tensor`` is
-            an output of the module and ``wrt`` names inputs.
+        target, tensor, wrt, score, class_axis, saliency, channel_axis: as for :func:`onnxplain.differentiate`;
+            ``tensor`` is an output of the module and ``wrt`` names inputs.
 
     Raises:
         RuntimeMissingError: torch or ONNX Runtime is not installed.
@@ -116,8 +119,8 @@ def export_torch(
     model = read_model(proto)
     del proto
     if differentiate:
-        add_gradients(
-            model,
+        request = Request.of(
+            target,
             tensor=tensor,
             wrt=wrt,
             score=score,
@@ -125,6 +128,7 @@ def export_torch(
             saliency=saliency,
             channel_axis=channel_axis,
         )
+        add_gradients(model, request)
     if preprocessing is not None:
         shape = ["batch" if batched[0] else inputs[0].shape[0], *inputs[0].shape[1:]]
         dtype = str(inputs[0].dtype).removeprefix("torch.")

@@ -46,7 +46,7 @@ class AttentionMethod(CoarseMap):
         tokens = maps.tokens if self.token is None else slice(self.token, self.token + 1 or None)
         if tokens is None:
             raise InputError("the score is computed from several tokens apart; name the one to follow by token=.")
-        found = model.variant(wrt=maps.names, outputs=maps.names, written_out=True).attribute(feeds, targets)
+        found = model.variant(wrt=maps.names, values=maps.names, written_out=True).attribute(feeds, targets)
         count = len(found.targets)
         probabilities = _square([found.tensors[name] for name in maps.names], count)
         rows = self.flow(probabilities, _square(found.attributions, count))[:, tokens]

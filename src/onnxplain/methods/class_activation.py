@@ -45,7 +45,7 @@ class ClassActivation(CoarseMap):
     def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         source, size = self.source(model, feeds)
         layer = model.feature_map(source, self.layer)
-        found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
+        found = model.variant(wrt=(layer.name,), values=(layer.name,)).attribute(feeds, targets)
         values, slopes = found.tensors[layer.name], found.attributions[0]
         wide = np.result_type(slopes, np.float32)
         features, gradients = (

@@ -112,7 +112,7 @@ class Attributor:
 
         Args:
             changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
-                take the place of the usual ones, or the name of a set of them), ``outputs`` (a tuple of inner tensors
+                take the place of the usual ones, or the name of a set of them), ``values`` (a tuple of inner tensors
                 whose values are wanted), ``cut`` (a tuple of inner tensors that become inputs), ``written_out``
                 (fused attention in operators of its own). They come on top of the changes that this model has already.
 
@@ -239,7 +239,7 @@ class Attributor:
         self, feeds: Mapping[str, Array], targets: NDArray[np.int64]
     ) -> tuple[Attribution, list[Array]]:
         """:meth:`attribute`, and for each gradient the value of the input or inner tensor that it belongs to."""
-        found = (self.variant(outputs=self._inner) if self._inner else self).attribute(feeds, targets)
+        found = (self.variant(values=self._inner) if self._inner else self).attribute(feeds, targets)
         return found, [found.tensors[g.wrt] if g.wrt in found.tensors else feeds[g.wrt] for g in self.gradients]
 
     def on_floats(self, feeds: Mapping[str, Array]) -> tuple[Attributor, dict[str, Array]]:
@@ -253,7 +253,7 @@ class Attributor:
         """
         model, fed = self, dict(feeds)
         if self._inner:
-            fed |= self.variant(outputs=self._inner).attribute(feeds, np.zeros(self.samples(feeds), np.int64)).tensors
+            fed |= self.variant(values=self._inner).attribute(feeds, np.zeros(self.samples(feeds), np.int64)).tensors
             model = self.variant(cut=self._inner, wrt=tuple(g.wrt for g in self.gradients))
         for gradient in model.gradients:
             if fed[gradient.wrt].dtype.kind != "f":

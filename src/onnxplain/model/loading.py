@@ -65,7 +65,7 @@ class ModelLoader:
 
         Args:
             part: what is computed.
-            changes: arguments of ``DifferentiatedModel.build`` that take the place of the user's options.
+            changes: options of a :class:`~..autodiff.request.Request` that take the place of the user's.
 
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
@@ -76,15 +76,16 @@ class ModelLoader:
         def single() -> Session:
             return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
-        batched = {*signature.batched, signature.target}
+        batched = {*signature.batched, signature.target, *signature.target_inputs.values()}
         options = {"batched": batched, "fixed": signature.batch, "threads": self.threads, **self.batching}
         return signature, BatchedSession(session, graph, single=single, **options)
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:
         """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
         from ..autodiff.explainable import DifferentiatedModel
+        from ..autodiff.request import Request
 
-        return DifferentiatedModel.build(self.source, **{**self.options, "form": self._form, **changes})
+        return DifferentiatedModel.build(self.source, Request.of(**{**self.options, "form": self._form, **changes}))
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
         """The model without gradients, whatever changes; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
@@ -94,7 +95,7 @@ class ModelLoader:
         """
         from ..autodiff.landmarks.forward_graph import ForwardGraph
 
-        options = {name: self.options[name] for name in ("tensor", "score", "class_axis")}
+        options = {name: self.options[name] for name in ("tensor", "score", "layout", "class_axis")}
         return ForwardGraph.read(self.source, written_out=written_out, **options)
 
     @property

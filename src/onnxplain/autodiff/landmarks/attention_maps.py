@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ...errors import InputError
 from ..graph.inference import small_constant
-from ..reverse.reach import depends_on, needed_for, reads
+from ..reverse.reach import Path
 
 #: What may stand between the probabilities and their product with the values.
 _BETWEEN = {"Dropout", "Identity", "Cast", "Where"}
@@ -33,9 +33,8 @@ def find_attention(graph: ir.Graph, source: ir.Value, score: ir.Value) -> Attent
     Raises:
         InputError: there is none with its probabilities among the tensors.
     """
-    nodes = list(graph)
-    path = depends_on(nodes, [source]) & needed_for(nodes, score)
-    steps = [node for node in nodes if path.intersection(node.outputs) and path.intersection(reads(node))]
+    between = Path(list(graph), [source], score)
+    path, steps = between.values, between.steps
     found = [index for index, node in enumerate(steps) if _is_attention(node, path)]
     if not found:
         fused = sorted({node.op_type for node in steps if "Attention" in node.op_type})

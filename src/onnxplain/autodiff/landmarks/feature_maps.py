@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ...errors import InputError
 from ..graph.inference import small_constant
 from ..reverse.quantized import output_parameters
-from ..reverse.reach import depends_on, is_float, needed_for, reads
+from ..reverse.reach import Path, is_float, reads
 from .attention_maps import picks_tokens
 
 #: Operators that move, pool, resize or retype features: the features before them are finer or the same.
@@ -54,11 +54,10 @@ def find_feature_map(graph: ir.Graph, source: ir.Value, score: ir.Value, layer: 
         InputError: the tensor does not exist, is not on the way, or holds no features at positions; or no feature map
             is found.
     """
-    nodes = list(graph)
-    path = depends_on(nodes, [source]) & needed_for(nodes, score)
+    between = Path(list(graph), [source], score)
+    path, steps = between.values, between.steps
     if layer is not None:
         return _described(_named(graph, path, score, layer))
-    steps = [node for node in nodes if path.intersection(node.outputs) and path.intersection(reads(node))]
     for value, index in reversed(_bottlenecks(steps, source, path)):
         if _holds_features(value, source) and _is_read(value, steps[index + 1 :], path):
             return _described(value)

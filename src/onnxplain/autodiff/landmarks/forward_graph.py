@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
+from ...layout import Layout, find_layout
 from ..graph.emitter import Emitter
 from ..graph.io import ModelSource, read_model
 from ..prepare.expand_attention import write_out_attention
 from ..prepare.order import prepare
-from ..targets.score import find_output, find_score
+from ..targets.explained import explained
 from .attention_maps import AttentionMaps, find_attention
 from .feature_maps import FeatureMap, find_feature_map
 
@@ -29,6 +30,7 @@ class ForwardGraph:
         *,
         tensor: str | None = None,
         score: str = "logit",
+        layout: Layout | None = None,
         class_axis: int | None = None,
         written_out: bool = False,
     ) -> ForwardGraph:
@@ -37,12 +39,12 @@ class ForwardGraph:
         The other arguments and the errors are those of :func:`~onnxplain.autodiff.differentiate`.
         """
         graph_model = read_model(model)
-        inference = prepare(graph_model)
+        emit = Emitter(graph_model.graph, prepare(graph_model))
         if written_out:
-            write_out_attention(Emitter(graph_model.graph, inference))
-        return cls(
-            graph_model.graph, find_score(graph_model, find_output(graph_model, tensor), score, class_axis).value
-        )
+            write_out_attention(emit)
+        stated = find_layout(layout, graph_model.metadata_props)
+        found = explained(emit, graph_model, tensor=tensor, layout=stated, score=score, class_axis=class_axis)
+        return cls(graph_model.graph, found.value)
 
     def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:
         """The tensor ``layer``, or the last feature map between the tensor ``wrt`` and the score.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 import onnx_ir as ir
 
 from . import registry
 from .quantized import carries, is_float, is_kernel
 
-__all__ = ["captured", "depends_on", "is_float", "needed_for", "reads", "rounding", "stand_ins"]
+__all__ = ["Path", "captured", "depends_on", "is_float", "needed_for", "reads", "rounding", "stand_ins"]
 
 #: Operators that read only the shape of their input.
 _SHAPE_ONLY = {"Shape", "Size"}
@@ -59,14 +61,12 @@ def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
     return needed
 
 
-def rounding(nodes: Sequence[ir.Node], sources: Sequence[ir.Value], output: ir.Value) -> list[ir.Node]:
-    """The nodes that round on the way from ``sources`` to ``output``: their derivative is straight-through."""
-    active, needed = depends_on(nodes, sources), needed_for(nodes, output)
+def rounding(path: Path) -> list[ir.Node]:
+    """The nodes that round on a path: their derivative is straight-through."""
     found = []
-    for node in nodes:
-        if any(v in active for v in reads(node)) and any(v in active and v in needed for v in node.outputs):
-            graphs = [g for a in node.attributes.values() if (g := _graph(a)) is not None]
-            found += [n for n in [node, *(n for g in graphs for n in g.all_nodes())] if _rounds(n)]
+    for node in path.steps:
+        graphs = [g for a in node.attributes.values() if (g := _graph(a)) is not None]
+        found += [n for n in [node, *(n for g in graphs for n in g.all_nodes())] if _rounds(n)]
     return found
 
 
@@ -100,3 +100,44 @@ def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
                 if value.dtype == source.dtype and any(v in same for v in read):
                     same.add(value)
     return [source] if source in found else list(found)
+
+
+@dataclass(frozen=True)
+class Path:
+    """What lies between ``sources`` and ``output`` among ``nodes``: computed once, for all who ask."""
+
+    nodes: Sequence[ir.Node]
+    sources: Sequence[ir.Value]
+    output: ir.Value
+
+    @classmethod
+    def from_inputs(cls, graph: ir.Graph, output: ir.Value) -> Path:
+        """The path from all inputs of ``graph``, or from the floats that stand in for them."""
+        nodes = list(graph)
+        needed = needed_for(nodes, output)
+        return cls(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed], output)
+
+    @cached_property
+    def active(self) -> set[ir.Value]:
+        """What depends on a source by floats."""
+        return depends_on(self.nodes, self.sources)
+
+    @cached_property
+    def needed(self) -> set[ir.Value]:
+        """What the output is computed from."""
+        return needed_for(self.nodes, self.output)
+
+    @cached_property
+    def values(self) -> set[ir.Value]:
+        """What lies on the path."""
+        return self.active & self.needed
+
+    @cached_property
+    def steps(self) -> list[ir.Node]:
+        """The nodes on the path, in order: they read something on it and make something on it."""
+        return [n for n in self.nodes if not self.values.isdisjoint(n.outputs) and not self.values.isdisjoint(reads(n))]
+
+    @property
+    def leads(self) -> bool:
+        """Whether the output depends on a source by floats."""
+        return self.output in self.active

@@ -6,7 +6,6 @@ import onnx_ir as ir
 
 from ..geometry.classifiers import ML, linear_scores, svm_scores
 from ..graph.emitter import Emitter
-from ..graph.inference import Inference
 from ..graph.operator import Operator
 
 _SCORES = {"LinearClassifier": linear_scores, "SVMClassifier": svm_scores}
@@ -15,10 +14,10 @@ _TAIL = {"Identity", "Cast"}
 _TREES = {"TreeEnsembleClassifier"}
 
 
-def classifier_scores(graph: ir.Graph, output: ir.Value) -> tuple[ir.Value, str] | None:
+def classifier_scores(emit: Emitter, output: ir.Value) -> tuple[ir.Value, str] | None:
     """The scores [N, K] before the softmax or logistic function inside the classifier that made ``output``.
 
-    They are computed beside the classifier, by nodes added to ``graph``; also returned is what makes
+    They are computed beside the classifier, by nodes that ``emit`` appends; also returned is what makes
     probabilities of them, "softmax" or "sigmoid". A division by the sum of a row's probabilities in between is
     looked through. None if no such classifier made ``output``.
 
@@ -29,9 +28,7 @@ def classifier_scores(graph: ir.Graph, output: ir.Value) -> tuple[ir.Value, str]
     if node is None or node.op_type not in _SCORES or not _makes_probabilities(node):
         return None
     transform = node.attributes.get_string("post_transform", "NONE")
-    emit = Emitter(graph, Inference(graph.opset_imports))
-    with emit.scope("score"):
-        scores = _SCORES[node.op_type](emit, Operator(node, graph.opset_imports, lambda value: False))
+    scores = _SCORES[node.op_type](emit, Operator(node, emit.graph.opset_imports, lambda value: False))
     return scores, "softmax" if transform.startswith("SOFTMAX") else "sigmoid"
 
 

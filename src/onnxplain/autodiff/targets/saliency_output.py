@@ -17,7 +17,7 @@ from ..graph.emitter import Emitter
 
 def add_saliency(
     emit: Emitter,
-    add_output: Callable[[ir.Value, str, str], None],
+    add_output: Callable[[ir.Value, str, str], ir.Value],
     variable: ir.Value,
     gradient: ir.Value,
     channel_axis: int | None,
@@ -37,3 +37,14 @@ def add_saliency(
     zero = emit.Cast(emit.Equal(peak, 0.0), to=peak.dtype)
     saliency = emit.Div(magnitude, emit.Add(peak, zero))
     add_output(saliency, f"saliency_{variable.name}", f"saliency.{variable.name}")
+
+
+def add_magnitude(
+    emit: Emitter, add_output: Callable[[ir.Value, str, str], ir.Value], variable: ir.Value, gradient: ir.Value
+) -> None:
+    """Add the output ``magnitude_<variable>``: the maximum over channels of the absolute gradient, where it has any."""
+    axis = find_channel_axis(variable)
+    if axis is None or gradient.shape is None or gradient.dtype == ir.DataType.BFLOAT16:
+        return
+    maximum = emit.ReduceMax(emit.Abs(gradient), [axis], keepdims=0)
+    add_output(maximum, f"magnitude_{variable.name}", f"magnitude.{variable.name}")

@@ -1,218 +1,269 @@
-"""What is differentiated, with respect to what, and the seed that starts the walk."""
+"""The scores of all classes as a part of the graph: [N,K], at the place that is asked for."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
 
-from ...errors import InputError, ModelError
-from ..graph.channels import channel_axis
+from ...errors import InputError
+from ...layout import Layout
+from ...target import Place
 from ..graph.emitter import Emitter
-from ..graph.operator import NO_GRADIENT
-from ..reverse.quantized import MICROSOFT, is_whole, output_parameters
-from ..reverse.reach import depends_on, is_float, reads, stand_ins
-from .classifier_scores import classifier_scores
-from .written_out_softmax import written_out_softmax
+from .axes import find_axes
+from .classifier_scores import are_probabilities, classifier_scores
+from .head import Head, find_head, probability_of
+from .output import Output
 
-#: Operators between a softmax and the output that only rename, reshape, move or retype its result.
-_TAIL = {
-    "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Cast", "Dropout",
-    "DequantizeLinear", "QuantizeLinear",
-}  # fmt: skip
-_KERNELS = {"QLinearSoftmax", "QLinearSigmoid"}
-_PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"} | _KERNELS
-
-
-def find_output(model: ir.Model, name: str | None, *, gradients: bool = True) -> ir.Value:
-    """The tensor named ``name``, or the first float output that depends on an input.
-
-    Without ``gradients`` it may also depend on the input through integers.
-
-    Raises:
-        InputError: no tensor of that name, or not a float one.
-        ModelError: no float output depends on an input.
-    """
-    graph = model.graph
-    reached = _reached(graph) if gradients else _computed(graph)
-    if name is not None:
-        values = {v.name: v for v in [*graph.inputs, *(v for node in graph for v in node.outputs)]}
-        if name not in values:
-            outputs = ", ".join(repr(v.name) for v in graph.outputs)
-            raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
-        if is_float(values[name]):
-            return values[name]
-        if values[name] not in reached:
-            raise InputError(f"tensor {name!r} holds {values[name].dtype}, which has no gradient; name a float tensor.")
-        return _dequantized(graph, values[name])
-    for value in graph.outputs:
-        if value in reached and is_float(value):
-            return value
-    for value in graph.outputs:
-        if value in reached:
-            return _dequantized(graph, value)
-    found = ", ".join(f"{v.name!r} ({v.dtype or v.type})" for v in graph.outputs)
-    path = ", ".join(sorted({n.op_type for n in graph}))
-    raise ModelError(
-        f"no float path leads from an input to an output of the model; outputs: {found}; operators: {path}. "
-        f"Such a model has no gradient: {NO_GRADIENT}, or name a float tensor with tensor=."
-    )
-
-
-def _reached(graph: ir.Graph) -> set[ir.Value]:
-    nodes = list(graph)
-    return depends_on(nodes, [value for source in graph.inputs for value in stand_ins(nodes, source)])
-
-
-def _computed(graph: ir.Graph) -> set[ir.Value]:
-    """Everything that is computed from an input."""
-    found = set(graph.inputs)
-    for node in graph:
-        if not found.isdisjoint(reads(node)):
-            found.update(node.outputs)
-    return found
-
-
-def _dequantized(graph: ir.Graph, value: ir.Value) -> ir.Value:
-    """The float tensor that quantised ``value`` was made from, or, of an integer kernel, what it stands for."""
-    before = value
-    while (node := before.producer()) is not None and node.op_type in _TAIL and node.inputs[0] is not None:
-        before = node.inputs[0]
-        if node.op_type == "QuantizeLinear":
-            return before
-    node = before.producer()
-    parameters = None if node is None else output_parameters(node)
-    if parameters is None:
-        raise InputError(f"tensor {value.name!r} holds {value.dtype} of an unknown scale; name a float tensor.")
-    return _dequantize(graph, value, *parameters)
-
-
-def _dequantize(graph: ir.Graph, value: ir.Value, scale: ir.Value, zero: ir.Value | None) -> ir.Value:
-    node = ir.node("DequantizeLinear", [value, scale, zero], name=f"{value.name}/dequantized")
-    result = node.outputs[0]
-    result.name, result.type, result.shape = node.name, ir.TensorType(scale.dtype or ir.DataType.FLOAT), value.shape
-    graph.append(node)
-    return result
+#: Makes an input of the graph: its role, which is its name if that is free, its type, and its shape.
+NewInput = Callable[[str, ir.DataType, ir.Shape], ir.Value]
 
 
 @dataclass(frozen=True)
-class Score:
-    """The tensor whose classes are scores, and its class axis (None for one score per sample).
+class Scores:
+    """The scores of an output: ``value`` has the batch first, one-element axes but that of the classes left out.
 
-    ``probability`` says what made probabilities of them (softmax, sigmoid), where no operator of its own did.
+    ``class_axis`` and ``places`` are axes of ``value``; ``class_axis`` is None where there is one score at each place.
+    ``layout`` is the name of what the axes mean; ``probability`` says how scores become probabilities (see
+    :func:`~.head.probability_of`); ``output_axis`` is the class axis of the output as the model has it, ``tensor`` the
+    name of what is explained; ``batch`` is the extent of the batch. Detectors have ``boxes`` [N,A,4] (x0, y0, x1, y1 in
+    pixels of the input) and how sure they are of every class, ``confidence`` [N,A,K].
     """
 
     value: ir.Value
     class_axis: int | None
-    probability: str | None = None
+    places: tuple[int, ...]
+    layout: str
+    probability: str | None
+    output_axis: int | None
+    tensor: str
+    batch: int | ir.SymbolicDim
+    boxes: ir.Value | None = None
+    confidence: ir.Value | None = None
+    blank: int | None = None
+
+    @property
+    def extents(self) -> list[int | ir.SymbolicDim]:
+        """The extents of the places."""
+        assert self.value.shape is not None
+        return [self.value.shape[axis] for axis in self.places]
+
+    @property
+    def classes(self) -> int | ir.SymbolicDim:
+        """How many classes there are."""
+        assert self.value.shape is not None
+        return 1 if self.class_axis is None else self.value.shape[self.class_axis]
 
 
-@dataclass(frozen=True)
-class Head:
-    """The tensor before a final softmax or sigmoid, the axis of the softmax, and whether its logarithm is taken."""
+def scores_of(
+    emit: Emitter, output: Output, layout: Layout, score: str, class_axis: int | None, *, gradients: bool = True
+) -> Scores:
+    """The scores of an output that has no boxes.
 
-    before: ir.Value
-    axis: int | None = None
-    logarithm: bool = False
-
-
-def look_through(output: ir.Value) -> Head:
-    """What a model ends in; ``output`` itself if that is no softmax or sigmoid.
-
-    Before the integer kernel of one it is a tensor of integers. A softmax may be written out in simpler operators.
-    """
-    value: ir.Value = output
-    while (node := value.producer()) is not None and node.inputs and node.inputs[0] is not None:
-        if node.op_type in _PROBABILITY and (node.domain != MICROSOFT) == (node.op_type not in _KERNELS):
-            before, logarithm = node.inputs[0], node.op_type == "LogSoftmax"
-            if "Sigmoid" in node.op_type or before.shape is None:
-                return Head(before, None, logarithm)
-            return Head(before, node.attributes.get_int("axis", -1) % len(before.shape), logarithm)
-        if (written_out := written_out_softmax(value)) is not None:
-            return Head(*written_out)
-        if node.op_type not in _TAIL or node.domain not in ("", "ai.onnx", MICROSOFT):
-            break
-        value = node.inputs[0]
-    return Head(output)
-
-
-def find_score(
-    model: ir.Model, output: ir.Value, score: str, class_axis: int | None, *, gradients: bool = True
-) -> Score:
-    """The score tensor and its class axis.
-
-    Without ``gradients`` the score of a classifier of ai.onnx.ml is the probability that it returns.
-    ``class_axis`` as stated; else the axis of the softmax that was looked through; else axis 1 for
-    rank 2, the last axis for rank 3 ([N,T,K]), and for higher ranks axis 1, or the last for a model
-    whose image input is channels last.
+    Without ``gradients`` the score of a classifier of ai.onnx.ml is the probability that it returns. ``score`` is
+    "logit", which looks through a final softmax or sigmoid, or "probability".
 
     Raises:
-        InputError: an unknown ``score``, or a class axis that the tensor does not have.
-        ModelError: the score tensor has no batch axis, or unknown rank.
+        InputError: an axis that the output does not have.
+        ModelError: the output's rank or batch axis is unknown.
     """
-    if score not in ("logit", "probability"):
-        raise InputError(f"score must be 'logit' or 'probability'; found {score!r}.")
-    if gradients and score == "logit" and (found := classifier_scores(model.graph, output)) is not None:
-        return Score(found[0], 1, found[1])
-    head = look_through(output) if score == "logit" else Head(output)
-    value = head.before
-    if is_whole(value):
-        kernel = next(use.node for use in value.uses() if use.node.op_type in _KERNELS)
-        assert kernel.inputs[1] is not None
-        value = _dequantize(model.graph, value, kernel.inputs[1], kernel.inputs[2])
-    if value.shape is None:
-        raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with tensor=.")
+    graph = emit.graph
+    if gradients and score == "logit" and (found := classifier_scores(emit, output.value)) is not None:
+        value, probability = found
+        samples = find_axes(graph, output.value, Head(output.value), layout, None).samples
+        return Scores(value, 1, (), "classes", probability, 1, value.name or "", samples)
+    head = find_head(output.value)
+    axes = find_axes(graph, output.value, head, layout, class_axis)
+    looked_through = score == "logit" and head.activation is not None
+    value = head.scores(emit) if looked_through else output.in_floats(emit)
+    tensor = value.name or ""
+    meaning = probability_of(output.value, head, looked_through=looked_through)
+    if are_probabilities(output.value):
+        meaning = "identity"
+    spread = "segmentation" if head.activation is not None else "map"
+    usual = "classes" if not axes.places else "sequence" if len(axes.places) == 1 else spread
+    blank = _blank(layout, value, axes.classes)
+    made = Scores(
+        value, axes.classes, axes.places, layout.name or usual, meaning, axes.classes, tensor, axes.samples, blank=blank
+    )
+    return _batch_first(emit, made, axes.batch)
+
+
+def _blank(layout: Layout, value: ir.Value, class_axis: int | None) -> int | None:
+    """The blank of "ctc": as stated, else the last class."""
+    if layout.name != "ctc" or class_axis is None or value.shape is None:
+        return None
+    classes = value.shape[class_axis]
+    blank = layout.fields.get("blank", -1)
+    if (
+        not isinstance(classes, int)
+        or isinstance(blank, bool)
+        or not isinstance(blank, int)
+        or not -classes <= blank < classes
+    ):
+        raise InputError(f"layout 'ctc': blank={blank!r} is none of the {classes} classes.")
+    return blank % classes
+
+
+def _batch_first(emit: Emitter, scores: Scores, batch: int | None) -> Scores:
+    """The scores with the batch as their first axis, without one-element axes that are neither batch nor classes."""
+    value = scores.value
+    assert value.shape is not None
     rank = len(value.shape)
-    if rank == 0:
-        raise ModelError(
-            f"the score tensor {value.name!r} is a single number without a batch axis; "
-            "use target='cotangent', or name another tensor with tensor=."
+    kept = [axis for axis in range(rank) if axis in (scores.class_axis, *scores.places)]
+    gone = [axis for axis in range(rank) if axis not in (batch, *kept)]
+    order = kept if batch is None else [batch, *kept]
+    if gone:
+        value = emit.Squeeze(value, gone)
+    ranked = sorted(order)
+    if order != ranked:
+        value = emit.Transpose(value, perm=[ranked.index(axis) for axis in order])
+    if batch is None:
+        value = emit.Unsqueeze(value, [0])
+    moved = {axis: index + 1 for index, axis in enumerate(kept)}
+    return replace(
+        scores,
+        value=value,
+        class_axis=None if scores.class_axis is None else moved[scores.class_axis],
+        places=tuple(moved[axis] for axis in scores.places),
+    )
+
+
+def default_place(scores: Scores) -> Place:
+    """Where scores are taken if nobody says: nowhere in particular, at the surest detection, in the class's own region.
+
+    Raises:
+        InputError: the output has places, and no layout says which one is meant.
+    """
+    if not scores.places:
+        return None
+    if scores.boxes is not None:
+        return "best"
+    if scores.layout == "segmentation":
+        return "own"
+    extents = ", ".join(map(str, scores.extents))
+    if scores.layout in ("sequence", "ctc"):
+        raise InputError(
+            f"the output {scores.tensor!r} has a score of every class at each of {extents} steps: say which step, "
+            "Target(..., at=0), or at='all' for the sum over all steps."
         )
-    if class_axis is not None:
-        if not -rank <= class_axis < rank or class_axis % rank == 0:
-            raise InputError(f"class_axis={class_axis} is not an axis of {value.name!r}, which has rank {rank}.")
-        return Score(value, class_axis % rank)
-    if head.axis:
-        return Score(value, head.axis)
-    if rank <= 3:
-        return Score(value, rank - 1 if rank > 1 else None)
-    images = [v for v in model.graph.inputs if v.shape is not None and len(v.shape) == rank]
-    last = bool(images) and channel_axis(images[0]) == rank - 1
-    return Score(value, rank - 1 if last else 1)
+    raise InputError(
+        f"the output {scores.tensor!r} has a score of every class at each of [{extents}] places, and nothing says what "
+        "they are: state layout='segmentation' or that of a detector, or where: Target(..., at=(row, column)), a mask, "
+        "or at='all' for the sum over all places."
+    )
 
 
-def target_seed(emit: Emitter, score: Score, target: ir.Value) -> tuple[ir.Value, ir.Value]:
-    """The one-hot cotangent for ``target`` [N], and the score [N]: the class summed over positions."""
-    y, axis = score.value, score.class_axis
-    assert y.shape is not None and y.dtype is not None
-    rank = len(y.shape)
-    if axis is None:
-        column = emit.Unsqueeze(y, [1])
-        return emit.Squeeze(_one_hot(emit, target, column, 1), [1]), _pick(emit, column, target)
-    positions = [a for a in range(1, rank) if a != axis]
-    summed = emit.ReduceSum(y, positions, keepdims=0) if positions else y
-    one_hot = _one_hot(emit, target, y, axis)
-    if positions:
-        one_hot = emit.Expand(emit.Unsqueeze(one_hot, positions), emit.shape(y))
-    return one_hot, _pick(emit, summed, target)
+def at_place(
+    emit: Emitter, scores: Scores, place: Place, target: ir.Value | None, new_input: NewInput, prefix: str = ""
+) -> tuple[ir.Value, ir.Value | None]:
+    """The scores of all classes [N,K] at a place, and that place where the graph chooses it.
+
+    Raises:
+        InputError: the output has no such places.
+    """
+    if place is None or not scores.places:
+        if place not in (None, "all"):
+            raise InputError(f"the output {scores.tensor!r} has one score a class and no places; leave out at=.")
+        return _columns(emit, scores, scores.value), None
+    if place == "all":
+        return _columns(emit, scores, emit.ReduceSum(scores.value, list(scores.places), keepdims=0)), None
+    if place == "region":
+        shape = ir.Shape([scores.batch, *scores.extents])
+        return _within(emit, scores, new_input(f"{prefix}region", ir.DataType.FLOAT, shape)), None
+    if place == "own":
+        region = _own_region(emit, scores, target)
+        return _within(emit, scores, region), region
+    if len(scores.places) != 1:
+        raise InputError(
+            f"the output {scores.tensor!r} has rows and columns; give at=(row, column), a mask, 'own' or 'all'."
+        )
+    if place == "position":
+        position = new_input(f"{prefix}position", ir.DataType.INT64, ir.Shape([scores.batch, 1]))
+        return _at_position(emit, scores, checked(emit, position, emit.dim(scores.value, scores.places[0]))), None
+    box = new_input(f"{prefix}box", ir.DataType.FLOAT, ir.Shape([scores.batch, 4])) if place == "box" else None
+    position = _best_position(emit, scores, target, box)
+    return _at_position(emit, scores, position), position
 
 
-def _one_hot(emit: Emitter, target: ir.Value, y: ir.Value, axis: int) -> ir.Value:
-    """[N, K]: one at the target's class, zero elsewhere, for the K classes of ``y``."""
-    assert y.shape is not None
-    extent = y.shape[axis]
-    if isinstance(extent, int):
-        classes = emit.constant(np.arange(extent, dtype=np.int64))
+def checked(emit: Emitter, index: ir.Value, extent: ir.Value | int) -> ir.Value:
+    """``index``; a negative one becomes ``extent``, so that runtimes refuse it instead of counting from the end."""
+    limit = emit.constant(extent, ir.DataType.INT64) if isinstance(extent, int) else emit.Squeeze(extent, [0])
+    return emit.Where(emit.Less(index, emit.constant(0, ir.DataType.INT64)), limit, index)
+
+
+def _columns(emit: Emitter, scores: Scores, value: ir.Value) -> ir.Value:
+    """[N,K] of [N,K], or of [N] as one column."""
+    return emit.Unsqueeze(value, [1]) if scores.class_axis is None else value
+
+
+def _within(emit: Emitter, scores: Scores, region: ir.Value) -> ir.Value:
+    """The sum of the scores over places, each times its weight in ``region`` [N, places]."""
+    weights = region if region.dtype == scores.value.dtype else emit.Cast(region, to=scores.value.dtype)
+    if scores.class_axis is not None:
+        weights = emit.Unsqueeze(weights, [scores.class_axis])
+    return _columns(emit, scores, emit.ReduceSum(emit.Mul(scores.value, weights), list(scores.places), keepdims=0))
+
+
+def _own_region(emit: Emitter, scores: Scores, target: ir.Value | None) -> ir.Value:
+    """1.0 where the target is the class with the highest score (of a single class: likelier than not), else 0.0."""
+    if scores.classes == 1:
+        value = scores.value if scores.class_axis is None else emit.Squeeze(scores.value, [scores.class_axis])
+        mine = emit.Greater(value, 0.5 if scores.probability == "identity" else 0.0)
     else:
-        classes = emit.Range(
-            emit.constant(0, ir.DataType.INT64),
-            emit.Squeeze(emit.dim(y, axis), [0]),
-            emit.constant(1, ir.DataType.INT64),
+        assert target is not None and scores.class_axis is not None
+        best = emit.ArgMax(scores.value, axis=scores.class_axis, keepdims=0)
+        mine = emit.Equal(best, emit.Unsqueeze(target, list(range(1, 1 + len(scores.places)))))
+    return emit.Cast(mine, to=ir.DataType.FLOAT)
+
+
+def _at_position(emit: Emitter, scores: Scores, position: ir.Value) -> ir.Value:
+    """The scores at one place a sample, ``position`` [N,1] on the only axis of places."""
+    axis = scores.places[0]
+    if scores.class_axis is None:
+        return emit.GatherElements(scores.value, position, axis=axis)
+    index = emit.Unsqueeze(position, [scores.class_axis])
+    ones = emit.constant(1, ir.DataType.INT64)
+    extents = [ones, ones, ones]
+    extents[scores.class_axis] = emit.dim(scores.value, scores.class_axis)
+    shape = emit.Concat(*(emit.Reshape(extent, [1]) for extent in extents), axis=0)
+    return emit.Squeeze(emit.GatherElements(scores.value, emit.Expand(index, shape), axis=axis), [axis])
+
+
+def _best_position(emit: Emitter, scores: Scores, target: ir.Value | None, box: ir.Value | None) -> ir.Value:
+    """Where the target is surest, times the overlap with ``box`` [N,4] if there is one: int64 [N,1]."""
+    sure = scores.value if scores.confidence is None else scores.confidence
+    axis = scores.class_axis if scores.confidence is None else 2
+    if axis is not None:
+        assert target is not None
+        place = 3 - axis  # [N,A,K] or [N,K,A]
+        index = emit.Unsqueeze(target, [1, 2])
+        ones = [emit.constant([1], ir.DataType.INT64)] * 3
+        ones[place] = emit.dim(sure, place)
+        sure = emit.Squeeze(
+            emit.GatherElements(sure, emit.Expand(index, emit.Concat(*ones, axis=0)), axis=axis), [axis]
         )
-    return emit.Cast(emit.Equal(emit.Unsqueeze(target, [1]), classes), to=y.dtype)
+    if box is not None:
+        if scores.boxes is None:
+            raise InputError(f"the output {scores.tensor!r} has no boxes; a Box is for detectors (see layout=).")
+        sure = emit.Mul(emit.Cast(sure, to=ir.DataType.FLOAT), overlap(emit, scores.boxes, box))
+    return emit.ArgMax(sure, axis=1, keepdims=1)
 
 
-def _pick(emit: Emitter, scores: ir.Value, target: ir.Value) -> ir.Value:
-    """scores [N,K] at the target class: [N]. An index out of range fails at run time."""
-    return emit.Squeeze(emit.GatherElements(scores, emit.Unsqueeze(target, [1]), axis=1), [1])
+def overlap(emit: Emitter, boxes: ir.Value, box: ir.Value) -> ir.Value:
+    """The intersection over the union [N,A] of boxes [N,A,4] with one box [N,4] a sample."""
+    one = emit.Unsqueeze(box, [1])
+    low = emit.Max(_corner(emit, boxes, 0), _corner(emit, one, 0))
+    high = emit.Min(_corner(emit, boxes, 2), _corner(emit, one, 2))
+    shared = _area(emit, emit.Max(emit.Sub(high, low), 0.0))
+    areas = [_area(emit, emit.Sub(_corner(emit, b, 2), _corner(emit, b, 0))) for b in (boxes, one)]
+    return emit.Div(shared, emit.Max(emit.Sub(emit.Add(*areas), shared), 1e-9))
+
+
+def _corner(emit: Emitter, boxes: ir.Value, start: int) -> ir.Value:
+    return emit.Slice(boxes, [start], [start + 2], [2])
+
+
+def _area(emit: Emitter, sides: ir.Value) -> ir.Value:
+    return emit.ReduceProd(sides, [2], keepdims=0)

@@ -1,0 +1,170 @@
+"""Which axes of an output count samples, classes and places. Nothing here changes the graph.
+
+The batch is the axis whose name or extent is that of the inputs' first axis, wherever it stands in the output; classes
+are on the axis that is stated, that a softmax is taken over, or the usual one; all other axes of more than one element
+are places.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ...errors import InputError, ModelError
+from ...layout import Layout
+from ..graph.channels import channel_axis
+from ..graph.inference import Inference
+from ..reverse.foreign import outputs_of
+from ..reverse.reach import needed_for
+from .head import Head
+
+#: Dimensions that exporters name without a meaning (tf2onnx).
+_NAMELESS = "unk__"
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of an output, counted as the output counts them.
+
+    ``batch`` is None where the output is of one sample without an axis for it, ``classes`` where there is one score.
+    ``samples`` is the extent of the batch: a number where the model fixes it, else the name that the inputs give it.
+    """
+
+    batch: int | None
+    classes: int | None
+    places: tuple[int, ...]
+    samples: int | ir.SymbolicDim
+
+
+def find_axes(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, class_axis: int | None) -> Axes:
+    """The axes of ``output``; ``class_axis`` as stated, of the output.
+
+    Raises:
+        InputError: a stated axis is none of the output.
+        ModelError: the rank of the output is unknown, or its batch axis.
+    """
+    if output.shape is None:
+        raise ModelError(f"the rank of the score tensor {output.name!r} is unknown; name another with tensor=.")
+    rank = len(output.shape)
+    batch = _batch_axis(graph, output, layout)
+    stated = layout.class_axis if class_axis is None else class_axis
+    if stated is not None and (not -rank <= stated < rank or stated % rank == batch):
+        raise InputError(f"class_axis={stated} is not an axis of {output.name!r}, which has rank {rank}.")
+    classes = stated % rank if stated is not None else _class_axis(graph, output, head, layout, batch)
+    others = [axis for axis in range(rank) if axis not in (batch, classes)]
+    places = tuple(axis for axis in others if output.shape[axis] != 1)
+    return Axes(batch, classes, places, 1 if batch is None else _samples(graph, output, output.shape[batch]))
+
+
+def _samples(graph: ir.Graph, output: ir.Value, extent: int | ir.SymbolicDim) -> int | ir.SymbolicDim:
+    """The extent of the batch as the inputs name it; as the output has it where they do not say."""
+    extents = [v.shape[0] for v in batches(graph, output) if v.shape is not None]
+    if isinstance(extent, int) or extent in extents:
+        return extent
+    return next((e for e in extents if not isinstance(e, int)), extent)
+
+
+def batches(graph: ir.Graph, output: ir.Value) -> list[ir.Value]:
+    """The inputs with a first axis that ``output`` is computed from; all such inputs where it is computed from none."""
+    needed = needed_for(list(graph), output)
+    ranked = [v for v in graph.inputs if v.shape is not None and len(v.shape) > 0]
+    return [v for v in ranked if v in needed] or ranked
+
+
+def is_same(a: int | ir.SymbolicDim, b: int | ir.SymbolicDim) -> bool:
+    """Whether two extents are equal for all that is known: the same number or name, or open and without a name."""
+    if isinstance(a, int) or isinstance(b, int):
+        return isinstance(a, int) and a == b
+    return a == b or is_nameless(a) or is_nameless(b)
+
+
+def is_nameless(extent: int | ir.SymbolicDim) -> bool:
+    """Whether an extent is open and has no name that means anything."""
+    return not isinstance(extent, int) and (extent.value is None or str(extent.value).startswith(_NAMELESS))
+
+
+def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None:
+    assert output.shape is not None
+    rank = len(output.shape)
+    if layout.batch_axis is not None:
+        if layout.batch_axis == -1:
+            return None
+        if not 0 <= layout.batch_axis < rank:
+            raise InputError(f"batch_axis={layout.batch_axis} is not an axis of {output.name!r}, of rank {rank}.")
+        return layout.batch_axis
+    extents = [v.shape[0] for v in batches(graph, output) if v.shape is not None]
+    if not extents:
+        return 0 if rank else None
+    named = [
+        axis
+        for axis, extent in enumerate(output.shape)
+        if not isinstance(extent, int) and extent.value is not None and extent in extents
+    ]
+    if named:
+        return named[0]
+    fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
+    one_sample = all(extent == 1 for extent in extents)
+    if fixed and (0 in fixed or len(fixed) == 1) and (one_sample or len(fixed) == 1):
+        return fixed[0]
+    if fixed:
+        found = _traced(graph, output)
+        if found is not None:
+            return found
+    elif rank > 0 and not isinstance(output.shape[0], int) and not all(isinstance(e, int) for e in extents):
+        return 0
+    elif one_sample:
+        return None
+    elif rank > 1 and output.shape[0] == 1:
+        return 0
+    raise ModelError(
+        f"which axis of {output.name!r} {_shape(output)} is the batch is unknown: the inputs' first axes are "
+        f"{', '.join(str(extent) for extent in extents)}. State it with layout={{'batch_axis': 0}}, or "
+        "layout={'batch_axis': -1} for an output of one sample without such an axis."
+    )
+
+
+def _traced(graph: ir.Graph, output: ir.Value) -> int | None:
+    """The axis of ``output`` that follows the inputs' first axis, found by giving that a name; None if none does."""
+    mark, inference = ir.SymbolicDim("onnxplain batch"), Inference(graph.opset_imports, outputs_of)
+    kept = {v: v.shape for v in graph.inputs}
+    kept |= {v: v.shape for node in graph for v in node.outputs}
+    try:
+        for value in graph.inputs:
+            if value.shape is not None and len(value.shape) > 0:
+                value.shape = ir.Shape([mark, *list(value.shape)[1:]])
+        for node in graph:
+            for value in node.outputs:
+                value.shape = None
+            inference.infer(node)
+        found = [] if output.shape is None else [axis for axis, extent in enumerate(output.shape) if extent == mark]
+    finally:
+        for value, shape in kept.items():
+            value.shape = shape
+    return found[0] if len(found) == 1 else None
+
+
+def _class_axis(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, batch: int | None) -> int | None:
+    """The axis of a final softmax; else the only one of more than one element; else the usual one."""
+    assert output.shape is not None
+    rank = len(output.shape)
+    rest = [axis for axis in range(rank) if axis != batch]
+    if not rest:
+        return None
+    axis = head.class_axis()
+    if axis is not None and axis != batch:
+        return axis
+    long = [axis for axis in rest if output.shape[axis] != 1]
+    if len(long) == 1 and layout.name in (None, "classes", "embedding"):
+        return long[0]
+    if len(rest) <= 2:
+        return rest[-1] if layout.name != "segmentation" or len(rest) == 1 else None
+    images = [v for v in graph.inputs if v.shape is not None and len(v.shape) == rank]
+    last = bool(images) and channel_axis(images[0]) == rank - 1
+    return rest[-1] if last else rest[0]
+
+
+def _shape(value: ir.Value) -> str:
+    extents: Sequence[object] = [] if value.shape is None else list(value.shape)
+    return f"[{', '.join(map(str, extents))}]"
