@@ -104,6 +104,10 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
     ]
     if named:
         return named[0]
+    everywhere = {d for v in graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value is not None}
+    inner = [axis for axis, extent in enumerate(output.shape) if extent in everywhere]
+    if inner:
+        return inner[0]  # such as that of recurrent networks that take [T,N,F]
     fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
     one_sample = all(extent == 1 for extent in extents)
     if fixed and (0 in fixed or len(fixed) == 1) and (one_sample or len(fixed) == 1):
