@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx_ir as ir
 
+from .schemas import is_standard
+
 Dim = int | ir.SymbolicDim
 #: A number times dimension names in alphabetical order; None if unknown.
 Element = tuple[int, tuple[str, ...]] | None
@@ -82,7 +84,7 @@ class ShapeValues:
 
     def visit(self, node: ir.Node) -> None:
         """Note what the node's first output holds, if that follows from its inputs."""
-        if node.domain not in ("", "ai.onnx") or not node.outputs:
+        if not is_standard(node.domain) or not node.outputs:
             return
         output = node.outputs[0]
         whole = output.dtype in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
@@ -103,7 +105,7 @@ class ShapeValues:
     def output_shape(self, node: ir.Node) -> list[Dim | None] | None:
         """The shape of the first output where an input's value says it; None where this does not help."""
         find = getattr(self, f"_shape_of_{node.op_type.lower()}", None)
-        if find is None or node.domain not in ("", "ai.onnx"):
+        if find is None or not is_standard(node.domain):
             return None
         elements: list[Element] | None = find(node)
         return None if elements is None else [self._dim(element) for element in elements]
