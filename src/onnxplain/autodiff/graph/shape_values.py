@@ -42,7 +42,7 @@ class ShapeValues:
             return
         elements = _HOLDS[node.op_type](Reading(node, self))
         if elements is not None and len(elements) <= _LONGEST and list(output.shape) in ([], [len(elements)]):
-            self._known[output] = elements
+            self._known[output] = [_in_type(element, output.dtype) for element in elements]
 
     def numbers(self, value: ir.Value) -> np.ndarray | None:
         """Return what ``value`` holds, if every element is known to be a number."""
@@ -93,6 +93,16 @@ class ShapeValues:
         if name != names[0]:
             self._products[name] = element
         return ir.SymbolicDim(name)
+
+
+def _in_type(element: Element, dtype: ir.DataType) -> Element:
+    """Return the element in a type: None where a number does not fit, or where an extent may be zero or not."""
+    if element is None:
+        return None
+    if dtype == ir.DataType.BOOL:
+        return ZERO if element.number == 0 else None if element.names else ONE
+    limits = np.iinfo(dtype.numpy())
+    return element if limits.min <= element.number <= limits.max else None
 
 
 @dataclass(frozen=True)
@@ -188,6 +198,7 @@ def _sliced(node: Reading) -> Elements:
     if inputs is None:
         return None
     data, *bounds = inputs
+    bounds = bounds or _stated_bounds(node.node)
     numbers = as_numbers([v[0] if len(v) == 1 else None for v in bounds])
     if numbers is None:
         return None
@@ -195,9 +206,15 @@ def _sliced(node: Reading) -> Elements:
     return data[start:end:step]
 
 
+def _stated_bounds(node: ir.Node) -> list[list[Element]]:
+    """Return starts, ends and, if given, axes of a Slice below opset 10, which states them as attributes."""
+    stated = [node.attributes.get_ints(name, None) for name in ("starts", "ends", "axes")]
+    return [[Product(number) for number in numbers] for numbers in stated if numbers is not None]
+
+
 def _chosen(node: Reading) -> Elements:
     inputs = node.all_hold()
-    return None if inputs is None else [None if c is None else a if c == ONE else b for c, a, b in _aligned(inputs)]
+    return None if inputs is None else [a if c == ONE else b if c == ZERO else None for c, a, b in _aligned(inputs)]
 
 
 def _of_two(operation: Callable[[Element, Element], Element]) -> Callable[[Reading], Elements]:
