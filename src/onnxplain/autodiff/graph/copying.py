@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .emitter import Emitter
+from .schemas import is_standard
 
 Copies = dict[ir.Value, ir.Value | None]
 
@@ -30,7 +31,7 @@ def copy_nodes(
             mapping[value] = emit.constant(value.const_value.numpy())
     for node in source:
         given = [_copy_attribute(emit, a, mapping, attributes or {}) for a in node.attributes.values()]
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+        if node.op_type == "Constant" and is_standard(node.domain):
             mapping[node.outputs[0]] = emit.constant(_constant(given[0]))
             continue
         copy = ir.Node(

@@ -18,6 +18,7 @@ import onnx
 import onnx_ir as ir
 
 from .machine_learning_shapes import ML_LIKE_FIRST, machine_learning_shape
+from .schemas import is_standard
 from .shape_values import ShapeValues
 
 _DATA_DEPENDENT = {
@@ -56,7 +57,7 @@ def small_constant(value: ir.Value | None) -> np.ndarray | None:
 def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
     """The node that makes ``value``, if it is this operator of the default domain."""
     node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type and node.domain in ("", "ai.onnx") else None
+    return node if node is not None and node.op_type == op_type and is_standard(node.domain) else None
 
 
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
@@ -78,7 +79,7 @@ class Inference:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
         inferred = self._onnx(node)
         foreign: Sequence[ir.Value | None] = []
-        if self._foreign is not None and node.domain not in ("", "ai.onnx"):
+        if self._foreign is not None and not is_standard(node.domain):
             foreign = self._foreign(node, self._opsets.get("", 0))
         if node.op_type in _LIKE_FIRST and node.inputs[0] is not None:
             x, y = node.inputs[0], node.outputs[0]
@@ -164,7 +165,7 @@ class Inference:
                 parts.append((str(value.shape), value.name))
         unranked = any(value is not None and value.shape is None for value in node.inputs)
         has_graph = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
-        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or node.domain not in ("", "ai.onnx"):
+        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or not is_standard(node.domain):
             parts.append(node.outputs[0].name)
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
         return f"{node.op_type}_{digest}_{axis}"

@@ -13,6 +13,7 @@ from onnx_ir.passes.common import (
 from ...errors import ModelError
 from ..graph.inference import Inference
 from ..reverse.foreign import outputs_of
+from .checkable_convolution import state_pads_of_transposed_convolutions
 from .checkable_normalization import make_normalization_checkable
 from .fold_constants import fold_constants
 from .infer_shapes import infer_shapes
@@ -42,6 +43,7 @@ def prepare(model: ir.Model) -> Inference:
     upgrade_opset(model)
     make_normalization_checkable(model)
     LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    state_pads_of_transposed_convolutions(model)
     if any(node.graph is not model.graph for node in model.graph.all_nodes()):
         LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports, outputs_of)

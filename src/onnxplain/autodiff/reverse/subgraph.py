@@ -30,6 +30,14 @@ class Body:
         self.graph.inputs.append(value)
         return value
 
+    def input_like(self, name: str, value: ir.Value | None, across: int | None = None) -> ir.Value:
+        """Append an input of the type and shape of ``value``, or of its slices across an axis."""
+        assert value is not None and value.dtype is not None
+        shape = value.shape
+        if shape is not None and across is not None:
+            shape = ir.Shape([extent for axis, extent in enumerate(shape) if axis != across])
+        return self.input(name, value.dtype, shape)
+
     def copy(self, source: ir.Graph, arguments: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
         """Copy the nodes of ``source`` with ``arguments`` for its inputs; returns old value -> new value."""
         mapping: Copies = dict(zip(source.inputs, arguments))
