@@ -118,7 +118,7 @@ class Explainer:
     @property
     def provider(self) -> str:
         """The execution provider that runs the model, by its name in ONNX Runtime."""
-        return self._attributor.session.session.provider
+        return self._attributor.provider
 
     @property
     def batch(self) -> int | None:
@@ -386,7 +386,7 @@ class Explainer:
         method: Method,
         on_error: OnError | None,
     ) -> Iterator[Any]:
-        axes, preprocessing = self._attributor.axes(method), self.preprocessing.preprocessing
+        axes, preprocessing = method.axes(self._attributor), self.preprocessing.preprocessing
         only(axes)
         explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
         session = self._attributor.session

@@ -42,10 +42,10 @@ class ClassActivation(CoarseMap):
     def combine(self, features: Array, gradients: Array) -> Array:
         """The map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        source, size = self.source(model, feeds)
-        layer = model.feature_map(source, self.layer)
-        found = model.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        source, size = self.source(attributor, feeds)
+        layer = attributor.feature_map(source, self.layer)
+        found = attributor.variant(wrt=(layer.name,), outputs=(layer.name,)).attribute(feeds, targets)
         values, slopes = found.tensors[layer.name], found.attributions[0]
         wide = np.result_type(slopes, np.float32)
         features, gradients = (

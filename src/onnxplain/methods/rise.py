@@ -70,7 +70,7 @@ class Rise(Perturbation):
         for masks in self._masks(inputs, extents):
             hidden = _blend(x, baseline, masks.reshape(len(masks), *inputs.broadcastable))
             scores = inputs.scores(hidden)
-            known = probabilities(scores, inputs.model.model.probability)
+            known = probabilities(scores, inputs.attributor.signature.probability)
             chosen = inputs.picked(scores.astype(np.float64) if known is None else known)
             total += np.tensordot(chosen.T, masks, axes=1)
             seen += masks.sum(axis=0)

@@ -27,7 +27,7 @@ Points = Callable[[Indices, Indices], Mapping[str, Array]]
 def attributions_at(
     points: Points,
     steps: int,
-    model: Attributor,
+    attributor: Attributor,
     feeds: Mapping[str, Array],
     targets: Indices,
     method: Method | None = None,
@@ -37,7 +37,7 @@ def attributions_at(
     Args:
         points: makes the points of a run, in several threads; steps and samples come in order, samples first.
         steps: points for each sample.
-        model, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
+        attributor, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
         method: what is computed at each point.
 
     Returns:
@@ -50,10 +50,10 @@ def attributions_at(
         rows = {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
         for name, array in feeds.items():
             if name not in rows:
-                rows[name] = array[sample] if name in model.model.batched else array
-        return step, sample, chosen.attribute(model, rows, targets[sample]).attributions
+                rows[name] = array[sample] if name in attributor.signature.batched else array
+        return step, sample, chosen.attribute(attributor, rows, targets[sample]).attributions
 
-    return model.session.spread(run, {**feeds, model.model.target: targets}, steps * count)
+    return attributor.spread(run, feeds, targets, steps * count)
 
 
 def per_sample(values: Array, like: Array) -> Array:

@@ -163,8 +163,8 @@ def explain_table(
     attributor: Attributor, rows: Any, feature_names: Sequence[str] | None, target: Target, method: Method
 ) -> Any:
     """See :meth:`onnxplain.Explainer.explain_table`."""
-    feeds, columns, one = _feeds(attributor.model.inputs, rows)
-    check_inputs(attributor.model, feeds)
+    feeds, columns, one = _feeds(attributor.inputs, rows)
+    check_inputs(attributor.signature, feeds)
     sources = _sources(attributor, method)
     parts = [feeds[source].reshape(len(feeds[source]), -1) for source in sources]
     values = np.concatenate(parts, axis=1)
@@ -178,10 +178,10 @@ def explain_table(
 
 def explain_tokens(attributor: Attributor, ids: Any, tokens: Any, target: Target, method: Method) -> Any:
     """See :meth:`onnxplain.Explainer.explain_tokens`."""
-    only(attributor.axes(method))
+    only(method.axes(attributor))
     source = _sources(attributor, method)[0]
-    feeds, _, one = _feeds(attributor.model.inputs, ids)
-    check_inputs(attributor.model, feeds)
+    feeds, _, one = _feeds(attributor.inputs, ids)
+    check_inputs(attributor.signature, feeds)
     values = feeds[source]
     if values.ndim != 2:
         raise InputError(f"tokens are ids [N,T]; input {source!r} takes rank {values.ndim}.")
@@ -231,7 +231,7 @@ def _explanations(
 def _sources(attributor: Attributor, method: Method) -> list[str]:
     """The inputs that the explained tensors are, or are computed from."""
     sources = {gradient.wrt: gradient.source for gradient in attributor.gradients}
-    return [sources.get(name, name) for name in attributor.axes(method)]
+    return [sources.get(name, name) for name in method.axes(attributor)]
 
 
 def _usual_names(sources: Sequence[str], widths: Sequence[int]) -> list[str]:

@@ -100,11 +100,16 @@ class BatchedSession:
         return self._single()
 
     @property
+    def provider(self) -> str:
+        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        return self.session.provider
+
+    @property
     def workers(self) -> int:
         """Threads that should bring samples side by side."""
         if self._batch_size is not None:
             return min(self._threads, self._batch_size)
-        return self._threads if self.session.provider == CPU else min(self._threads, _READERS)
+        return self._threads if self.provider == CPU else min(self._threads, _READERS)
 
     @property
     def share(self) -> int:
@@ -113,7 +118,7 @@ class BatchedSession:
             return self.fixed
         if self._batch_size is not None:
             return self._batch_size // self.workers
-        return _ON_ONE_CORE if self.session.provider == CPU else _ELSEWHERE
+        return _ON_ONE_CORE if self.provider == CPU else _ELSEWHERE
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
         """How inputs shaped like ``feeds`` are run, whatever their batch."""
@@ -138,7 +143,7 @@ class BatchedSession:
         if self._batch_size is not None:
             runs = min(runs, self._batch_size)
             return runs, self._batch_size // runs
-        if self.session.provider != CPU:
+        if self.provider != CPU:
             return 1, min(_ELSEWHERE, most)
         if runs > most:
             return 1, most

@@ -62,12 +62,12 @@ class Drawing:
 
 
 def draw_classes(
-    model: Attributor, preprocessing: Preprocessing, target: Target, preset: str, options: Mapping[str, Any]
+    attributor: Attributor, preprocessing: Preprocessing, target: Target, preset: str, options: Mapping[str, Any]
 ) -> Any:
     """The picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
-    artist = _Artist(model, preprocessing, Drawing.of(preset, options))
+    artist = _Artist(attributor, preprocessing, Drawing.of(preset, options))
     for name in names:
         if name is None or artist.classes.top(name) is not None:
             raise TargetError(f"a picture is made of a class that is named, found {name!r}; give an index or a label.")
@@ -76,7 +76,7 @@ def draw_classes(
 
 
 def draw_neurons(
-    model: Attributor,
+    attributor: Attributor,
     preprocessing: Preprocessing,
     neuron: str | Sequence[str],
     preset: str,
@@ -88,7 +88,7 @@ def draw_neurons(
     found = []
     for name in names:
         tensor, channel = _parse_neuron(name)
-        inner = model.variant(output=tensor, score="probability", class_axis=None, outputs=(tensor,))
+        inner = attributor.variant(output=tensor, score="probability", class_axis=None, outputs=(tensor,))
         artist = _Artist(inner, preprocessing, drawing, tensor=tensor)
         found += artist.draw([int(artist.classes.indices(channel, 1)[0])])
     return found[0] if isinstance(neuron, str) else found
@@ -108,19 +108,18 @@ class _Artist:
     """Makes the pictures of classes of one model, or of the channels of its inner tensor ``tensor``."""
 
     def __init__(
-        self, model: Attributor, preprocessing: Preprocessing, drawing: Drawing, tensor: str | None = None
+        self, attributor: Attributor, preprocessing: Preprocessing, drawing: Drawing, tensor: str | None = None
     ) -> None:
-        self._objective = Objective(model, preprocessing)
+        self._objective = Objective(attributor, preprocessing)
         self._drawing, self._tensor = drawing, tensor
-        self._shape = (preprocessing.channel_count, *_size(model, preprocessing, drawing.size))
-        self._input = model.model.inputs[0].name
-        self.classes = model.classes if tensor is None else replace(model.classes, labels=None)
-        if self.classes.count is None:
-            self.classes = replace(self.classes, count=model.class_scores(self._feeds()).shape[1])
+        self._shape = (preprocessing.channel_count, *_size(attributor, preprocessing, drawing.size))
+        self._input = attributor.inputs[0].name
+        classes = attributor.known_classes(self._feeds())
+        self.classes = classes if tensor is None else replace(classes, labels=None)
 
     def draw(self, targets: Sequence[int]) -> list[ClassVisualization]:
         """The pictures of classes, in batches as large as the model's."""
-        size = max(1, self._objective.model.session.size(self._feeds()) // self._drawing.settings.views)
+        size = max(1, self._objective.attributor.session.size(self._feeds()) // self._drawing.settings.views)
         records = [_Record(np.array(targets[n : n + size], np.int64)) for n in range(0, len(targets), size)]
         steps = ((record, step) for record in records for step in self._ascend(record.targets))
         for record, step in track(steps, len(records) * self._drawing.settings.steps, show=self._drawing.progress):
@@ -144,7 +143,7 @@ class _Artist:
         final = self._objective.evaluate(images, record.targets)
         settings = asdict(self._drawing.settings)
         settings = {"preset": self._drawing.preset, "seed": self._drawing.seed, **settings}
-        probability = self._objective.model.model.probability if self._tensor is None else None
+        probability = self._objective.attributor.signature.probability if self._tensor is None else None
         for row, picture in enumerate(record.pictures):
             ranking = rank_classes(final.class_scores[row], probability, self.classes)
             mine = ranking.of(int(record.targets[row]))
@@ -165,13 +164,15 @@ class _Artist:
         return {self._input: self._objective.tensor(np.zeros((1, *self._shape)))}
 
 
-def _size(model: Attributor, preprocessing: Preprocessing, wanted: int | tuple[int, int] | None) -> tuple[int, int]:
+def _size(
+    attributor: Attributor, preprocessing: Preprocessing, wanted: int | tuple[int, int] | None
+) -> tuple[int, int]:
     """Height and width of the picture.
 
     Raises:
         InputError: the model fixes another size, or none is known.
     """
-    shape = model.model.inputs[0].shape
+    shape = attributor.inputs[0].shape
     axes = (1, 2) if preprocessing.layout == "NHWC" else (2, 3)
     stated = preprocessing.output_size
     sides = (None, None) if wanted is None else (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)
