@@ -160,11 +160,13 @@ def violations(folder: Path) -> list[str]:
 def circles(folder: Path) -> list[set[str]]:
     """Groups of modules of which each imports, perhaps through others, every other one."""
     known = modules(folder)
+    compiled = {f"onnxplain.{stub.stem}" for stub in folder.glob("*.pyi")}
     edges: dict[str, set[str]] = {}
     for module, path in known.items():
         package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
         targets = {
-            f"{base}.{name}" if f"{base}.{name}" in known else base for _, base, name in imported(path, tuple(package))
+            f"{base}.{name}" if f"{base}.{name}" in {*known, *compiled} else base
+            for _, base, name in imported(path, tuple(package))
         }
         edges[module] = {target for target in targets if target in known and target != module}
     reach = {module: _reached(edges, module) for module in known}

@@ -297,7 +297,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_table, with_background
+        from .pipeline.rows import explain_table, with_background
 
         return explain_table(
             self._attributor, rows, feature_names, target, with_background(method, options, background)
@@ -324,7 +324,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_tokens
+        from .pipeline.rows import explain_tokens
 
         return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
 
