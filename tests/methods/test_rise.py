@@ -12,7 +12,7 @@ import torch
 from onnx import helper
 
 from onnxplain import Explainer, InputError
-from onnxplain.methods.perturbation import Inputs
+from onnxplain.methods.helpers.perturbation import Inputs
 from onnxplain.methods.rise import Rise, _enlarged
 
 from support import small_models as small

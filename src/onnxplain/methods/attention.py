@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
-from .coarse import CoarseMap, token_grid
+from .helpers.coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ class AttentionMethod(CoarseMap):
 
     - ``token``: the token whose attention is followed; None finds the one that the score is computed from, or takes
       the mean over all where they are pooled. An image's patches form a grid, without the class token before them.
-    - ``interpolation``: see :class:`~.coarse.CoarseMap`.
+    - ``interpolation``: see :class:`~.helpers.coarse.CoarseMap`.
     """
 
     token: int | None = None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from ..native import Normalization
-from .maps import saliency
+from .helpers.maps import saliency
 
 Array = NDArray[Any]
 

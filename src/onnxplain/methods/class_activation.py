@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
-from .coarse import CoarseMap, token_grid
+from .helpers.coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class ClassActivation(CoarseMap):
     - ``layer``: the name of the tensor in the model, [N,C,h,w], [N,h,w,C], [N,C,l] or tokens [N,T,D]; None finds the
       last feature map. Tokens of an image form a grid, without the class token before them.
     - ``relu``: whether the map is cut off at zero. Negative values speak against the class; a saliency map has none.
-    - ``interpolation``: see :class:`~.coarse.CoarseMap`.
+    - ``interpolation``: see :class:`~.helpers.coarse.CoarseMap`.
     """
 
     layer: str | None = None

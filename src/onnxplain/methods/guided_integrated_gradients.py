@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .baselines import baseline_of
+from .helpers.baselines import baseline_of
+from .helpers.paths import with_completeness
+from .helpers.sampling import check_count, working_type
 from .integrated_gradients import by_input
-from .paths import with_completeness
-from .sampling import check_count, working_type
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .baselines import baseline_of
-from .paths import Path, PathMethod, gauss_legendre
-from .sampling import Indices, check_count, per_sample, working_type
+from .helpers.baselines import baseline_of
+from .helpers.paths import Path, PathMethod, gauss_legendre
+from .helpers.sampling import Indices, check_count, per_sample, working_type
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.ranking import probabilities
-from .perturbation import Inputs, Perturbation
+from .helpers.perturbation import Inputs, Perturbation
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

@@ -34,7 +34,7 @@ from .. import native
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .sampling import Indices, attributions_at, check_count, working_type
+from .helpers.sampling import Indices, attributions_at, check_count, working_type
 
 Array = NDArray[Any]
 
@@ -109,7 +109,7 @@ class NoisyMethod(Method):
     @cached_property
     def method(self) -> Method:
         """The method ``base``."""
-        from . import find_method
+        from .registry import find_method
 
         return find_method(self.base, {})
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..methods import Method
-from ..methods.maps import check_finite
+from ..methods.helpers.maps import check_finite
 from ..model.attributor import Attribution, Attributor
 from ..model.classes import Target
 from ..model.ranking import rank_classes

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.attributor import Attribution, Attributor
-from .base import Method
+from ...model.attributor import Attribution, Attributor
+from ..base import Method
 from .sampling import Indices, attributions_at, working_type
 
 Array = NDArray[Any]

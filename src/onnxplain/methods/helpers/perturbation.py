@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
-from .base import Method
+from ...errors import InputError
+from ...model.attributor import Attribution, Attributor
+from ..base import Method
 from .baselines import baseline_of
 
 if TYPE_CHECKING:
-    from ..metrics.baselines import Baseline
+    from ...metrics.baselines import Baseline
 
 Array = NDArray[Any]
 

@@ -12,10 +12,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attributor
-from .base import Method
-from .gradients import Saliency
+from ...errors import InputError
+from ...model.attributor import Attributor
+from ..base import Method
+from ..gradients import Saliency
 
 Array = NDArray[Any]
 Indices: TypeAlias = NDArray[np.int64]

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
+from ...errors import InputError
 
 if TYPE_CHECKING:
-    from ..metrics.baselines import Baseline
+    from ...metrics.baselines import Baseline
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ def baseline_of(baseline: Baseline, x: Array, channel_axis: int | None) -> Array
         InputError: an array for more than one sample (it would depend on how many run at once), or a row of
             features, which have no mean and no blur in common.
     """
-    from ..metrics.baselines import baseline_images  # metrics import onnx, which one photo never needs
+    from ...metrics.baselines import baseline_images  # metrics import onnx, which one photo never needs
 
     if isinstance(baseline, str) and baseline != "zero":
         if x.ndim == 2:

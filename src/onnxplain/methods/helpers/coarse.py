@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attributor
-from ..photos.geometry import INTERPOLATIONS, resize_maps
-from ..signature import Gradient
-from .base import Method
+from ...errors import InputError
+from ...model.attributor import Attributor
+from ...photos.geometry import INTERPOLATIONS, resize_maps
+from ...signature import Gradient
+from ..base import Method
 
 Array = NDArray[Any]
 
