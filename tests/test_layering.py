@@ -20,7 +20,7 @@ from support import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 
-_GROUND = {"errors", "_version", "signature", "files", "progress", "native", "bundled"}
+_GROUND = {"errors", "checks", "_version", "signature", "files", "progress", "native", "bundled"}
 _AUTODIFF = {
     f"autodiff/{room}" for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "landmarks")
 } | {"autodiff"}
@@ -33,6 +33,7 @@ _FRONTS = {"from_torch", "evaluation"}
 #: Room -> rooms that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "checks": {"errors"},
     "_version": set(),
     "signature": set(),
     "files": {"errors"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": _GROUND - {"bundled"},
     "photos": _GROUND - {"bundled"},
     "pictures": _GROUND - {"bundled"},
-    "metrics": {"errors"},
+    "metrics": {"errors", "checks"},
     "model": _MODEL,
     "methods": _MODEL | {"metrics"},
     "visualization": _MODEL,
@@ -90,6 +91,7 @@ ONLY_FOR = {"torch": {"from_torch"}, "torchvision": set[str](), "onnxruntime": {
 _GRAPHS = {"numpy", "onnx", "onnx_ir", "google", "typing_extensions"}
 ONLY_NEEDS = {
     "errors": set[str](),
+    "checks": set[str](),
     "_version": set[str](),
     "signature": set[str](),
     "files": set[str](),

@@ -130,8 +130,8 @@ def test_masks_are_never_all_in_memory() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"masks": 0}, "masks is a positive whole number; found 0"),
-        ({"cells": 1.5}, "cells is a positive whole number; found 1.5"),
+        ({"masks": 0}, "masks is a whole number, 1 or more; found 0"),
+        ({"cells": 1.5}, "cells is a whole number, 1 or more; found 1.5"),
         ({"probability": 1.0}, "probability is between 0 and 1; found 1.0"),
     ],
 )

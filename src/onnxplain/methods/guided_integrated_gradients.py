@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .helpers.baselines import baseline_of
+from .helpers.baselines import baseline_of, by_input
 from .helpers.paths import with_completeness
-from .helpers.sampling import check_count, working_type
-from .integrated_gradients import by_input
+from .helpers.sampling import working_type
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

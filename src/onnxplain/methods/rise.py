@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
 from ..model.ranking import probabilities
 from .helpers.perturbation import Inputs, Perturbation
@@ -57,8 +58,7 @@ class Rise(Perturbation):
 
     def __post_init__(self) -> None:
         for name, value in (("masks", self.masks), ("cells", 1 if self.cells is None else self.cells)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is a positive whole number; found {value!r}.")
+            check_count(name, value, 1)
         if not 0 < self.probability < 1:
             raise InputError(f"probability is between 0 and 1; found {self.probability!r}.")
 

@@ -31,10 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from ..checks import check_count
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .helpers.sampling import Indices, attributions_at, check_count, working_type
+from .helpers.sampling import Indices, attributions_at, working_type
 
 Array = NDArray[Any]
 

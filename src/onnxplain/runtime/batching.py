@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..checks import check_count
 from ..errors import InputError, ProviderError
 from .providers import CPU
 from .session import Array, Session
@@ -79,8 +80,8 @@ class BatchedSession:
             InputError: ``batch_size`` or ``memory_limit`` is not positive, or ``batch_size`` is not ``fixed``.
         """
         for name, value in (("batch_size", batch_size), ("memory_limit", memory_limit)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is a positive whole number or None; found {value!r}.")
+            if value is not None:
+                check_count(name, value)
         if fixed is not None and batch_size not in (None, fixed):
             raise InputError(f"the model fixes the batch at {fixed}, so batch_size={batch_size} is impossible.")
         self.session = session

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError, TargetError
 from ..model.attributor import Attributor
 from ..model.classes import Target
@@ -53,8 +54,8 @@ class Drawing:
 
     def __post_init__(self) -> None:
         for name, value, least in (("seed", self.seed, 0), ("every", self.every, 1)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise InputError(f"{name} is a whole number of at least {least}; found {value!r}.")
+            if value is not None:
+                check_count(name, value, least)
 
     def generator(self, target: int) -> np.random.Generator:
         """The source of what is random in the picture of one class."""

@@ -7,15 +7,14 @@ time, so that memory does not grow with the number of points, and in the thread 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import InputError
 from ...model.attributor import Attributor
 from ..base import Method
-from ..gradients import Saliency
 
 Array = NDArray[Any]
 Indices: TypeAlias = NDArray[np.int64]
@@ -43,7 +42,8 @@ def attributions_at(
     Returns:
         The step [m] and the sample [m] of each point of a run, and one attribution [m, ...] for each gradient.
     """
-    chosen, count = method or Saliency(), len(targets)
+    attribute = attributor.attribute if method is None else partial(method.attribute, attributor)
+    count = len(targets)
 
     def run(start: int, end: int) -> tuple[Indices, Indices, list[Array]]:
         step, sample = np.divmod(np.arange(start, end), count)
@@ -51,7 +51,7 @@ def attributions_at(
         for name, array in feeds.items():
             if name not in rows:
                 rows[name] = array[sample] if name in attributor.signature.batched else array
-        return step, sample, chosen.attribute(attributor, rows, targets[sample]).attributions
+        return step, sample, attribute(rows, targets[sample]).attributions
 
     return attributor.spread(run, feeds, targets, steps * count)
 
@@ -64,13 +64,3 @@ def per_sample(values: Array, like: Array) -> Array:
 def working_type(x: Array) -> np.dtype[Any]:
     """The type in which points near ``x`` are made and attributions are returned: at least float32."""
     return np.result_type(x, np.float32)
-
-
-def check_count(name: str, value: object, smallest: int) -> None:
-    """Refuse an option that is no whole number, or below ``smallest``.
-
-    Raises:
-        InputError: with its name.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise InputError(f"{name} is a whole number, {smallest} or more; found {value!r}.")
