@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GradientError, InputError
+from ..errors import InputError
 from ..model.attributor import Attributor
 from ..photos import Preprocessing
 
@@ -60,7 +60,6 @@ class Objective:
         """S and dS/dI of images [N,C,H,W], one class for each.
 
         Raises:
-            GradientError: a gradient holds NaN or infinity.
             ProviderError: ONNX Runtime failed.
         """
         parts: list[tuple[Array, Array, Array]] = []
@@ -70,8 +69,6 @@ class Objective:
             gradient = found.attributions[0].astype(np.float64) * (self.unit / positions)
             parts.append((found.scores / positions, found.class_scores / positions, gradient))
         scores, class_scores, gradients = (np.concatenate(part).astype(np.float64) for part in zip(*parts))
-        if not np.isfinite(gradients).all():
-            raise GradientError("the gradient of the score holds NaN or infinity; try another preset or seed.")
         return Evaluation(scores, class_scores, np.moveaxis(gradients, -1, 1) if self._channels_last else gradients)
 
     def tensor(self, images: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -13,12 +14,13 @@ from ..checks import check_count
 from ..errors import InputError, TargetError
 from ..model.attributor import Attributor
 from ..model.classes import Target
-from ..model.ranking import rank_classes
+from ..model.ranking import ClassScore, rank_classes
 from ..photos import Preprocessing
 from ..progress import track
+from ..runtime import frames_of_the_package
 from .ascent import Step, ascend
 from .objective import Objective
-from .result import ClassVisualization
+from .result import ClassVisualization, ConvergenceWarning
 from .settings import Settings, find_settings
 
 _TOP = 5
@@ -89,7 +91,7 @@ def draw_neurons(
     found = []
     for name in names:
         tensor, channel = _parse_neuron(name)
-        inner = attributor.variant(output=tensor, score="probability", class_axis=None, outputs=(tensor,))
+        inner = attributor.variant(tensor=tensor, score="probability", class_axis=None, outputs=(tensor,))
         artist = _Artist(inner, preprocessing, drawing, tensor=tensor)
         found += artist.draw([int(artist.classes.indices(channel, 1)[0])])
     return found[0] if isinstance(neuron, str) else found
@@ -103,6 +105,7 @@ class _Record:
     scores: list[NDArray[np.float64]] = field(default_factory=list)
     frames: list[list[NDArray[np.uint8]]] = field(default_factory=list)
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    last: Step | None = None
 
 
 class _Artist:
@@ -136,20 +139,27 @@ class _Artist:
         number, every = len(record.scores), self._drawing.every
         last = number == self._drawing.settings.steps
         if last or (every is not None and number % every == 0):
+            record.last = step
             record.pictures = [self._objective.pixels(image) for image in step.images]
             record.frames += [] if every is None else [record.pictures]
 
     def _results(self, record: _Record) -> Iterator[ClassVisualization]:
         images = np.stack([self._objective.image(picture) for picture in record.pictures])
         final = self._objective.evaluate(images, record.targets)
-        settings = asdict(self._drawing.settings)
+        assert record.last is not None
+        settings, inputs = asdict(self._drawing.settings), self._objective.tensor(record.last.images)
         settings = {"preset": self._drawing.preset, "seed": self._drawing.seed, **settings}
         probability = self._objective.attributor.signature.probability if self._tensor is None else None
         for row, picture in enumerate(record.pictures):
             ranking = rank_classes(final.class_scores[row], probability, self.classes)
             mine = ranking.of(int(record.targets[row]))
+            converged = None if record.last.converged is None else bool(record.last.converged[row])
+            if converged is False:
+                self._warn(mine)
             yield ClassVisualization(
                 image=picture,
+                input=inputs[row : row + 1],
+                converged=converged,
                 target=mine.index,
                 label=mine.label if self._tensor is None else f"{self._tensor}:{mine.index}",
                 scores=np.array([scores[row] for scores in record.scores]),
@@ -159,6 +169,15 @@ class _Artist:
                 settings=settings,
                 frames=[frame[row] for frame in record.frames],
             )
+
+    def _warn(self, what: ClassScore) -> None:
+        name = what.name if self._tensor is None else f"{self._tensor}:{what.index}"
+        warnings.warn(
+            f"the ascent for {name} did not converge in {self._drawing.settings.steps} steps: another image has a "
+            "higher score with its penalty taken off. Take more steps, or a larger l2.",
+            ConvergenceWarning,
+            frames_of_the_package(),
+        )
 
     def _feeds(self) -> Mapping[str, NDArray[Any]]:
         """One empty image."""
