@@ -121,7 +121,7 @@ class Explainer:
     @property
     def provider(self) -> str:
         """The execution provider that runs the model, by its name in ONNX Runtime."""
-        return self._attributor.session.session.provider
+        return self._attributor.provider
 
     @property
     def batch(self) -> int | None:
@@ -300,7 +300,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_table, with_background
+        from .pipeline.rows import explain_table, with_background
 
         return explain_table(
             self._attributor, rows, feature_names, target, with_background(method, options, background)
@@ -327,7 +327,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_tokens
+        from .pipeline.rows import explain_tokens
 
         return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
 
@@ -389,7 +389,7 @@ class Explainer:
         method: Method,
         on_error: OnError | None,
     ) -> Iterator[Any]:
-        axes, preprocessing = self._attributor.axes(method), self.preprocessing.preprocessing
+        axes, preprocessing = method.axes(self._attributor), self.preprocessing.preprocessing
         only(axes)
         explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
         session = self._attributor.session

@@ -100,7 +100,7 @@ class RandomizationCheck:
         """
         from .plots import plot_randomization
 
-        return plot_randomization(self, metric)
+        return plot_randomization(self.layers, self.methods, self.means(metric), metric, cascading=self.cascading)
 
 
 def randomization_check(

@@ -15,7 +15,7 @@ from ..methods import Method
 from ..model.attributor import Attribution, Attributor
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
-from .attributions import facts
+from .attributions import facts, ranked
 from .stream import Outcome, Photo, load_photo, photo_name
 
 
@@ -27,7 +27,7 @@ class PhotoExplainer:
     of each photo are explained, None for the target alone.
     """
 
-    model: Attributor
+    attributor: Attributor
     preprocessing: Preprocessing
     method: Method
     targets: NDArray[np.int64]
@@ -38,7 +38,7 @@ class PhotoExplainer:
 
         Raises:
             InputError: the attributions make no maps.
-            TargetError, ProviderError: as for :meth:`Attributor.ranked`.
+            TargetError, ProviderError: as for :func:`~.attributions.ranked`.
         """
         outcomes: dict[int, Outcome] = {}
         loaded: list[Photo] = []
@@ -54,20 +54,20 @@ class PhotoExplainer:
     def _explained(self, photos: list[Photo]) -> dict[int, Outcome]:
         """What came of photos with tensors of one shape."""
         outcomes: dict[int, Outcome] = {}
-        feeds = {self.model.model.inputs[0].name: np.stack([photo.tensor for photo in photos])}
+        feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
         targets = np.array([self.targets[photo.index % len(self.targets)] for photo in photos], dtype=np.int64)
-        ranked = self.model.ranked(self.method, feeds, targets, self.top)
+        parts = ranked(self.attributor, self.method, feeds, targets, self.top)
         for row, photo in enumerate(photos):
             try:
-                found = [self._explanation(photo, attribution, row) for attribution in ranked]
+                found = [self._explanation(photo, part, row) for part in parts]
                 outcomes[photo.index] = photo.name, found[0] if self.top is None else found
             except GradientError as error:
                 outcomes[photo.index] = photo.name, error
         return outcomes
 
     def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
-        method, model = self.method, self.model
-        attribution, axis = part.attributions[0][row].copy(), next(iter(model.axes(method).values()))
+        method = self.method
+        attribution, axis = part.attributions[0][row].copy(), next(iter(method.axes(self.attributor).values()))
         reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=1)[0]
         if reduced.ndim != 2:
             raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
@@ -79,5 +79,5 @@ class PhotoExplainer:
             saliency_input=reduced,
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
-            **facts(model, method, part, row),
+            **facts(self.attributor, method, part, row),
         )
