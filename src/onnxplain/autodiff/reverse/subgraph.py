@@ -26,9 +26,7 @@ class Body:
 
     def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
         """Append an input."""
-        value = ir.Value(name=self.emit.fresh(name), type=ir.TensorType(dtype), shape=shape)
-        self.graph.inputs.append(value)
-        return value
+        return self.emit.input(self.emit.fresh(name), ir.TensorType(dtype), shape)
 
     def copy(self, source: ir.Graph, arguments: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
         """Copy the nodes of ``source`` with ``arguments`` for its inputs; returns old value -> new value."""
