@@ -173,7 +173,7 @@ def add_gradients(
     for value in _named(graph, list(graph), cut):
         _make_input(graph, value)
     if half:
-        to_half_precision(graph_model)
+        to_half_precision(Emitter(graph, inference, under="prepare"))
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, tensor, gradients=gradients)
     head = find_score(graph_model, result, score, class_axis, gradients=gradients) if target is None else None
@@ -227,7 +227,7 @@ def add_gradients(
     if passes:
         rewrite_for_provider(emit, nodes, passes, report)
         prune(graph_model)
-    transpose_in_float32(graph_model)
+    transpose_in_float32(emit)
     check(graph_model, "the differentiated model")
 
 
