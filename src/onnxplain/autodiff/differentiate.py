@@ -152,13 +152,14 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
 
 def _prepared(model: ir.Model, request: Request, rules: Rules) -> Emitter:
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
-    emit = Emitter(model.graph, prepare(model))
+    inference = prepare(model)
+    emit = Emitter(model.graph, inference)
     if request.written_out:
         write_out_attention(emit)
     for value in _named(model.graph, list(model.graph), request.cut):
         _make_input(model.graph, value)
     if request.half:
-        to_half_precision(model)
+        to_half_precision(Emitter(model.graph, inference, under="prepare"))
     rules.check(model.graph.all_nodes())
     return emit
 
@@ -266,7 +267,7 @@ def _finish(
     if passes:
         rewrite_for_provider(emit, forward, passes, report)
         prune(model)
-    transpose_in_float32(model)
+    transpose_in_float32(emit)
     check(model, "the differentiated model")
 
 

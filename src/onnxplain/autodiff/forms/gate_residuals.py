@@ -18,6 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
+from ..graph.editing import set_input
 from ..graph.emitter import Emitter
 from .report import Report
 from .rewriting import gradient_nodes, scope_of
@@ -50,7 +51,7 @@ def gate_residuals(emit: Emitter, forward: Sequence[ir.Node], report: Report) ->
             gate = emit.Conv(dy, emit.constant(np.ones((channels, 1, 1, 1)), dy.dtype), group=channels)
         gate.shape = dy.shape
         report.fired(NAME, node)
-        node.replace_input_with(index, gate)
+        set_input(node, index, gate)
         blocked[gate] = True
 
 

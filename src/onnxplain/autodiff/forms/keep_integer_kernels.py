@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 import onnx_ir as ir
 
 from ..geometry.scales import dequantized, quantized
+from ..graph.editing import reread
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.quantized import MICROSOFT
@@ -40,10 +41,7 @@ def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
         if any(v in needed for v in node.outputs):
             with emit.scope(node.name or node.op_type):
                 copies[node.outputs[0]] = _copy(emit, node, copies)
-    for node in readers:
-        for index, value in enumerate(node.inputs):
-            if value in copies:
-                node.replace_input_with(index, copies[value])
+    reread(readers, copies)
     emit.graph.sort()
 
 

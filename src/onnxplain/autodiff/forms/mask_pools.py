@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from ..graph.editing import set_input
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
 from .report import Report
@@ -37,7 +38,7 @@ def mask_pools(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> Non
         with emit.scope(scope_of(masked[0][0])):
             small = emit.Mul(dy, _copied(emit, masked[0][1], y))
         small.shape = dy.shape
-        flat.replace_input_with(0, small)
+        set_input(flat, 0, small)
         for product, mask in masked:
             report.fired(NAME, product)
             other = next(v for v in product.inputs if v is not mask)

@@ -1,8 +1,8 @@
-"""Copies of nodes under fresh names: bodies of subgraphs and of functions."""
+"""Copies of nodes: bodies of subgraphs and of functions under fresh names, and single nodes that no graph holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -61,11 +61,11 @@ def _copy_attribute(
     source = attribute.as_graph()
     graph = ir.Graph([], [], nodes=[], opset_imports=source.opset_imports, name=emit.fresh(source.name or "graph"))
     inner = dict(mapping)
+    child = emit.child(graph)
     for value in source.inputs:
         copied = ir.Value(name=emit.fresh(value.name or "input"), type=value.type, shape=value.shape)
         graph.inputs.append(copied)
         inner[value] = copied
-    child = emit.child(graph)
     copy_nodes(child, source, graph, inner, attributes)
     for value in source.outputs:
         made = inner.get(value) or value
@@ -79,3 +79,19 @@ def _constant(attribute: ir.Attr | None) -> np.ndarray:
         return attribute.as_tensor().numpy()
     dtype = np.float32 if attribute.name.startswith("value_float") else np.int64
     return np.asarray(attribute.value, dtype=dtype)
+
+
+def loose_value(value: ir.Value) -> ir.Value:
+    """Return a value of the same name, type, shape and content that no graph knows."""
+    return ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
+
+
+def loose_node(node: ir.Node, domain: str, inputs: Sequence[ir.Value | None], named: bool = False) -> ir.Node:
+    """Return the node with other inputs, as an operator of ``domain``, in no graph.
+
+    Its outputs have no names, or those of their numbers.
+    """
+    copy = ir.Node(domain, node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+    for index, output in enumerate(copy.outputs if named else ()):
+        output.name = f"output{index}"
+    return copy

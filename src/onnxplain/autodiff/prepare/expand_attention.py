@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ..graph.editing import replace
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse import registry
@@ -23,7 +24,7 @@ def write_out_attention(emit: Emitter) -> None:
             continue
         for old, new in zip(node.outputs, outputs):
             if new is not None:
-                _replace(old, new)
+                replace(emit, old, new)
         graph.remove(node, safe=True)
     graph.sort()
 
@@ -34,9 +35,3 @@ def _expansion(emit: Emitter, node: Operator) -> list[ir.Value | None] | None:
         return list(registration.rule(emit, node))
     function = function_body(node)
     return None if function is None else list(expand_function(emit, node, function))
-
-
-def _replace(old: ir.Value, new: ir.Value) -> None:
-    name, new.shape, new.type = old.name, old.shape or new.shape, old.type or new.type
-    old.replace_all_uses_with(new, replace_graph_outputs=True)
-    old.name, new.name = None, name

@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from ..graph.editing import put_constant
 from ..graph.emitter import static_shape
 from ..graph.inference import Inference, small_constant
 
@@ -43,15 +44,7 @@ def fold_constants(model: ir.Model, inference: Inference) -> bool:
         if arrays is None or any(array.size > _LIMIT for array in arrays):
             continue
         for value, array in zip(node.outputs, arrays):
-            constant = ir.Value(
-                name=value.name,
-                shape=ir.Shape(array.shape),
-                type=ir.TensorType(ir.tensor(array).dtype),
-                const_value=ir.tensor(array, name=value.name),
-            )
-            value.replace_all_uses_with(constant)
-            value.name = None
-            graph.register_initializer(constant)
+            put_constant(graph, value, array)
         graph.remove(node, safe=True)
         folded = True
     return folded

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..graph.editing import put_out, reread, set_input
 from ..graph.emitter import Emitter
 from ..reverse.reach import captured, depends_on, stand_ins
 
@@ -35,9 +36,9 @@ _WIDE = {
 _HEAVY = {"Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
 
 
-def to_half_precision(model: ir.Model) -> None:
+def to_half_precision(emit: Emitter) -> None:
     """Convert a prepared model (:func:`~.order.prepare`) in place; its inputs and outputs keep their types."""
-    _Conversion(model).run()
+    _Conversion(emit).run()
 
 
 def single(emit: Emitter, value: ir.Value) -> ir.Value:
@@ -46,8 +47,8 @@ def single(emit: Emitter, value: ir.Value) -> ir.Value:
 
 
 class _Conversion:
-    def __init__(self, model: ir.Model) -> None:
-        self._graph, self._opset = model.graph, model.opset_imports[""]
+    def __init__(self, emit: Emitter) -> None:
+        self._emit, self._graph, self._opset = emit, emit.graph, emit.graph.opset_imports[""]
         self._twins: dict[ir.Value, ir.Value] = {}  # of a value the same one in the other precision
         self._wide: set[ir.Value] = set()  # what nodes compute that stayed in float32
 
@@ -62,9 +63,9 @@ class _Conversion:
                 self._wide.update(v for v in node.outputs if v in active)
             for index, value in enumerate(node.inputs):
                 if value is not None and index in halves:
-                    node.replace_input_with(index, self._as(value, _HALF, node))
+                    set_input(node, index, self._as(value, _HALF, node))
                 elif value is not None and value in self._twins and value.dtype == _HALF:
-                    node.replace_input_with(index, self._as(value, _FLOAT, node))
+                    set_input(node, index, self._as(value, _FLOAT, node))
             self._widen_captured(node)
             for index, output in enumerate(node.outputs):
                 if halves and output.dtype == _FLOAT and self._variable(node, index, False) in halves.values():
@@ -72,7 +73,7 @@ class _Conversion:
                     self._twins.setdefault(output, output)
         for index, value in enumerate(results):
             if value.dtype == _HALF and value in self._twins:
-                self._put_out(index, value)
+                put_out(self._emit, index, self._emit.Cast(value, to=_FLOAT))
 
     def _halves(self, node: ir.Node, active: set[ir.Value]) -> dict[int, str]:
         """The inputs that become float16, each with the type variable of the standard that binds it."""
@@ -108,38 +109,18 @@ class _Conversion:
             twin = self._twins[value] = self._converted(value, dtype, node)
         return twin
 
-    def _converted(self, value: ir.Value, dtype: ir.DataType, node: ir.Node | None) -> ir.Value:
-        name = f"{value.name}/{'half' if dtype == _HALF else 'single'}"
+    def _converted(self, value: ir.Value, dtype: ir.DataType, node: ir.Node) -> ir.Value:
         if value.const_value is not None and value.is_initializer():
-            tensor = ir.tensor(value.const_value.numpy().astype(dtype.numpy()), name=name)
-            found = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=tensor)
-            self._graph.register_initializer(found)
-            return found
-        cast = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
-        found = cast.outputs[0]
-        found.name, found.type, found.shape = name, ir.TensorType(dtype), value.shape
-        if node is None:
-            self._graph.append(cast)
-        else:
-            self._graph.insert_before(node, cast)
-        return found
+            return self._emit.constant(value.const_value.numpy(), dtype)
+        with self._emit.before(node):
+            return self._emit.Cast(value, to=dtype)
 
     def _widen_captured(self, node: ir.Node) -> None:
         """Let the subgraphs of ``node`` read in float32 what they captured."""
         converted = {v: self._as(v, _FLOAT, node) for v in captured(node) if v in self._twins and v.dtype == _HALF}
         for attribute in node.attributes.values():
             if converted and attribute.type == ir.AttributeType.GRAPH:
-                for inner in attribute.as_graph().all_nodes():
-                    for index, value in enumerate(inner.inputs):
-                        if value in converted:
-                            inner.replace_input_with(index, converted[value])
-
-    def _put_out(self, index: int, value: ir.Value) -> None:
-        """Let output number ``index`` of the graph be float32 again, under its name."""
-        name, value.name = value.name, f"{value.name}/half"
-        result = self._converted(value, _FLOAT, None)
-        result.name = name
-        self._graph.outputs[index] = result
+                reread(attribute.as_graph().all_nodes(), converted)
 
 
 def _fits(value: ir.Value) -> bool:

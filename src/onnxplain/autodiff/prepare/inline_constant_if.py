@@ -6,30 +6,24 @@ branches may differ in rank, and then nobody knows the rank of the result as lon
 
 from __future__ import annotations
 
-import onnx_ir as ir
-
+from ..graph.editing import inline, replace, value_names
+from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
 
 
-def inline_constant_if(model: ir.Model) -> bool:
+def inline_constant_if(emit: Emitter) -> bool:
     """Inline in place, the main graph only; returns whether anything changed. Graph outputs keep their names."""
-    changed = False
-    for node in list(model.graph):
+    graph, taken = emit.graph, set[str | None]()
+    for node in list(graph):
         condition = small_constant(node.inputs[0]) if node.op_type == "If" and node.domain in ("", "ai.onnx") else None
         if condition is None:
             continue
         branch = node.attributes["then_branch" if bool(condition.all()) else "else_branch"].as_graph()
         if branch.initializers:
             continue
-        inner = list(branch)
-        results = list(branch.outputs)
-        branch.outputs.clear()
-        for one in inner:
-            branch.remove(one)
-            one.name = f"{node.name}/{one.name}"
-        model.graph.insert_before(node, inner)
-        copies = [ir.node("Identity", [value], name=f"{node.name}/{value.name}") for value in results]
-        replaced = [copy.outputs[0] for copy in copies]
-        ir.convenience.replace_nodes_and_values(model.graph, node, [node], copies, node.outputs, replaced)
-        changed = True
-    return changed
+        taken = taken or value_names(graph)
+        with emit.before(node):
+            for old, new in zip(node.outputs, inline(emit, node, branch, taken)):
+                replace(emit, old, emit.Identity(new))
+        graph.remove(node, safe=True)
+    return bool(taken)

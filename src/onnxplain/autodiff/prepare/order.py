@@ -11,6 +11,7 @@ from onnx_ir.passes.common import (
 )
 
 from ...errors import ModelError
+from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..reverse.foreign import outputs_of
 from .checkable_convolution import state_pads_of_transposed_convolutions
@@ -48,10 +49,10 @@ def prepare(model: ir.Model) -> Inference:
         LiftSubgraphInitializersToMainGraphPass()(model)
     inference = Inference(model.graph.opset_imports, outputs_of)
     infer_shapes(model, inference)
-    if multiply_by_columns(model):
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    emit = Emitter(model.graph, inference, under="prepare")
+    if multiply_by_columns(emit):
         infer_shapes(model, inference)
-    while fold_constants(model, inference) or inline_constant_if(model) or unpack_sequences(model):
+    while fold_constants(model, inference) or inline_constant_if(emit) or unpack_sequences(model, emit):
         infer_shapes(model, inference)
     return inference
 

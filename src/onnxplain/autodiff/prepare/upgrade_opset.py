@@ -13,6 +13,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ...errors import ModelError
+from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.schemas import since_version
 from ..reverse.foreign import outputs_of
@@ -84,15 +85,17 @@ def upgrade_opset(model: ir.Model) -> None:
         )
     inference = Inference(imports, outputs_of)
     infer_shapes(model, inference)
+    imports[""] = WORKING_OPSET
+    emit = Emitter(model.graph, Inference(imports, outputs_of), under="prepare")
     for node in nodes:
         if node.graph is not model.graph:
             inference.infer(node)
-        _upgrade(node, opset)
-    imports[""] = WORKING_OPSET
+        with emit.before(node):
+            _upgrade(emit, node, opset)
     model.ir_version = max(model.ir_version, _IR_VERSION)
 
 
-def _upgrade(node: ir.Node, opset: int) -> None:
+def _upgrade(emit: Emitter, node: ir.Node, opset: int) -> None:
     if node.op_type in _OF_RUNTIMES:
         return
     if since_version("", node.op_type, opset) is None:
@@ -103,4 +106,4 @@ def _upgrade(node: ir.Node, opset: int) -> None:
     for version in range(opset + 1, WORKING_OPSET + 1):
         adapter = ADAPTERS.get((node.op_type, version))
         if adapter is not None:
-            adapter(node)
+            adapter(emit, node)

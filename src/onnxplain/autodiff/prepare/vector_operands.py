@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .opset_adapters import become, constant, insert
+from ..graph.editing import become
+from ..graph.emitter import Emitter
 
 
-def multiply_by_columns(model: ir.Model) -> bool:
+def multiply_by_columns(emit: Emitter) -> bool:
     """Rewrite such products in place, in subgraphs too; returns whether there were any."""
-    found = [node for node in model.graph.all_nodes() if node.op_type == "MatMul" and _by_vector(node)]
+    found = [node for node in emit.graph.all_nodes() if node.op_type == "MatMul" and _by_vector(node)]
     for node in found:
         matrix, vector = node.inputs
-        column = insert(node, "Unsqueeze", vector, constant(node, [1]))
-        become(node, "Squeeze", insert(node, "MatMul", matrix, column), constant(node, [-1]))
+        with emit.before(node):
+            become(node, "Squeeze", emit.MatMul(matrix, emit.Unsqueeze(vector, [1])), emit.vector([-1]))
     return bool(found)
 
 

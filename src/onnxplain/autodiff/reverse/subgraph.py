@@ -26,9 +26,7 @@ class Body:
 
     def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
         """Append an input."""
-        value = ir.Value(name=self.emit.fresh(name), type=ir.TensorType(dtype), shape=shape)
-        self.graph.inputs.append(value)
-        return value
+        return self.emit.input(self.emit.fresh(name), ir.TensorType(dtype), shape)
 
     def input_like(self, name: str, value: ir.Value | None, across: int | None = None) -> ir.Value:
         """Append an input of the type and shape of ``value``, or of its slices across an axis."""
