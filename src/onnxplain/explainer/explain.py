@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bundled import bundled_model
-from .errors import InputError, TargetError
-from .methods import Method, find_method
-from .model.attributor import Attributor
-from .model.classes import Target, find_labels
-from .model.inputs import check_inputs
-from .model.loading import ModelLoader
-from .model.ranking import ClassScore, probabilities
-from .native import Normalization
-from .photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
-from .photos.labels import LabelsLike
-from .pipeline.attributions import arrays, only
-from .pipeline.photos import PhotoExplainer
-from .pipeline.stream import OnError, is_one, photo_sources, stream_photos
-from .progress import track
-from .results.explanation import Explanation
-from .runtime import Plan, Provider, open_cache
-from .signature import InputTensor
-from .visualization import draw_classes, draw_neurons
+from ..bundled import bundled_model
+from ..errors import InputError, TargetError
+from ..methods import Method, find_method
+from ..model.attributor import Attributor
+from ..model.classes import Target, find_labels
+from ..model.inputs import check_inputs
+from ..model.loading import ModelLoader
+from ..model.ranking import ClassScore, probabilities
+from ..native import Normalization
+from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
+from ..photos.labels import LabelsLike
+from ..pipeline.attributions import arrays, only
+from ..pipeline.photos import PhotoExplainer
+from ..pipeline.stream import OnError, is_one, photo_sources, stream_photos
+from ..progress import track
+from ..results.explanation import Explanation
+from ..runtime import Plan, Provider, open_cache
+from ..signature import InputTensor
+from ..visualization import draw_classes, draw_neurons
 
 if TYPE_CHECKING:
-    from .autodiff.graph.io import ModelSource
+    from ..autodiff.graph.io import ModelSource
 
 __all__ = ["ClassScore", "Explainer", "Explanation"]
 
@@ -297,7 +297,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_table, with_background
+        from ..results.features import explain_table, with_background
 
         return explain_table(
             self._attributor, rows, feature_names, target, with_background(method, options, background)
@@ -324,7 +324,7 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from .results.features import explain_tokens
+        from ..results.features import explain_tokens
 
         return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
 
