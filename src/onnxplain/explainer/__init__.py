@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from ..results.explanation import Explanation
-from .explain import ClassScore, Explainer
+from .explain import Explainer
 
-__all__ = ["ClassScore", "Explainer", "Explanation"]
+__all__ = ["Explainer", "Explanation"]

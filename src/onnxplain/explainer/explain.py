@@ -1,198 +1,60 @@
-"""What users hold: a model, ready to explain arrays and photos."""
+"""What users hold: a model that explains arrays, photos, rows of features, and sequences of tokens."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from ..bundled import bundled_model
-from ..errors import InputError, TargetError
+from ..errors import TargetError
 from ..methods import Method, find_method
-from ..model.attributor import Attributor
-from ..model.classes import Target, find_labels
+from ..model.classes import Target
 from ..model.inputs import check_inputs
-from ..model.loading import ModelLoader
-from ..model.ranking import ClassScore, probabilities
 from ..native import Normalization
-from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
-from ..photos.labels import LabelsLike
+from ..photos.load import ImageSource
 from ..pipeline.attributions import arrays, only
 from ..pipeline.photos import PhotoExplainer
 from ..pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from ..progress import track
 from ..results.explanation import Explanation
-from ..runtime import Plan, Provider, open_cache
-from ..signature import InputTensor
-from ..visualization import draw_classes, draw_neurons
+from ..results.explanations import Explanations
+from ..results.features import TableExplanation, TokenExplanation, explain_table, explain_tokens, with_background
+from ..visualization import ClassVisualization, draw_classes, draw_neurons
+from .inputs import (
+    Array,
+    Arrays,
+    Classes,
+    ClassIndex,
+    ClassOfEach,
+    DataFrame,
+    Images,
+    MethodLike,
+    OneOrSeveral,
+    Rows,
+    TokenIds,
+    Tokens,
+)
+from .loaded import LoadedModel
 
-if TYPE_CHECKING:
-    from ..autodiff.graph.io import ModelSource
-
-__all__ = ["ClassScore", "Explainer", "Explanation"]
-
-Array = NDArray[Any]
-#: A method by its name, or with options chosen.
-MethodLike = str | Method
+#: What comes of one photo; the list with "top3" and the like.
+Explained: TypeAlias = Explanation | Explanations[Explanation]
 
 
-class Explainer:
+class Explainer(LoadedModel):
     """A model that explains itself: loaded once, used often, from several threads if need be."""
 
-    def __init__(
-        self,
-        model: ModelSource | None = None,
-        *,
-        providers: str | Sequence[Provider] | None = None,
-        preprocessing: PreprocessingLike | None = None,
-        labels: LabelsLike | None = None,
-        batch_size: int | None = None,
-        tensor: str | None = None,
-        score: str = "logit",
-        class_axis: int | None = None,
-        channel_axis: int | None = None,
-        wrt: str | None = None,
-        gradients: bool = True,
-        precision: str = "float32",
-        threads: int = 0,
-        memory_limit: int | None = None,
-        cache: bool | str | os.PathLike[str] = True,
-        session_options: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Differentiate ``model`` and load it into ONNX Runtime.
-
-        Args:
-            model: path, bytes or ``onnx.ModelProto``, differentiated or not; None is the bundled classifier
-                (EfficientNet-Lite0, 1000 classes).
-            providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
-                None is CUDA if present, then CPU. :attr:`provider` says which one runs.
-            preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
-                name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
-            labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
-            batch_size: samples that run at once; None is as many as pay and fit into memory.
-            tensor, score, class_axis, precision: what is explained, and whether it is computed in half precision
-                ("float16", for GPUs); see :func:`onnxplain.differentiate`.
-            channel_axis: the axis of the input that counts channels; None finds it.
-            wrt: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
-            gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
-                need not have any then (trees). Classifiers of ai.onnx.ml are explained by their probabilities then,
-                and ``wrt`` is one of the inputs.
-            threads: threads on the CPU; 0 is all cores.
-            memory_limit: bytes that may be taken by what runs at once; None is half of the memory that is available.
-            cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
-                environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
-            session_options: settings of ONNX Runtime in the place of those that were measured to be best: attributes of
-                its ``SessionOptions``, and configuration entries, such as {"session.set_denormal_as_zero": "1"}.
-
-        Raises:
-            ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
-            RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
-
-        Warns:
-            ProviderWarning: a requested provider was not given.
-        """
-        source = bundled_model() if model is None else model
-        self._path = source if isinstance(source, (str, os.PathLike)) else None
-        options = {"tensor": tensor, "wrt": wrt, "score": score, "class_axis": class_axis}
-        loader = ModelLoader(
-            source=source,
-            options={**options, "gradients": gradients, "precision": precision},
-            providers=providers,
-            threads=threads,
-            session_options=session_options or {},
-            batching={"batch_size": batch_size, "memory_limit": memory_limit},
-            cache=open_cache(cache),
-        )
-        self._model, session = loader.open("gradients" if gradients else "scores")
-        stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
-        found = find_labels(labels, required=tensor is None, **stated)
-        self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
-        self._stated_channel_axis = channel_axis
-        self._stated_preprocessing = preprocessing
-        self._threads = threads
-
-    @property
-    def provider(self) -> str:
-        """The execution provider that runs the model, by its name in ONNX Runtime."""
-        return self._attributor.session.session.provider
-
-    @property
-    def batch(self) -> int | None:
-        """The batch that the model fixes, None if it takes any."""
-        return self._model.batch
-
-    @property
-    def labels(self) -> list[str] | None:
-        """The class names in class order; None where nobody states any."""
-        labels = self._attributor.classes.labels
-        return None if labels is None else list(labels)
-
-    @property
-    def inputs(self) -> tuple[InputTensor, ...]:
-        """The model's inputs: name, type, shape and channel axis."""
-        return self._model.inputs
-
-    @property
-    def straight_through(self) -> bool:
-        """Whether gradients pass the roundings of a quantised model as if they were the identity."""
-        return self._model.straight_through
-
-    @cached_property
-    def preprocessing(self) -> ResolvedPreprocessing:
-        """How photos become the input tensor, and where that is stated.
-
-        Raises:
-            PreprocessingError: it is stated nowhere, or does not fit the model.
-            InputError: the model takes more than one image.
-        """
-        if len(self._model.inputs) != 1:
-            names = ", ".join(repr(i.name) for i in self._model.inputs)
-            raise InputError(f"photos fill one input, the model has {names}; pass a dict to attribute() or saliency().")
-        tensor = self._model.inputs[0]
-        axis = tensor.channel_axis if self._stated_channel_axis is None else self._stated_channel_axis
-        return resolve_preprocessing(
-            self._stated_preprocessing,
-            metadata=self._model.metadata,
-            model_path=self._path,
-            input_shape=tensor.shape,
-            input_dtype=tensor.dtype,
-            layout="NHWC" if axis in (-1, len(tensor.shape) - 1) else "NCHW",
-        )
-
-    def plan(self, x: Array | Mapping[str, Array]) -> Plan:
-        """How samples like ``x`` are run: how many at once, and how much memory each of them takes.
-
-        Raises:
-            InputError: ``x`` does not fit the model; see :meth:`attribute`.
-        """
-        feeds, _ = check_inputs(self._model, x)
-        return self._attributor.plan(feeds)
-
-    def scores(self, x: Array | Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """The scores of all classes [N,K], before a final softmax, summed over positions if there are any.
-
-        Raises:
-            InputError: ``x`` does not fit the model; see :meth:`attribute`.
-        """
-        feeds, _ = check_inputs(self._model, x)
-        return self._attributor.class_scores(feeds)
-
-    def probabilities(self, x: Array | Mapping[str, Array]) -> NDArray[np.float64] | None:
-        """The probabilities of all classes [N,K], float64; None where the model's scores have no such meaning.
-
-        Raises:
-            InputError: ``x`` does not fit the model; see :meth:`attribute`.
-        """
-        return probabilities(self.scores(x), self._model.probability)
-
+    @overload
+    def attribute(self, x: Array, target: Target = None, method: MethodLike = "saliency", **options: Any) -> Array: ...
+    @overload
     def attribute(
-        self, x: Array | Mapping[str, Array], target: Target = None, method: MethodLike = "saliency", **options: Any
+        self, x: Mapping[str, Array], target: Target = None, method: MethodLike = "saliency", **options: Any
+    ) -> dict[str, Array]: ...
+    def attribute(
+        self, x: Arrays, target: Target = None, method: MethodLike = "saliency", **options: Any
     ) -> Array | dict[str, Array]:
-        """The raw attribution, nothing taken away: by default the gradient dS_c/dx of the class score.
+        """Return the raw attribution, nothing taken away: by default the gradient dS_c/dx of the class score.
 
         Args:
             x: the input tensor, preprocessed, with the batch axis; for a model with several inputs a dict of all.
@@ -214,16 +76,36 @@ class Explainer:
         """
         return self._arrays(x, target, find_method(method, options), None)
 
+    @overload
     def saliency(
         self,
-        x: Array | Mapping[str, Array],
+        x: Array,
         target: Target = None,
         normalize: Normalization = "max",
         percentile: float = 99.0,
         method: MethodLike = "saliency",
         **options: Any,
-    ) -> Array | dict[str, Array]:
-        """The saliency map: by default the maximum over channels of |dS_c/dx|, normalised for each sample.
+    ) -> NDArray[np.float32]: ...
+    @overload
+    def saliency(
+        self,
+        x: Mapping[str, Array],
+        target: Target = None,
+        normalize: Normalization = "max",
+        percentile: float = 99.0,
+        method: MethodLike = "saliency",
+        **options: Any,
+    ) -> dict[str, NDArray[np.float32]]: ...
+    def saliency(
+        self,
+        x: Arrays,
+        target: Target = None,
+        normalize: Normalization = "max",
+        percentile: float = 99.0,
+        method: MethodLike = "saliency",
+        **options: Any,
+    ) -> NDArray[np.float32] | dict[str, NDArray[np.float32]]:
+        """Return the saliency map: by default the maximum over channels of |dS_c/dx|, normalised for each sample.
 
         Args:
             x, target, method, options: as for :meth:`attribute`.
@@ -240,15 +122,45 @@ class Explainer:
         reduction = {"normalize": normalize, "percentile": percentile, "threads": self._threads}
         return self._arrays(x, target, find_method(method, options), reduction)
 
+    @overload
     def explain(
         self,
-        images: Any,
+        images: ImageSource,
+        target: ClassIndex | None = None,
+        method: MethodLike = "saliency",
+        *,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Explanation: ...
+    @overload
+    def explain(
+        self,
+        images: Images,
+        target: ClassIndex | ClassOfEach | None = None,
+        method: MethodLike = "saliency",
+        *,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Explanations[Explanation]: ...
+    @overload
+    def explain(
+        self,
+        images: ImageSource | Images,
         target: Target = None,
         method: MethodLike = "saliency",
         *,
         progress: bool | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> Explained | Explanations[Explained]: ...
+    def explain(
+        self,
+        images: ImageSource | Images,
+        target: Target = None,
+        method: MethodLike = "saliency",
+        *,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Explained | Explanations[Explained]:
         """Explain photos.
 
         Args:
@@ -259,35 +171,56 @@ class Explainer:
             progress: a bar on stderr when it takes long; None: in terminals only.
 
         Returns:
-            An :class:`Explanation` for one photo, a list of them for several. With "top3" a list of three, best class
-            first, in the place of each.
+            An :class:`Explanation` for one photo, :class:`Explanations` (a list of them) for several. With "top3" a
+            list of three, best class first, in the place of each. A type checker takes a path for that of a photo, and
+            an array for one photo.
 
         Raises:
             ImageError: a photo cannot be read.
             PreprocessingError: the preprocessing is not stated, or does not fit the model.
             TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        one = is_one(images)
-        found = list(self.stream(images, target, method, progress=progress, **options))
-        return found[0] if one else found
+        found = Explanations(self.stream(images, target, method, progress=progress, **options))
+        return found[0] if is_one(images) else found
 
+    @overload
     def explain_table(
         self,
-        rows: Any,
+        rows: Mapping[str, ArrayLike] | DataFrame,
+        feature_names: Sequence[str] | None = None,
+        target: ClassIndex | ClassOfEach | None = None,
+        method: MethodLike = "occlusion",
+        *,
+        background: ArrayLike | DataFrame | None = None,
+        **options: Any,
+    ) -> list[TableExplanation]: ...
+    @overload
+    def explain_table(
+        self,
+        rows: Rows,
         feature_names: Sequence[str] | None = None,
         target: Target = None,
         method: MethodLike = "occlusion",
         *,
-        background: Any = None,
+        background: ArrayLike | DataFrame | None = None,
         **options: Any,
-    ) -> Any:
+    ) -> OneOrSeveral[TableExplanation]: ...
+    def explain_table(
+        self,
+        rows: Rows,
+        feature_names: Sequence[str] | None = None,
+        target: Target = None,
+        method: MethodLike = "occlusion",
+        *,
+        background: ArrayLike | DataFrame | None = None,
+        **options: Any,
+    ) -> OneOrSeveral[TableExplanation]:
         """Explain rows of features.
 
         Args:
             rows: one row [F], an array [N,F] or a data frame; a dict or data frame of all inputs for a model with more.
             feature_names: one for each feature; None takes the columns of a data frame, else numbers.
-            target: as for :meth:`attribute`.
-            method, options: as for :meth:`attribute`; "occlusion" hides one feature at a time.
+            target, method, options: as for :meth:`attribute`; "occlusion" hides one feature at a time.
             background: other rows [M,F]; their mean is the baseline of the method.
 
         Returns:
@@ -297,15 +230,36 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from ..results.features import explain_table, with_background
+        chosen = with_background(method, options, background)
+        found: OneOrSeveral[TableExplanation] = explain_table(self._attributor, rows, feature_names, target, chosen)
+        return found
 
-        return explain_table(
-            self._attributor, rows, feature_names, target, with_background(method, options, background)
-        )
-
+    @overload
     def explain_tokens(
-        self, ids: Any, tokens: Any = None, target: Target = None, method: MethodLike = "occlusion", **options: Any
-    ) -> Any:
+        self,
+        ids: Mapping[str, ArrayLike],
+        tokens: Tokens | None = None,
+        target: ClassIndex | ClassOfEach | None = None,
+        method: MethodLike = "occlusion",
+        **options: Any,
+    ) -> list[TokenExplanation]: ...
+    @overload
+    def explain_tokens(
+        self,
+        ids: TokenIds,
+        tokens: Tokens | None = None,
+        target: Target = None,
+        method: MethodLike = "occlusion",
+        **options: Any,
+    ) -> OneOrSeveral[TokenExplanation]: ...
+    def explain_tokens(
+        self,
+        ids: TokenIds,
+        tokens: Tokens | None = None,
+        target: Target = None,
+        method: MethodLike = "occlusion",
+        **options: Any,
+    ) -> OneOrSeveral[TokenExplanation]:
         """Explain sequences of tokens.
 
         Args:
@@ -313,9 +267,8 @@ class Explainer:
                 which ``Explainer(wrt=...)`` names the one that holds the tokens.
             tokens: their texts [T], or a list of these for several sequences, or what makes a text of an id (the
                 method of a tokenizer); None shows the ids.
-            target: as for :meth:`attribute`.
-            method, options: as for :meth:`attribute`; "occlusion" puts ``baseline`` (0, or the id of a mask token) in
-                the place of one token at a time.
+            target, method, options: as for :meth:`attribute`; "occlusion" puts ``baseline`` (0, or the id of a mask
+                token) in the place of one token at a time.
 
         Returns:
             A :class:`~onnxplain.TokenExplanation` for one sequence, a list for several, as for
@@ -324,21 +277,43 @@ class Explainer:
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
-        from ..results.features import explain_tokens
+        chosen = find_method(method, options)
+        found: OneOrSeveral[TokenExplanation] = explain_tokens(self._attributor, ids, tokens, target, chosen)
+        return found
 
-        return explain_tokens(self._attributor, ids, tokens, target, find_method(method, options))
-
+    @overload
     def stream(
         self,
-        images: Any,
+        images: ImageSource | Images,
+        target: ClassIndex | ClassOfEach | None = None,
+        method: MethodLike = "saliency",
+        *,
+        on_error: OnError | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Iterator[Explanation]: ...
+    @overload
+    def stream(
+        self,
+        images: ImageSource | Images,
         target: Target = None,
         method: MethodLike = "saliency",
         *,
         on_error: OnError | None = None,
         progress: bool | None = None,
         **options: Any,
-    ) -> Iterator[Any]:
-        """Like :meth:`explain` for several photos, but each is handed out as soon as it is done.
+    ) -> Iterator[Explained]: ...
+    def stream(
+        self,
+        images: ImageSource | Images,
+        target: Target = None,
+        method: MethodLike = "saliency",
+        *,
+        on_error: OnError | None = None,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Iterator[Explained]:
+        """Explain several photos as :meth:`explain` does, and hand out each as soon as it is done.
 
         Photos are read, run and reduced side by side, a few ahead of the one handed out, and no more than these are
         in memory; closing the iterator ends that. With ``on_error`` a photo that cannot be read, or whose gradient
@@ -353,8 +328,18 @@ class Explainer:
         targets = classes.indices(target, 1 if count is None else count)
         return track(self._stream(sources, targets, classes.top(target), chosen, on_error), count, show=progress)
 
-    def visualize_class(self, target: Target, *, preset: str = "natural", **options: Any) -> Any:
-        """The image that a class likes best: argmax over I of S_c(I) - lambda ||I||_2^2, by gradient ascent.
+    @overload
+    def visualize_class(
+        self, target: ClassIndex | str, *, preset: str = "natural", **options: Any
+    ) -> ClassVisualization: ...
+    @overload
+    def visualize_class(
+        self, target: Classes, *, preset: str = "natural", **options: Any
+    ) -> list[ClassVisualization]: ...
+    def visualize_class(
+        self, target: ClassIndex | str | Classes, *, preset: str = "natural", **options: Any
+    ) -> ClassVisualization | list[ClassVisualization]:
+        """Make the image that a class likes best: argmax over I of S_c(I) - lambda ||I||_2^2, by gradient ascent.
 
         Args:
             target: a class index or label, or a sequence of these.
@@ -370,13 +355,28 @@ class Explainer:
             TargetError: a class is out of range or an unknown label.
             PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
         """
-        return draw_classes(self._attributor, self.preprocessing.preprocessing, target, preset, options)
+        found: ClassVisualization | list[ClassVisualization] = draw_classes(
+            self._attributor, self.preprocessing.preprocessing, target, preset, options
+        )
+        return found
 
-    def visualize_neuron(self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any) -> Any:
-        """Like :meth:`visualize_class`, with the mean over positions of a channel of an inner tensor in place of S_c:
-        ``neuron`` is "tensor:channel", or a sequence of these; the tensor is any of floats in the model.
+    @overload
+    def visualize_neuron(self, neuron: str, *, preset: str = "natural", **options: Any) -> ClassVisualization: ...
+    @overload
+    def visualize_neuron(
+        self, neuron: Sequence[str], *, preset: str = "natural", **options: Any
+    ) -> list[ClassVisualization]: ...
+    def visualize_neuron(
+        self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any
+    ) -> ClassVisualization | list[ClassVisualization]:
+        """Make the image that a channel of an inner tensor likes best: the mean over its positions is in place of S_c.
+
+        ``neuron`` is "tensor:channel", or a list of these, of any float tensor; else as :meth:`visualize_class`.
         """
-        return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, preset, options)
+        found: ClassVisualization | list[ClassVisualization] = draw_neurons(
+            self._attributor, self.preprocessing.preprocessing, neuron, preset, options
+        )
+        return found
 
     def _stream(
         self,
@@ -393,7 +393,7 @@ class Explainer:
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 
     def _arrays(
-        self, x: Array | Mapping[str, Array], target: Target, method: Method, reduction: Mapping[str, Any] | None
+        self, x: Arrays, target: Target, method: Method, reduction: Mapping[str, Any] | None
     ) -> Array | dict[str, Array]:
         feeds, _ = check_inputs(self._model, x)
         found = arrays(self._attributor, method, feeds, target, reduction)
