@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
+from ..explainer.inputs import Images
 from ..metrics import Curves
 from ..model.classes import Target
+from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from .choices import Methods, find_methods, find_metrics, targets_of
@@ -26,7 +28,7 @@ _BATCH = 8
 
 def evaluate(
     explainer: Explainer,
-    images: Any,
+    images: ImageSource | Images,
     methods: Methods = ("saliency",),
     *,
     masks: Masks = None,

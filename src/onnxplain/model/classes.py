@@ -15,7 +15,7 @@ from ..photos import find_label, resolve_labels
 from ..photos.labels import LabelsLike
 
 #: None: the predicted class; "top3": the three classes with the highest scores.
-Target: TypeAlias = int | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
+Target: TypeAlias = int | np.integer[Any] | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
 
 #: An index that stands for the class with the highest score.
 PREDICTED = -1

@@ -15,6 +15,7 @@ from ..methods import Method
 from ..model.attributor import Attribution, Attributor
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
+from ..results.explanations import Explanations
 from .attributions import facts, ranked
 from .stream import Outcome, Photo, load_photo, photo_name
 
@@ -60,7 +61,7 @@ class PhotoExplainer:
         for row, photo in enumerate(photos):
             try:
                 found = [self._explanation(photo, part, row) for part in parts]
-                outcomes[photo.index] = photo.name, found[0] if self.top is None else found
+                outcomes[photo.index] = photo.name, found[0] if self.top is None else Explanations(found)
             except GradientError as error:
                 outcomes[photo.index] = photo.name, error
         return outcomes
