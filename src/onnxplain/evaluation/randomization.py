@@ -18,10 +18,10 @@ from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..explainer.inputs import Images
 from ..methods import Method
-from ..model.classes import Target
 from ..photos.load import ImageSource
 from ..pipeline.stream import is_one, photo_sources
 from ..progress import track
+from ..target import TargetLike
 from .choices import Methods, find_methods
 from .measures import AGREEMENTS, model_map
 from .output import markdown, number, write_table
@@ -110,7 +110,7 @@ def randomization_check(
     images: ImageSource | Images,
     methods: Methods = ("saliency",),
     *,
-    target: Target = None,
+    target: TargetLike = None,
     seed: int = 0,
     cascading: bool = True,
     stages: int | None = 8,

@@ -13,10 +13,10 @@ from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..explainer.inputs import Images
 from ..metrics import Curves
-from ..model.classes import Target
 from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
+from ..target import TargetLike
 from .choices import Methods, find_methods, find_metrics, targets_of
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
@@ -33,7 +33,7 @@ def evaluate(
     *,
     masks: Masks = None,
     metrics: Sequence[str] | None = None,
-    target: Target = None,
+    target: TargetLike = None,
     steps: int = 50,
     tolerance: float = 15.0,
     samples: int = 20,

@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..errors import TargetError
 from ..methods import Method, find_method
-from ..model.classes import Target
 from ..model.inputs import check_inputs
+from ..model.question import targets_of
 from ..native import Normalization
 from ..photos.load import ImageSource
 from ..pipeline.attributions import arrays, only
@@ -22,6 +22,7 @@ from ..progress import track
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
 from ..results.features import TableExplanation, TokenExplanation
+from ..target import Target, TargetLike
 from ..visualization import ClassVisualization, draw_classes, draw_neurons
 from .inputs import (
     Array,
@@ -47,13 +48,15 @@ class Explainer(LoadedModel):
     """A model that explains itself: loaded once, used often, from several threads if need be."""
 
     @overload
-    def attribute(self, x: Array, target: Target = None, method: MethodLike = "saliency", **options: Any) -> Array: ...
+    def attribute(
+        self, x: Array, target: TargetLike = None, method: MethodLike = "saliency", **options: Any
+    ) -> Array: ...
     @overload
     def attribute(
-        self, x: Mapping[str, Array], target: Target = None, method: MethodLike = "saliency", **options: Any
+        self, x: Mapping[str, Array], target: TargetLike = None, method: MethodLike = "saliency", **options: Any
     ) -> dict[str, Array]: ...
     def attribute(
-        self, x: Arrays, target: Target = None, method: MethodLike = "saliency", **options: Any
+        self, x: Arrays, target: TargetLike = None, method: MethodLike = "saliency", **options: Any
     ) -> Array | dict[str, Array]:
         """Return the raw attribution, nothing taken away: by default the gradient dS_c/dx of the class score.
 
@@ -81,7 +84,7 @@ class Explainer(LoadedModel):
     def saliency(
         self,
         x: Array,
-        target: Target = None,
+        target: TargetLike = None,
         normalize: Normalization = "max",
         percentile: float = 99.0,
         method: MethodLike = "saliency",
@@ -91,7 +94,7 @@ class Explainer(LoadedModel):
     def saliency(
         self,
         x: Mapping[str, Array],
-        target: Target = None,
+        target: TargetLike = None,
         normalize: Normalization = "max",
         percentile: float = 99.0,
         method: MethodLike = "saliency",
@@ -100,7 +103,7 @@ class Explainer(LoadedModel):
     def saliency(
         self,
         x: Arrays,
-        target: Target = None,
+        target: TargetLike = None,
         normalize: Normalization = "max",
         percentile: float = 99.0,
         method: MethodLike = "saliency",
@@ -147,7 +150,7 @@ class Explainer(LoadedModel):
     def explain(
         self,
         images: ImageSource | Images,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
         progress: bool | None = None,
@@ -156,7 +159,7 @@ class Explainer(LoadedModel):
     def explain(
         self,
         images: ImageSource | Images,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
         progress: bool | None = None,
@@ -200,7 +203,7 @@ class Explainer(LoadedModel):
         self,
         rows: Rows,
         feature_names: Sequence[str] | None = None,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "occlusion",
         *,
         background: ArrayLike | DataFrame | None = None,
@@ -210,7 +213,7 @@ class Explainer(LoadedModel):
         self,
         rows: Rows,
         feature_names: Sequence[str] | None = None,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "occlusion",
         *,
         background: ArrayLike | DataFrame | None = None,
@@ -249,7 +252,7 @@ class Explainer(LoadedModel):
         self,
         ids: TokenIds,
         tokens: Tokens | None = None,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "occlusion",
         **options: Any,
     ) -> OneOrSeveral[TokenExplanation]: ...
@@ -257,7 +260,7 @@ class Explainer(LoadedModel):
         self,
         ids: TokenIds,
         tokens: Tokens | None = None,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "occlusion",
         **options: Any,
     ) -> OneOrSeveral[TokenExplanation]:
@@ -297,7 +300,7 @@ class Explainer(LoadedModel):
     def stream(
         self,
         images: ImageSource | Images,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
         on_error: OnError | None = None,
@@ -307,7 +310,7 @@ class Explainer(LoadedModel):
     def stream(
         self,
         images: ImageSource | Images,
-        target: Target = None,
+        target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
         on_error: OnError | None = None,
@@ -325,9 +328,11 @@ class Explainer(LoadedModel):
         count = len(sources) if isinstance(sources, Sized) else None
         if count is None and np.ndim(target) > 0:  # type: ignore[arg-type]
             raise TargetError("a target for each photo needs photos whose number is known; pass them as a list.")
-        classes = self._attributor.classes
-        targets = classes.indices(target, 1 if count is None else count)
-        return track(self._stream(sources, targets, classes.top(target), chosen, on_error), count, show=progress)
+        places = self._attributor.signature.places
+        targets, top = targets_of(target, 1 if count is None else count, places)
+        for one in targets:
+            self._attributor.classes.index(one.of)
+        return track(self._stream(sources, targets, top, chosen, on_error), count, show=progress)
 
     @overload
     def visualize_class(
@@ -382,7 +387,7 @@ class Explainer(LoadedModel):
     def _stream(
         self,
         sources: Iterable[Any],
-        targets: NDArray[np.int64],
+        targets: Sequence[Target],
         top: int | None,
         method: Method,
         on_error: OnError | None,
@@ -394,7 +399,7 @@ class Explainer(LoadedModel):
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 
     def _arrays(
-        self, x: Arrays, target: Target, method: Method, reduction: Mapping[str, Any] | None
+        self, x: Arrays, target: TargetLike, method: Method, reduction: Mapping[str, Any] | None
     ) -> Array | dict[str, Array]:
         feeds, _ = check_inputs(self._model, x)
         found = arrays(self._attributor, method, feeds, target, reduction)

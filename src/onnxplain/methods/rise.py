@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from ..checks import check_count
 from ..errors import InputError
-from ..model.ranking import probabilities
 from .helpers.perturbation import Inputs, Perturbation
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class Rise(Perturbation):
         for masks in self._masks(inputs, extents):
             hidden = _blend(x, baseline, masks.reshape(len(masks), *inputs.broadcastable))
             scores = inputs.scores(hidden)
-            known = probabilities(scores, inputs.attributor.signature.probability)
+            known = inputs.attributor.probabilities(scores)
             chosen = inputs.picked(scores.astype(np.float64) if known is None else known)
             total += np.tensordot(chosen.T, masks, axes=1)
             seen += masks.sum(axis=0)

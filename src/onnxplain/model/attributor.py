@@ -16,6 +16,7 @@ from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from .classes import Classes
 from .loading import ModelLoader
+from .ranking import probabilities
 
 if TYPE_CHECKING:
     from ..autodiff.landmarks.attention_maps import AttentionMaps
@@ -66,6 +67,7 @@ class Attributor:
     - ``gradients``: those whose input has the batch axis; ``gradient_axes``: the tensors that they belong to, in their
       order, each with its channel axis, None where it has none.
     - ``perturbed``: the inputs that methods without gradients change; ``input_axes``: their channel axes by name.
+    - ``batched``: the names of all inputs with a batch axis, those of the question included.
 
     None of these change, so that several threads may use one attributor.
     """
@@ -97,7 +99,8 @@ class Attributor:
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
         self.gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
         self.input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
-        self._loader, self._changes = loader, changes or {}
+        self.batched = signature.batched | set(signature.target_inputs.values())
+        self._loader, self._changes, self._channel_axis = loader, changes or {}, channel_axis
         self._lock, self._class_lock = RLock(), Lock()
         self._known_classes = self.classes if self.classes.count is not None else None
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
@@ -145,8 +148,10 @@ class Attributor:
         if isinstance(changes.get("rules"), tuple):
             changes["rules"] = dict(changes["rules"])
         changes = {**self._changes, **changes}
-        found = self._loader.open("gradients", **changes)
-        return Attributor(*found, self.classes.labels, loader=self._loader, changes=changes)
+        found = self._loader.open("gradients" if self.signature.gradients else "scores", **changes)
+        moved = self._changes.keys() & {"wrt", "cut"} or changes.keys() & {"wrt", "cut"}
+        axis = None if moved else self._channel_axis
+        return Attributor(*found, self.classes.labels, loader=self._loader, channel_axis=axis, changes=changes)
 
     @cached_property
     def magnitudes(self) -> Attributor:
@@ -224,14 +229,74 @@ class Attributor:
     def repeated(self, feeds: Mapping[str, Array], times: int) -> dict[str, Array]:
         """All samples, ``times`` times one after the other: [s0, s1, ..., s0, s1, ...]."""
         return {
-            name: np.concatenate([array] * times) if name in self.signature.batched else array
-            for name, array in feeds.items()
+            name: np.concatenate([array] * times) if name in self.batched else array for name, array in feeds.items()
         }
 
+    @property
+    def probability(self) -> str | None:
+        """How the scores of a class become probabilities: "softmax", "sigmoid", "identity"; None: they do not."""
+        stated = self.signature.probability
+        if stated == "labelled":
+            return None if self.classes.labels is None else "softmax"
+        return stated
+
+    def probabilities(self, class_scores: Array) -> NDArray[np.float64] | None:
+        """The probabilities [..., K] of scores [..., K]; None where the question is not about classes alone."""
+        return None if self.signature.target_inputs else probabilities(class_scores, self.probability)
+
+    def predicted(self, class_scores: Array) -> NDArray[np.int64]:
+        """The class [n] with the highest of the scores [n,K], never the blank of "ctc"."""
+        places = self.signature.places
+        if places is not None and places.blank is not None:
+            class_scores = class_scores.copy()
+            class_scores[:, places.blank] = -np.inf
+        best: NDArray[np.int64] = np.argmax(class_scores, axis=1)
+        return best
+
+    def maps(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The "scores" of all classes at all places; of detectors also "boxes" [N,A,4] and "confidence" [N,A,K].
+
+        The scores are [N, ...], with the classes on the axis that :attr:`signature.places` names.
+        """
+        places = self.signature.places
+        if places is None:
+            raise InputError("the output of the model has one score for each class, and no places.")
+        named = {"scores": places.scores, "boxes": places.boxes, "confidence": places.confidence}
+        names = {key: name for key, name in named.items() if name}
+        parts = [self._forward.run(part, list(names.values())) for _, part in self._forward.split(self._own(feeds))]
+        return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
+
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """The scores of all classes [N,K]."""
-        parts = [self._forward.run(part, [self.signature.class_scores])[0] for _, part in self._forward.split(feeds)]
-        return np.concatenate(parts)
+        """The scores of all classes [N,K] at the place in ``feeds``, less that of the class they are compared with."""
+        roles = self.signature.target_inputs
+        if self.signature.places is None:
+            name = self.signature.class_scores
+            parts = [self._forward.run(part, [name])[0] for _, part in self._forward.split(self._own(feeds))]
+            found = np.concatenate(parts)
+        else:
+            maps = self.maps(feeds)["scores"]
+            found = self._within(maps, feeds[roles["region"]])
+        if "contrast" in roles:
+            others = found
+            if "contrast_region" in roles:
+                others = self._within(maps, feeds[roles["contrast_region"]])
+            found = found - picked(others, feeds[roles["contrast"]])[:, None]
+        return found
+
+    def _own(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """What the forward part of the model takes of ``feeds``."""
+        roles = self.signature.target_inputs
+        asked = {roles[role] for role in roles if role.endswith(("reference", "cotangent"))}
+        known = {i.name for i in self.inputs} | asked
+        return {name: array for name, array in feeds.items() if name in known}
+
+    def _within(self, maps: Array, region: Array) -> Array:
+        """The sum of scores [N, ...] over all places, each times its weight in ``region``: [N,K]."""
+        places = self.signature.places
+        assert places is not None
+        by_class = maps[:, None] if places.class_axis is None else np.moveaxis(maps, places.class_axis, 1)
+        summed: Array = (by_class * region[:, None]).sum(axis=tuple(range(2, by_class.ndim)), dtype=by_class.dtype)
+        return summed
 
     def attribute(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         """The gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
@@ -247,7 +312,7 @@ class Attributor:
         outputs = [self.signature.score, self.signature.class_scores, *(g.output for g in self.gradients)]
         outputs += self.signature.tensors.values()
         scores, class_scores, *found = self.session.run(self._with_targets(feeds, targets), outputs)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        chosen = np.where(targets < 0, self.predicted(class_scores), targets)
         return Attribution(
             found[:count], chosen, scores, class_scores, dict(zip(self.signature.tensors, found[count:]))
         )
@@ -255,7 +320,7 @@ class Attributor:
     def scored(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         """The classes and their scores by a forward pass alone, without attributions."""
         class_scores = self.class_scores(feeds)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        chosen = np.where(targets < 0, self.predicted(class_scores), targets)
         return Attribution([], chosen, picked(class_scores, chosen), class_scores, {})
 
     def attribute_with_values(

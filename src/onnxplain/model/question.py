@@ -7,7 +7,7 @@ are held while a method moves the input.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -48,14 +48,20 @@ class Question:
     places: tuple[Any, ...] | None = None
     single: bool = True
 
+    @property
+    def is_chance(self) -> bool:
+        """Whether the scores are those of one place, and nothing is subtracted, so that they may be probabilities."""
+        return self.single and not self.attributor.signature.target_inputs.keys() - {"region"}
+
 
 def ask(
     attributor: Attributor,
-    target: TargetLike,
-    feeds: dict[str, Array],
+    asked: Sequence[Target],
+    top: int | None,
+    feeds: Mapping[str, Array],
     geometries: Sequence[Geometry] | None = None,
 ) -> Question:
-    """The question ``target`` about the samples in ``feeds``.
+    """The question that ``asked`` and ``top``, as :func:`targets_of` returns them, are about the samples in ``feeds``.
 
     ``geometries`` are those of photos, whose pixels boxes, masks and points are in; without them boxes are in pixels of
     the model's input, points and masks in places of its output.
@@ -64,7 +70,6 @@ def ask(
         TargetError: a target is out of range, of the wrong number, an unknown label, or has no answer in this model.
         InputError: the model was differentiated for another question.
     """
-    asked, top = targets_of(target, attributor.samples(feeds), attributor.signature.places)
     kind = _kind(asked)
     output = asked[0].output
     if output is not None:
@@ -195,7 +200,9 @@ def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, choos
 class _Chooser:
     """Finds the place and the class that a target means in a sample, with at most one pass forwards for all."""
 
-    def __init__(self, attributor: Attributor, feeds: dict[str, Array], geometries: Sequence[Geometry] | None) -> None:
+    def __init__(
+        self, attributor: Attributor, feeds: Mapping[str, Array], geometries: Sequence[Geometry] | None
+    ) -> None:
         self._attributor, self._feeds, self._geometries = attributor, feeds, geometries
         self._maps: dict[str, Array] | None = None
 

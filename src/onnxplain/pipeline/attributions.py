@@ -12,8 +12,9 @@ from ..errors import InputError
 from ..methods import Method
 from ..methods.helpers.maps import check_finite
 from ..model.attributor import Attribution, Attributor
-from ..model.classes import Target
+from ..model.question import Question, ask, targets_of
 from ..model.ranking import rank_classes
+from ..target import TargetLike
 
 Array = NDArray[Any]
 
@@ -25,7 +26,7 @@ def arrays(
     attributor: Attributor,
     method: Method,
     feeds: Mapping[str, Array],
-    target: Target,
+    target: TargetLike,
     reduction: Mapping[str, Any] | None,
 ) -> dict[str, Array]:
     """The attributions of all samples by the tensor they belong to, or the maps that ``reduction`` makes of them.
@@ -33,10 +34,11 @@ def arrays(
     ``reduction`` are arguments of :meth:`Method.map`. With "top3" there is an axis of classes after the batch.
     """
     maps = reduction is not None
-    axes, classes = method.axes(method.for_maps(attributor) if maps else attributor), attributor.classes
-    targets, top = classes.indices(target, attributor.samples(feeds)), classes.top(target)
+    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
+    asks, top = question.attributor, question.top
+    axes = method.axes(method.for_maps(asks) if maps else asks)
     found: dict[str, list[Array]] = {name: [] for name in axes}
-    for start, parts in micro_batches(attributor, method, feeds, targets, top, maps=maps):
+    for start, parts in micro_batches(question, method, feeds, maps=maps):
         names = [f"image {start + row}" for row in range(len(parts[0].scores))]
         for index, (tensor, axis) in enumerate(axes.items()):
             values = [part.attributions[index] for part in parts]
@@ -77,17 +79,12 @@ def ranked(
 
 
 def micro_batches(
-    attributor: Attributor,
-    method: Method,
-    feeds: Mapping[str, Array],
-    targets: NDArray[np.int64],
-    top: int | None,
-    *,
-    maps: bool = False,
+    question: Question, method: Method, feeds: Mapping[str, Array], *, maps: bool = False
 ) -> Iterator[tuple[int, list[Attribution]]]:
     """Return :func:`ranked` over any number of samples, each with the number of its first sample."""
-    for start, part, chosen in attributor.split(feeds, targets):
-        yield start, ranked(attributor, method, part, chosen, top, maps=maps)
+    asked = question.attributor
+    for start, part, chosen in asked.split({**feeds, **question.feeds}, question.targets):
+        yield start, ranked(asked, method, part, chosen, question.top, maps=maps)
 
 
 def only(axes: Iterable[str]) -> str:
@@ -104,7 +101,7 @@ def only(axes: Iterable[str]) -> str:
 
 
 def row_attributions(
-    attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: Target
+    attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: TargetLike
 ) -> Iterator[list[tuple[NDArray[np.float32], dict[str, Any]]]]:
     """One number for every feature of each sample [F], and the other fields of an explanation.
 
@@ -114,9 +111,9 @@ def row_attributions(
     Raises:
         InputError: an attribution has more axes than features.
     """
-    axes, classes = method.axes(attributor), attributor.classes
-    targets, top = classes.indices(target, attributor.samples(feeds)), classes.top(target)
-    for start, parts in micro_batches(attributor, method, feeds, targets, top):
+    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
+    axes = method.axes(question.attributor)
+    for start, parts in micro_batches(question, method, feeds):
         names = [f"row {start + row}" for row in range(len(parts[0].scores))]
         joined = []
         for part in parts:
@@ -134,17 +131,19 @@ def row_attributions(
                 tensors.append(signed.astype(np.float32))
             joined.append(np.concatenate(tensors, axis=1))
         for row in range(len(names)):
-            yield [(found[row], facts(attributor, method, part, row)) for found, part in zip(joined, parts)]
+            yield [(found[row], facts(question, method, part, row, start + row)) for found, part in zip(joined, parts)]
 
 
-def facts(attributor: Attributor, method: Method, part: Attribution, row: int) -> dict[str, Any]:
-    """What all explanations say of sample ``row`` of a micro-batch, by the names of their fields."""
-    ranking = rank_classes(part.class_scores[row], attributor.signature.probability, attributor.classes)
+def facts(question: Question, method: Method, part: Attribution, row: int, sample: int) -> dict[str, Any]:
+    """What all explanations say of sample ``row`` of a micro-batch, the question's ``sample``, by field."""
+    attributor = question.attributor
+    known = attributor.probability if question.is_chance else None
+    ranking = rank_classes(part.class_scores[row], known, attributor.classes)
     mine = ranking.of(int(part.targets[row]))
     return {
         "target": mine.index,
         "label": mine.label,
-        "score": mine.score,
+        "score": float(part.scores[row]),
         "probability": mine.probability,
         "top": ranking.best(_LISTED),
         "provider": attributor.provider,

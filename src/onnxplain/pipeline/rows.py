@@ -12,17 +12,18 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..methods import METHODS, Method, find_method
 from ..model.attributor import Attributor
-from ..model.classes import Target
 from ..model.inputs import check_inputs
+from ..model.question import targets_of
 from ..results.features import FeatureExplanation, TableExplanation, TokenExplanation
 from ..signature import InputTensor
+from ..target import TargetLike
 from .attributions import only, row_attributions
 
 Array = NDArray[Any]
 
 
 def explain_table(
-    attributor: Attributor, rows: Any, feature_names: Sequence[str] | None, target: Target, method: Method
+    attributor: Attributor, rows: Any, feature_names: Sequence[str] | None, target: TargetLike, method: Method
 ) -> Any:
     """See :meth:`onnxplain.Explainer.explain_table`."""
     feeds, columns, one = _feeds(attributor.inputs, rows)
@@ -38,7 +39,7 @@ def explain_table(
     return _explanations(TableExplanation, attributor, method, feeds, target, lambda row: listed, values, one)
 
 
-def explain_tokens(attributor: Attributor, ids: Any, tokens: Any, target: Target, method: Method) -> Any:
+def explain_tokens(attributor: Attributor, ids: Any, tokens: Any, target: TargetLike, method: Method) -> Any:
     """See :meth:`onnxplain.Explainer.explain_tokens`."""
     only(method.axes(attributor))
     source = _sources(attributor, method)[0]
@@ -77,16 +78,17 @@ def _explanations(
     attributor: Attributor,
     method: Method,
     feeds: Mapping[str, Array],
-    target: Target,
+    target: TargetLike,
     names: Callable[[int], list[str]],
     values: Array,
     one: bool,
 ) -> Any:
     """One explanation for each row, or a list of them by class in its place; that of the row itself if it is one."""
     found: list[Any] = []
+    _, top = targets_of(target, attributor.samples(feeds), attributor.signature.places)
     for row, ranked in enumerate(row_attributions(attributor, method, feeds, target)):
         shown = [kind(names(row), values[row], attribution, **facts) for attribution, facts in ranked]
-        found.append(shown[0] if attributor.classes.top(target) is None else shown)
+        found.append(shown[0] if top is None else shown)
     return found[0] if one else found
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..checks import check_count
 from ..errors import InputError, TargetError
 from ..model.attributor import Attributor
-from ..model.classes import Target
+from ..model.classes import ClassTarget
 from ..model.ranking import ClassScore, rank_classes
 from ..photos import Preprocessing
 from ..progress import track
@@ -65,7 +65,7 @@ class Drawing:
 
 
 def draw_classes(
-    attributor: Attributor, preprocessing: Preprocessing, target: Target, preset: str, options: Mapping[str, Any]
+    attributor: Attributor, preprocessing: Preprocessing, target: ClassTarget, preset: str, options: Mapping[str, Any]
 ) -> Any:
     """The picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0

@@ -50,7 +50,7 @@ def attributions_at(
         rows = {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
         for name, array in feeds.items():
             if name not in rows:
-                rows[name] = array[sample] if name in attributor.signature.batched else array
+                rows[name] = array[sample] if name in attributor.batched else array
         return step, sample, attribute(rows, targets[sample]).attributions
 
     return attributor.spread(run, feeds, targets, steps * count)
