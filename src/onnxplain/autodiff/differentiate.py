@@ -16,6 +16,7 @@ from .forms.prune import prune
 from .forms.report import Report
 from .forms.transpose_in_float32 import transpose_in_float32
 from .graph.emitter import Emitter
+from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
 from .prepare.expand_attention import write_out_attention
@@ -197,6 +198,8 @@ def add_gradients(
         graph.inputs.append(index)
         public.output(picked, "score", "score")
     else:
+        if differentiated.shape is None:
+            raise ModelError(f"the rank of {differentiated.name!r} is unknown; {advice_on_rank(differentiated)}.")
         start = ir.Value(name=public.fresh("cotangent"), shape=differentiated.shape, type=differentiated.type)
         graph.inputs.append(start)
     variables = _variables(graph, nodes, wrt, differentiated) if gradients else []

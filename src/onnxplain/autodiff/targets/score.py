@@ -10,6 +10,7 @@ import onnx_ir as ir
 from ...errors import InputError, ModelError
 from ..graph.channels import channel_axis
 from ..graph.emitter import Emitter
+from ..graph.inference import advice_on_rank
 from ..graph.operator import NO_GRADIENT
 from ..reverse.quantized import MICROSOFT, is_whole, output_parameters
 from ..reverse.reach import depends_on, is_float, reads, stand_ins
@@ -162,7 +163,10 @@ def find_score(
         assert kernel.inputs[1] is not None
         value = _dequantize(model.graph, value, kernel.inputs[1], kernel.inputs[2])
     if value.shape is None:
-        raise ModelError(f"the rank of the score tensor {value.name!r} is unknown; name another with tensor=.")
+        raise ModelError(
+            f"the rank of the score tensor {value.name!r} is unknown; {advice_on_rank(value)}, or name another tensor "
+            "with tensor=."
+        )
     rank = len(value.shape)
     if rank == 0:
         raise ModelError(
