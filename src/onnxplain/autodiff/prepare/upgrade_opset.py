@@ -82,12 +82,16 @@ def upgrade_opset(model: ir.Model) -> None:
             f"opset is {OLDEST_OPSET}. Export it again with a newer opset, or convert it first with "
             "onnx.version_converter.convert_version."
         )
+    stated = {value: value.shape for node in model.graph for value in node.outputs}
     inference = Inference(imports, outputs_of)
     infer_shapes(model, inference)
     for node in nodes:
         if node.graph is not model.graph:
             inference.infer(node)
         _upgrade(node, opset)
+    for value in (value for node in model.graph for value in node.outputs):
+        if value in stated or not value.is_graph_output():
+            value.shape = stated.get(value)  # inference below opset 11 keeps a symbolic extent that is sliced
     imports[""] = WORKING_OPSET
     model.ir_version = max(model.ir_version, _IR_VERSION)
 
