@@ -17,6 +17,7 @@ from .forms.prune import prune
 from .forms.report import Report
 from .forms.transpose_in_float32 import transpose_in_float32
 from .graph.emitter import Emitter
+from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
 from .prepare.expand_attention import write_out_attention
@@ -172,7 +173,7 @@ def _asked(emit: Emitter, model: ir.Model, request: Request, public: PublicNames
         value = single(emit, output) if request.half else output
         assert value.dtype is not None
         if value.shape is None:
-            raise ModelError(f"the rank of {output.name!r} is unknown; name another tensor with tensor=.")
+            raise ModelError(f"the rank of {output.name!r} is unknown; {advice_on_rank(output)}.")
         start = public.input("cotangent", value.dtype, value.shape)
         public.record("score_tensor", output.name or "")
         return None, Question(value, start, value, value, None, None)

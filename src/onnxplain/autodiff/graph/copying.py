@@ -22,8 +22,9 @@ def copy_nodes(
 ) -> None:
     """Append copies of ``source``'s nodes to ``into``; ``mapping`` (old value -> new) grows by what they make.
 
-    Constants become initialisers. ``attributes`` are those of the call of a function: references to them are
-    resolved, and left out where the call does not give them.
+    Constants become initialisers, and of an If whose condition is known the branch that is taken is copied.
+    ``attributes`` are those of the call of a function: references to them are resolved, and left out where the call
+    does not give them.
     """
     if isinstance(source, ir.Graph):
         for value in source.initializers.values():
@@ -33,6 +34,11 @@ def copy_nodes(
         given = [_copy_attribute(emit, a, mapping, attributes or {}) for a in node.attributes.values()]
         if node.op_type == "Constant" and is_standard(node.domain):
             mapping[node.outputs[0]] = emit.constant(_constant(given[0]))
+            continue
+        taken = _decided(emit, node, mapping)
+        if taken is not None:
+            copy_nodes(emit, taken, into, mapping, attributes)
+            mapping.update((old, mapping.get(new, new)) for old, new in zip(node.outputs, taken.outputs))
             continue
         copy = ir.Node(
             node.domain,
@@ -48,6 +54,14 @@ def copy_nodes(
             mapping[old] = new
         into.append(copy)
         emit.infer(copy)
+
+
+def _decided(emit: Emitter, node: ir.Node, mapping: Copies) -> ir.Graph | None:
+    """Return the branch that an If takes in every run; None for other nodes, and where a run decides."""
+    if node.op_type != "If" or not is_standard(node.domain) or (condition := node.inputs[0]) is None:
+        return None
+    known = emit.known(mapping.get(condition) or condition)
+    return None if known is None else node.attributes["then_branch" if known.all() else "else_branch"].as_graph()
 
 
 def _copy_attribute(

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import InputError
-from .inference import Inference
+from .inference import Inference, small_constant
 from .names import Names
 from .schemas import NEWEST_OPSET, since_version
 
@@ -245,6 +245,11 @@ class Emitter:
         if isinstance(argument, np.ndarray):
             return self.constant(argument)
         return self.constant(np.asarray(argument, dtype=np.int64))
+
+    def known(self, value: ir.Value) -> np.ndarray | None:
+        """Return what a small tensor holds in every run, if that is known."""
+        found = small_constant(value)
+        return self._inference.numbers(value) if found is None else found
 
     def infer(self, node: ir.Node) -> None:
         """Infer types and shapes of a node that was not emitted but copied."""
