@@ -10,14 +10,11 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InputError, ModelError, UnsupportedOperatorError
-from .forms.keep_integer_kernels import keep_integer_kernels
-from .forms.order import passes_for, rewrite_for_provider
-from .forms.prune import prune
-from .forms.report import Report
-from .forms.transpose_in_float32 import transpose_in_float32
+from .forms.order import finish, passes_for
 from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
+from .graph.passes import Report, Runner, Work
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .prepare.order import check, prepare
@@ -99,7 +96,7 @@ def differentiate(
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.
-        report: is filled with what was rewritten for the provider, and what was left alone and why.
+        report: is filled with what the passes before and after the walk rewrote, and what they left alone and why.
 
     Returns:
         The differentiated model: all original inputs and outputs, unchanged in value, and one output
@@ -166,14 +163,14 @@ def add_gradients(
         raise InputError(f"precision must be 'float32' or 'float16'; found {precision!r}.")
     half = precision == "float16"
     chosen, passes = Rules(rule_set(rules)), passes_for(form)
-    inference = prepare(graph_model)
+    inference = prepare(graph_model, report)
     graph = graph_model.graph
     if written_out:
-        write_out_attention(Emitter(graph, inference))
+        Runner(graph_model, "before", report).run(write_out_attention, Emitter(graph, inference))
     for value in _named(graph, list(graph), cut):
         _make_input(graph, value)
     if half:
-        to_half_precision(Emitter(graph, inference, under="prepare"))
+        Runner(graph_model, "before", report).run(to_half_precision, Emitter(graph, inference, under="prepare"))
     chosen.check(graph.all_nodes())
     result = find_output(graph_model, tensor, gradients=gradients)
     head = find_score(graph_model, result, score, class_axis, gradients=gradients) if target is None else None
@@ -222,12 +219,7 @@ def add_gradients(
         name = value.name or ""
         public.output(emit.Identity(single(emit, value) if half else value), f"value_{name}", f"value.{name}")
     public.record("score_tensor", score_tensor.name or "")
-    keep_integer_kernels(emit, nodes)
-    prune(graph_model)
-    if passes:
-        rewrite_for_provider(emit, nodes, passes, report)
-        prune(graph_model)
-    transpose_in_float32(emit)
+    finish(Work(graph_model, emit, nodes), passes, report)
     check(graph_model, "the differentiated model")
 
 

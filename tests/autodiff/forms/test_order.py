@@ -34,9 +34,9 @@ def watched_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     build = DifferentiatedModel.build
 
-    def watched(*args: Any, provider: str, **options: Any) -> DifferentiatedModel:
-        seen.append(provider)
-        return build(*args, form=provider, **options)
+    def watched(*args: Any, form: str, **options: Any) -> DifferentiatedModel:
+        seen.append(form)
+        return build(*args, form=form, **options)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
     return seen
