@@ -160,6 +160,36 @@ def test_differentiate_passes_its_options_on(run: Runner) -> None:
     assert probability == "ended"
 
 
+def test_differentiate_explains_its_passes(run: Runner) -> None:
+    code, out, err = run("differentiate", "model.onnx", "-o", "g.onnx", "--explain-passes")
+    assert (code, err) == (0, "")
+    summary, *lines = out.splitlines()
+    assert summary.startswith("g.onnx: ") and summary.endswith("target, score, grad_x")
+    assert lines[0] == "passes before the walk:" and "  fold_constants: met nothing to rewrite" in lines
+    after = lines[lines.index("passes after the walk:") :]
+    assert "  keep_integer_kernels: met nothing to rewrite" in after
+    assert any(line.startswith("  name_everything: 4 rewritten") for line in lines)
+    assert run("differentiate", "model.onnx", "-o", "g.onnx", "--explain-passes", "-q") == (0, "", "")
+    assert "passes" not in run("differentiate", "model.onnx", "-o", "g.onnx")[1]
+
+
+def test_differentiate_says_why_passes_left_nodes_alone(run: Runner) -> None:
+    """Half precision: the squares are converted, but not what stands behind them if a weight is too large."""
+    model = small.quadratic()
+    weight = onnx.numpy_helper.from_array(small.WEIGHT * 1e6, "W")
+    model.graph.initializer[0].CopyFrom(weight)
+    onnx.save(model, "large.onnx")
+    options = ("differentiate", "large.onnx", "-o", "g.onnx", "--precision", "float16", "--explain-passes")
+    reason = "a constant is not in the range of float16"
+    out = run(*options)[1]
+    assert "  to_half_precision: 2 rewritten\n" + f"    1 left alone: {reason}\n" in out
+    passes = json.loads(run(*options, "--json")[1])["passes"]
+    (half,) = (one for one in passes["before"] if one["name"] == "to_half_precision")
+    assert (half["rewritten"], half["left_alone"]) == (2, {reason: 1}) and half["needs"] and half["ensures"]
+    assert {"keep_integer_kernels", "prune", "transpose_in_float32"} == {one["name"] for one in passes["after"]}
+    assert "passes" not in json.loads(run("differentiate", "large.onnx", "-o", "g.onnx", "--json")[1])
+
+
 def test_differentiate_never_overwrites_its_input(run: Runner) -> None:
     before = Path("model.onnx").read_bytes()
     os.link("model.onnx", "same.onnx")

@@ -11,7 +11,7 @@ from ..errors import InputError
 from ..layout import Layout, LayoutLike, find_layout
 from ..target import CLASS, Kind, Target
 from .forms.order import PASSES
-from .forms.report import Report
+from .graph.passes import Report
 from .reverse.overrides import Overrides
 from .reverse.rule_sets import rule_set
 

@@ -7,26 +7,33 @@ left-hand forms: it exchanges the two itself, to fuse the transposition, and stu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from ..graph.editing import replace
 from ..graph.emitter import Emitter
+from ..graph.passes import Step, Work, fired, graph_pass
 
 _HALF, _FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
 
 
-def transpose_in_float32(emit: Emitter) -> None:
+@graph_pass(needs="inferred types", ensures="no transposition of what was cast to float16 from float32")
+def transpose_in_float32(work: Work) -> Iterator[Step]:
     """Exchange the two in place, in subgraphs too; the first of them stays beside if others read it."""
+    emit = work.emit
     for node in list(emit.graph.all_nodes()):
         x = node.inputs[0] if node.inputs else None
         before = None if x is None else x.producer()
         if before is None:
             continue
         if _transposes(node) and _casts(before, _HALF):
+            yield fired(node)
             _exchange(emit, before, node)
         elif _casts(node, _FLOAT) and _transposes(before) and before.inputs[0] is not None:
             reads = {use.node.op_type for use in node.outputs[0].uses()}
             if before.inputs[0].dtype == _HALF and "MatMul" in reads:
+                yield fired(node)
                 _exchange(emit, before, node)
 
 

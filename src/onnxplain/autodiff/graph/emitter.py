@@ -35,7 +35,7 @@ class Emitter:
         self.graph = graph
         #: What the walk in progress hands to the walks through expansions and bodies; nothing here looks at it.
         self.rules: Any = None if parent is None else parent.rules
-        self._inference = inference
+        self.inference = inference
         self._parent = parent
         self._under: str = under if parent is None else parent._under
         self._scope: str = "" if parent is None else parent._scope
@@ -47,7 +47,7 @@ class Emitter:
 
     def child(self, graph: ir.Graph) -> Emitter:
         """An emitter for a subgraph: names stay unique, constants live in the outermost graph."""
-        return Emitter(graph, self._inference, self)
+        return Emitter(graph, self.inference, self)
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -91,7 +91,7 @@ class Emitter:
             self._check_operator(op_type)
         like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
         values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
-        if not domain and not self._inference.takes(op_type, values):
+        if not domain and not self.inference.takes(op_type, values):
             return self._in_float32(op_type, values, outputs, attributes)
         name = self.fresh(op_type)
         given = {k: v for k, v in attributes.items() if v is not None}
@@ -103,7 +103,7 @@ class Emitter:
         else:
             assert self._place.graph is not None
             self._place.graph.insert_before(self._place, node)
-        self._inference.infer(node)
+        self.inference.infer(node)
         return tuple(node.outputs)
 
     def input(self, name: str, type: ir.TypeProtocol | None, shape: ir.Shape | None) -> ir.Value:
@@ -212,7 +212,7 @@ class Emitter:
         producer = output.producer()
         if not output.name and producer is not None:
             output.name = self.fresh("output")
-            self._inference.infer(producer)
+            self.inference.infer(producer)
         return output
 
     def zeros(self, extents: Sequence[int | ir.Value], dtype: ir.DataType | None) -> ir.Value:
@@ -249,11 +249,11 @@ class Emitter:
     def known(self, value: ir.Value) -> np.ndarray | None:
         """Return what a small tensor holds in every run, if that is known."""
         found = small_constant(value)
-        return self._inference.numbers(value) if found is None else found
+        return self.inference.numbers(value) if found is None else found
 
     def infer(self, node: ir.Node) -> None:
         """Infer types and shapes of a node that was not emitted but copied."""
-        self._inference.infer(node)
+        self.inference.infer(node)
 
     def fresh(self, stem: str) -> str:
         """A name in the current scope that nothing in the graph has yet."""

@@ -9,34 +9,40 @@ depend on the extent, so that they can be stated:
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
+from ..graph.passes import Step, fired, graph_pass
 from ..graph.schemas import is_standard
 
 
-def state_pads_of_transposed_convolutions(model: ir.Model) -> None:
+@graph_pass(needs="opset 18 or newer", ensures="transposed convolutions have the extents that ONNX infers")
+def state_pads_of_transposed_convolutions(model: ir.Model) -> Iterator[Step]:
     """Replace ``auto_pad`` by ``pads`` in place where ``output_padding`` is stated, subgraphs included."""
     for node in model.graph.all_nodes():
-        if node.op_type == "ConvTranspose" and is_standard(node.domain):
-            _state_pads(node)
+        if node.op_type == "ConvTranspose" and is_standard(node.domain) and _state_pads(node):
+            yield fired(node)
 
 
-def _state_pads(node: ir.Node) -> None:
+def _state_pads(node: ir.Node) -> bool:
+    """Return whether the pads were to be stated."""
     auto_pad = node.attributes.get_string("auto_pad", "NOTSET")
     extra, kernel = list(node.attributes.get_ints("output_padding", ())), _kernel(node)
     if auto_pad not in ("SAME_UPPER", "SAME_LOWER") or not any(extra) or kernel is None:
-        return
+        return False
     if "output_shape" in node.attributes:
-        return
+        return False
     strides = list(node.attributes.get_ints("strides", ())) or [1] * len(kernel)
     dilations = list(node.attributes.get_ints("dilations", ())) or [1] * len(kernel)
     totals = [(k - 1) * d + 1 + e - s for k, d, e, s in zip(kernel, dilations, extra, strides)]
     if min(totals) < 0:
-        return
+        return False
     heads = [(total + (auto_pad == "SAME_LOWER")) // 2 for total in totals]
     tails = [total - head for total, head in zip(totals, heads)]
     del node.attributes["auto_pad"]
     node.attributes.add(ir.AttrInt64s("pads", heads + tails))
+    return True
 
 
 def _kernel(node: ir.Node) -> list[int] | None:

@@ -12,27 +12,34 @@ the axes from ``axis``. It is written out the way exporters do, which ONNX Runti
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from ..graph.editing import become, replace, take
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
+from ..graph.passes import Step, fired, graph_pass
 from ..reverse.foreign import outputs_of
 from .opset_adapters import refuse, scalar_like, source
 
 
-def make_normalization_checkable(model: ir.Model) -> None:
+@graph_pass(needs="opset 18 or newer", ensures="every normalisation passes ONNX's checker")
+def make_normalization_checkable(model: ir.Model) -> Iterator[Step]:
     """Rewrite such nodes in place, in subgraphs too."""
     opset = model.graph.opset_imports.get("", 0)
     emit = Emitter(model.graph, Inference(model.graph.opset_imports, outputs_of), under="prepare")
     for node in list(model.graph.all_nodes()):
         if node.domain in ("", "ai.onnx"):
             if node.op_type == "GroupNormalization" and opset < 21:
+                yield fired(node)
                 with emit.before(node):
                     _normalize_instances(emit, node)
             elif node.op_type == "MeanVarianceNormalization" and "axes" not in node.attributes:
+                yield fired(node)
                 node.attributes.add(ir.AttrInt64s("axes", [0, 2, 3]))
             elif node.op_type == "SimplifiedLayerNormalization":
+                yield fired(node)
                 with emit.before(node):
                     _write_out_root_mean_square(emit, node)
 

@@ -7,18 +7,23 @@ names mean equal extents.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from ..graph.editing import name
 from ..graph.names import Names
+from ..graph.passes import Step, fired, graph_pass
 
 
-def name_everything(model: ir.Model) -> None:
+@graph_pass(needs="nothing", ensures="every node and value has a name, every open dimension of an input one of its own")
+def name_everything(model: ir.Model) -> Iterator[Step]:
     """Name nodes, values and open input dimensions, in place."""
     names = Names.renewed(model.graph)
     for index, node in enumerate(node for graph in model.graphs() for node in graph):
         if not node.name:
             name(names, node, f"{node.op_type}_{index}")
+            yield fired(node)
         for position, value in enumerate(node.outputs):
             if value.name is None:
                 name(names, value, f"{node.name}:{position}")

@@ -9,7 +9,7 @@ stays as it is, and has no gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import onnx_ir as ir
@@ -18,34 +18,38 @@ from onnx_ir.passes.common import RemoveUnusedNodesPass
 from ..graph.editing import replace
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
+from ..graph.passes import Step, Work, fired, graph_pass, left
 
 Elements = list[ir.Value]
 Known = dict[ir.Value | None, Elements]
 
 
-def unpack_sequences(model: ir.Model, emit: Emitter) -> bool:
-    """Rewrite in place, the main graph only; returns whether anything changed."""
+@graph_pass(needs="inferred shapes", ensures="no sequence or optional whose elements are known")
+def unpack_sequences(work: Work) -> Iterator[Step]:
+    """Rewrite in place, the main graph only."""
+    emit, graph = work.emit, work.model.graph
     known: Known = {}
     changed = False
-    for node in list(model.graph):
+    for node in list(graph):
         if node.domain not in ("", "ai.onnx"):
             continue
         with emit.before(node):
-            make = _MAKERS.get(node.op_type)
+            make, read = _MAKERS.get(node.op_type), _READERS.get(node.op_type)
             if make is not None and (elements := make(emit, node, known)) is not None:
                 known[node.outputs[0]] = elements
-            read = _READERS.get(node.op_type)
-            source = node.inputs[0] if node.inputs else None
-            if read is None or source not in known:
+            if read is None:
                 continue
-            replacement = read(emit, node, known[source])
-            if replacement is not None:
-                replace(emit, node.outputs[0], emit.Identity(replacement))
-                model.graph.remove(node, safe=True)
-                changed = True
+            source = node.inputs[0] if node.inputs else None
+            replacement = read(emit, node, known[source]) if source in known else None
+            if replacement is None:
+                yield left(node, "the elements, or the one that is read, are only known when the model runs")
+                continue
+            replace(emit, node.outputs[0], emit.Identity(replacement))
+        graph.remove(node, safe=True)
+        changed = True
+        yield fired(node)
     if changed:
-        RemoveUnusedNodesPass()(model)
-    return changed
+        RemoveUnusedNodesPass()(work.model)
 
 
 def _scalar(value: ir.Value | None) -> int | None:

@@ -7,20 +7,24 @@ depends on who else reads the values in between, so that adding a gradient would
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from ..graph.editing import become
-from ..graph.emitter import Emitter
+from ..graph.passes import Step, Work, fired, graph_pass
 
 
-def multiply_by_columns(emit: Emitter) -> bool:
-    """Rewrite such products in place, in subgraphs too; returns whether there were any."""
+@graph_pass(needs="inferred shapes", ensures="no product of a matrix with a vector")
+def multiply_by_columns(work: Work) -> Iterator[Step]:
+    """Rewrite such products in place, in subgraphs too."""
+    emit = work.emit
     found = [node for node in emit.graph.all_nodes() if node.op_type == "MatMul" and _by_vector(node)]
     for node in found:
         matrix, vector = node.inputs
+        yield fired(node)
         with emit.before(node):
             become(node, "Squeeze", emit.MatMul(matrix, emit.Unsqueeze(vector, [1])), emit.vector([-1]))
-    return bool(found)
 
 
 def _by_vector(node: ir.Node) -> bool:
