@@ -12,6 +12,9 @@ from ..errors import InputError
 from .fonts import FAINT, INK, PAPER, font_for, write
 from .tokens import signed_colours
 
+#: Values up to this share of the largest are zero but for the rounding of float32.
+_ROUNDING = 1e-6
+
 
 def largest_first(names: Sequence[str], values: ArrayLike, most: int | None) -> tuple[list[str], NDArray[np.float64]]:
     """The ``most`` features of the largest magnitudes, largest first, and the sum of the others as one more.
@@ -25,6 +28,7 @@ def largest_first(names: Sequence[str], values: ArrayLike, most: int | None) -> 
         )
     if most is not None and most < 1:
         raise InputError(f"most is {most}; at least one bar is drawn")
+    numbers = np.where(np.abs(numbers) <= _ROUNDING * np.abs(numbers).max(), 0, numbers)
     order = np.argsort(-np.abs(numbers), kind="stable")
     kept, rest = order[:most], order[len(order) if most is None else most :]
     shown = [str(names[index]) for index in kept]
@@ -77,7 +81,8 @@ def bars(
         middle = top + row / 2
         write(draw, name, (margin, middle, label), size, anchor="rm")
         end = zero + number * scale
-        draw.rectangle((min(zero, end), top + 0.2 * row, max(zero, end), top + 0.8 * row), fill=colour)
+        if number:
+            draw.rectangle((min(zero, end), top + 0.2 * row, max(zero, end), top + 0.8 * row), fill=colour)
         side = 1 if number >= 0 else -1
         place = (end + side * 0.3 * size, middle)
         draw.text(place, text, fill=FAINT, font=font_for(text, size), anchor="lm" if side > 0 else "rm")
