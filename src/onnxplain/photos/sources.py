@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,8 @@ def resolve_preprocessing(
     model = ModelInput.of(input_shape, input_dtype, layout)
     path = None if model_path is None else Path(model_path)
     found = _from_caller(explicit, model) if explicit is not None else _from_metadata(metadata or {}, model)
+    if found is not None and isinstance(explicit, str) and explicit in PRESETS:
+        _warn_of_contradiction(found, metadata or {}, model)
     if found is None and path is not None:
         found = _from_sidecar(path, model)
     if found is None:
@@ -74,6 +77,21 @@ def resolve_preprocessing(
             "(preprocessor_config.json, timm's config.json or <model>.preprocessing.json)"
         )
     return ResolvedPreprocessing(model.fit(found.preprocessing, found.source), found.source)
+
+
+def _warn_of_contradiction(preset: ResolvedPreprocessing, metadata: Mapping[str, str], model: ModelInput) -> None:
+    """Warn where the model's own metadata state another preprocessing than the preset, which counts all the same."""
+    try:
+        stated = _from_metadata(metadata, model)
+        if stated is None or model.fit(stated.preprocessing, "") == model.fit(preset.preprocessing, ""):
+            return
+    except PreprocessingError:  # what cannot be read, or does not fit, is no reason to stay with it
+        return
+    warnings.warn(
+        f"{preset.source} replaces what {stated.source} states, and the two differ; leave the preset out to take the "
+        "model's own.",
+        stacklevel=3,
+    )
 
 
 def _from_caller(explicit: PreprocessingLike, model: ModelInput) -> ResolvedPreprocessing:
