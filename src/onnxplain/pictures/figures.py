@@ -76,10 +76,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def encode_figure(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of an "svg" or "pdf"."""
+def encode_figure(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
+    """Return the figure as the bytes of an "svg", "pdf" or "png"; ``dpi``: pixels of an inch."""
     encoded = io.BytesIO()
-    figure.savefig(encoded, format=kind, dpi=200)
+    figure.savefig(encoded, format=kind, dpi=dpi)
     return encoded.getvalue()
 
 
