@@ -108,7 +108,7 @@ if not TYPE_CHECKING:  # a checker would take every name for one that is there
         if name in _MODULES:
             return importlib.import_module(f".{name}", __name__)
         if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
         value = getattr(importlib.import_module(_LAZY[name], __name__), name)
         globals()[name] = value
         return value

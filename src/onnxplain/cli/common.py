@@ -65,7 +65,7 @@ class ModelOptions:
     channel_axis: ChannelAxis = None
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of an Explainer that these options are."""
+        """Return the arguments of an Explainer that these options are."""
         from ..runtime.providers import full_name
 
         given = {one.name: getattr(self, one.name) for one in fields(self)}
@@ -73,7 +73,7 @@ class ModelOptions:
         return {**given, "providers": [full_name(name) for name in names] if names else None}
 
     def explainer(self, model: Path | None, **others: Any) -> Explainer:
-        """The Explainer of ``model`` (None: the bundled classifier); ``others`` are further arguments of it."""
+        """Return the Explainer of ``model`` (None: the bundled classifier); ``others`` are further arguments of it."""
         from ..explainer import Explainer
 
         return Explainer(model, **self.arguments(), **others)
@@ -131,7 +131,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _expanded(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
-    """The parameters of a command with the fields of its groups in their places, and the groups by their names."""
+    """Return the parameters of a command, groups replaced by their fields, and the groups by their names."""
     hints = get_type_hints(command, include_extras=True)
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
@@ -175,7 +175,7 @@ def refuse_overwriting(path: Path, inputs: list[Path]) -> None:
 
 
 def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
-    """The model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
+    """Return the model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
 
     Raises:
         InputError: the first path does not exist, and is named neither like a model nor like a picture.
@@ -193,5 +193,5 @@ def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
 
 
 def target_of(text: str) -> int | str:
-    """A class index where ``text`` is a number, else the label that it is."""
+    """Return a class index where ``text`` is a number, else the label that it is."""
     return int(text) if text.strip().lstrip("+-").isdigit() else text

@@ -72,6 +72,8 @@ def evaluate(
 
     Prints the mean of each metric with its 95 % interval, and writes evaluation.csv (a row for each photo and method),
     evaluation.json and, with matplotlib, evaluation.png.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..bundled import bundled_photo
     from ..evaluation import evaluate as measure

@@ -101,8 +101,9 @@ def explain(
     """Show what in each photo made the model choose a class.
 
     Without arguments: the bundled classifier on the bundled photo.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
-    # Long by its options: the steps are below.
     from ..bundled import bundled_photo
     from ..results.explanation import parse_formats
 
@@ -175,14 +176,14 @@ def explained(
 
 
 def _targets(texts: Sequence[str] | None) -> list[int | str | None]:
-    """The targets, without doubles; the predicted class where there are none."""
+    """Return the targets, without doubles; the predicted class where there are none."""
     return list(dict.fromkeys(target_of(text) for text in texts)) if texts else [None]
 
 
 def _document(
     explainer: Explainer, model: Path | None, results: list[dict[str, Any]], files: list[Path], failures: Failures
 ) -> dict[str, Any]:
-    """All that happened, as plain values for JSON."""
+    """Return all that happened, as plain values for JSON."""
     stated = explainer.preprocessing
     return {
         "model": None if model is None else str(model),

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def chosen_methods(names: str, settings: Sequence[str]) -> list[Method]:
-    """The methods of ``--method``, with the options of ``--set``: of several, each option names its method.
+    """Return the methods of ``--method``, with the options of ``--set``: of several, each option names its method.
 
     Raises:
         InputError: no such method, or it has no such option.

@@ -50,6 +50,8 @@ def visualize_class(
     """Make the picture that a class likes best, by gradient ascent on its score.
 
     Each is written as <label>_<class>.png; with --neuron, channels of inner tensors take the place of classes.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..files import make_folder
 

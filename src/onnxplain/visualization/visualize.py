@@ -88,7 +88,7 @@ def draw_neurons(
     found = []
     for name in names:
         tensor, channel = _parse_neuron(name)
-        inner = model.variant(output=tensor, score="probability", class_axis=None, outputs=(tensor,))
+        inner = model.variant(tensor=tensor, score="probability", class_axis=None, outputs=(tensor,))
         artist = _Artist(inner, preprocessing, drawing, tensor=tensor)
         found += artist.draw([int(artist.classes.indices(channel, 1)[0])])
     return found[0] if isinstance(neuron, str) else found
