@@ -63,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": _EXPLAINER,
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
-    "__init__": _EXPLAINER | _FRONTS,
+    "__init__": _EXPLAINER | _FRONTS | {"extend"},
     "cli": _EXPLAINER | _FRONTS | {"__init__"},
     "__main__": {"cli"},
 }

@@ -25,6 +25,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from . import extend, metrics
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer
@@ -67,7 +68,9 @@ __all__ = [
     "differentiate_file",
     "evaluate",
     "export_torch",
+    "extend",
     "grid",
+    "metrics",
     "randomization_check",
     "report",
     "vjp",
@@ -97,11 +100,15 @@ _LAZY = {
 }
 
 
+_MODULES = ("extend", "metrics")
+
 if not TYPE_CHECKING:  # a checker would take every name for one that is there
 
     def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
         if name not in _LAZY:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
         value = getattr(importlib.import_module(_LAZY[name], __name__), name)
         globals()[name] = value
         return value

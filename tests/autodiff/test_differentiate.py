@@ -250,10 +250,10 @@ def test_models_without_a_float_path_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"output": "nope"}, "no tensor named 'nope'.*'logits'"),
+        ({"tensor": "nope"}, "no tensor named 'nope'.*'logits'"),
         ({"wrt": "nope"}, "'nope'.*'x'"),
         ({"wrt": []}, "wrt is empty"),
-        ({"seed": "nope"}, "'target' or 'cotangent'"),
+        ({"target": "nope"}, "None or 'cotangent'"),
         ({"score": "nope"}, "'logit' or 'probability'"),
         ({"class_axis": 0}, "class_axis=0"),
         ({"class_axis": 2}, "class_axis=2"),

@@ -77,6 +77,40 @@ def test_explain_the_top_classes(run: Runner) -> None:
     assert {"a_1.png", "a_2.png"} <= run.files()
 
 
+def test_explain_several_targets(run: Runner) -> None:
+    """Each has pictures of its own, whatever the number of methods."""
+    code, out, err = run("explain", "model.onnx", "photo.png", "-t", "dog", "-t", "1", "-t", "dog", "-o", "out")
+    assert (code, err) == (0, "")
+    assert [line.split(" ")[1] for line in out.splitlines()] == ["dog", "green"]
+    assert run.files() >= {"out/photo_saliency_1.png", "out/photo_saliency_2.png"}
+    methods = ("-m", "saliency,occlusion", "-t", "cat", "-t", "top2", "--set", "occlusion.window=2")
+    code, out, _ = run("explain", "model.onnx", "photo.png", *methods, "--json", "-o", "more")
+    found = json.loads(out)["results"]
+    assert code == 0 and [one["method"] for one in found] == ["saliency"] * 3 + ["occlusion"] * 3
+    assert [one["label"] for one in found[::3]] == ["cat", "cat"]
+    assert {f"more/photo_occlusion_{rank}.png" for rank in (1, 2, 3)} <= run.files()
+
+
+@pytest.mark.parametrize("command", ["explain", "evaluate"])
+@pytest.mark.parametrize("folder", ["photos", "photos/", "photos.2024", "photos/summer"])
+def test_a_folder_that_does_not_exist_is_no_model(run: Runner, command: str, folder: str) -> None:
+    code, out, err = run(command, folder)
+    assert (code, out) == (1, "")
+    name = folder.rstrip("/")
+    assert err == f"onnxplain: error: {name} does not exist; name an ONNX model, a photo, or a folder of photos.\n"
+
+
+def test_a_preset_that_contradicts_the_model_is_a_warning(run: Runner) -> None:
+    warning = (
+        'onnxplain: warning: the preset "tf" replaces what the model\'s metadata onnxplain.preprocessing states, '
+        "and the two differ; leave the preset out to take the model's own.\n"
+    )
+    for command in (("explain", "model.onnx", "photo.png"), ("check", "model.onnx")):
+        code, _, err = run(*command, "--preprocessing", "tf")
+        assert (code, err) == (0, warning)
+        assert run(*command, "--preprocessing", "tf", "--quiet") == (0, "", "")
+
+
 def test_explain_prints_json(run: Runner) -> None:
     code, out, err = run("explain", "model.onnx", "photo.png", "--json", "-t", "1", "--provider", "cpu")
     found = json.loads(out)

@@ -156,7 +156,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         class_scores=class_scores.name or "",
         score_tensor=metadata[f"{_PREFIX}score_tensor"],
         classes=classes if isinstance(classes, int) else None,
-        places=None if scores is None else _places(scores, metadata),
+        places=_places(scores, metadata) if scores is not None and "region" in roles else None,
         probability=metadata.get(f"{_PREFIX}probability"),
         batch=batch if isinstance(batch, int) else None,
         batched=frozenset(
@@ -167,10 +167,8 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     )
 
 
-def _places(scores: Scores, metadata: dict[str, str]) -> Places | None:
-    """The places of the output, None where it has none."""
-    if not scores.places:
-        return None
+def _places(scores: Scores, metadata: dict[str, str]) -> Places:
+    """The places of the output."""
     extents = tuple(d if isinstance(d, int) else str(d.value) for d in scores.extents)
     return Places(
         layout=scores.layout,

@@ -38,7 +38,7 @@ class DataFrame(Protocol):
         """The names of the columns."""
 
     def to_numpy(self) -> Array:
-        """The values [N,F]."""
+        """Return the values [N,F]."""
 
 
 #: Rows of features: one row [F], several [N,F], or those of all inputs by their names.

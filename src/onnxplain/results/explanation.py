@@ -96,11 +96,11 @@ class Explanation:
         return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
     def overlay(self, **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
-        """The map laid over the photo: :meth:`picture` of kind "overlay"."""
+        """Return the map laid over the photo: :meth:`picture` of kind "overlay"."""
         return self.picture("overlay", **options)
 
     def picture(self, kind: str = "overlay", **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
-        """A picture of the map in the photo's own pixels, uint8 RGB [H,W,3].
+        """Return a picture of the map in the photo's own pixels, uint8 RGB [H,W,3].
 
         Args:
             kind: "overlay", the map laid over the dimmed photo; "heatmap", the map alone; "contour", its iso-lines
@@ -120,7 +120,7 @@ class Explanation:
         return panel(parts, title=self.title, captions=["photo", self.method, "overlay"])
 
     def pictures(self, kinds: Sequence[str], **options: Unpack[PictureOptions]) -> list[NDArray[np.uint8]]:
-        """One :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
+        """Return one :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
 
         Raises:
             InputError: a panel, an unknown kind, an option that none of them has, a signed picture of a method whose
@@ -140,7 +140,7 @@ class Explanation:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain values for JSON."""
+        """Return everything but the arrays, as plain values for JSON."""
         return {
             "source": self.source,
             "size": list(self.image.shape[:2]),
@@ -188,7 +188,7 @@ class Explanation:
         return paths
 
     def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
-        """The files that :meth:`save` writes for the same arguments.
+        """Return the files that :meth:`save` writes for the same arguments.
 
         Raises:
             InputError: an unknown format.
@@ -209,7 +209,7 @@ class Explanation:
         return "image" if self.source is None else Path(self.source).stem or "image"
 
     def plot(self, kind: str = "overlay", **options: Unpack[PictureOptions]) -> Figure:
-        """A matplotlib figure: the photo and :meth:`picture` beside it; for "panel" photo, map and overlay.
+        """Return a matplotlib figure: the photo and :meth:`picture` beside it; for "panel" photo, map and overlay.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
@@ -221,7 +221,7 @@ class Explanation:
         return pictures_figure(parts, title=self.title, captions=captions)
 
     def top_bars(self) -> list[tuple[str, float, str]]:
-        """The classes of :attr:`top`: name, length of a bar (0..1), number.
+        """Return the classes of :attr:`top`: name, length of a bar (0..1), number.
 
         Bars are as long as probabilities, or as scores relative to the highest where there are none.
         """
@@ -237,7 +237,7 @@ class Explanation:
         return encode(self.overlay())
 
     def _repr_html_(self) -> str:
-        """The picture beside bars of the best classes; styles and pixels are inside."""
+        """Return the picture beside bars of the best classes; styles and pixels are inside."""
         picture = data_uri(thumbnail(self.overlay(), _NOTEBOOK_PIXELS))
         return (
             '<figure style="margin:0;display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start">'
@@ -307,7 +307,7 @@ def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
 
 
 def is_result_file(path: Path) -> bool:
-    """Whether :meth:`Explanation.save` takes ``path`` for a file; False for a folder, new or old.
+    """Return whether :meth:`Explanation.save` takes ``path`` for a file; False for a folder, new or old.
 
     Raises:
         OutputError: it has the suffix of a file that cannot be written.

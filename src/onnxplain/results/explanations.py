@@ -28,7 +28,7 @@ class Explanations(list[E]):
     def grid(
         self, kind: str = "overlay", *, title: str = "", cell: int = 240, **options: Unpack[PictureOptions]
     ) -> GridPicture:
-        """All of them on one sheet, uint8 RGB [H,W,3]; see :func:`onnxplain.grid`.
+        """Return all of them on one sheet, uint8 RGB [H,W,3]; see :func:`onnxplain.grid`.
 
         Raises:
             InputError: as for :func:`onnxplain.grid`.
@@ -36,7 +36,7 @@ class Explanations(list[E]):
         return grid(self, kind, title=title, cell=cell, **options)
 
     def _repr_html_(self) -> str:
-        """One after the other, as notebooks show each."""
+        """Return one after the other, as notebooks show each."""
         listed = list(flattened(self))
         more = f"<p>{len(listed) - _SHOWN} more</p>" if len(listed) > _SHOWN else ""
         return "".join(one._repr_html_() for one in listed[:_SHOWN]) + more or "[]"

@@ -88,7 +88,7 @@ class Grid:
         cells[column] = (picture, explanation.title)
 
     def picture(self, title: str = "") -> GridPicture:
-        """The grid so far, uint8 RGB [H,W,3].
+        """Return the grid so far, uint8 RGB [H,W,3].
 
         Raises:
             InputError: it is empty, or too large for one picture.
@@ -124,13 +124,13 @@ class _Row:
 
 
 def flattened(explanations: Iterable[Explanation | Sequence[Explanation]]) -> Iterator[Explanation]:
-    """One explanation after the other, lists of them opened."""
+    """Return one explanation after the other, lists of them opened."""
     for one in explanations:
         yield from [one] if isinstance(one, Explanation) else one
 
 
 def photo_key(explanation: Explanation) -> str:
-    """The same text for explanations of one photo: its path, or a digest of its pixels where there is none."""
+    """Return the same text for explanations of one photo: its path, or a digest of its pixels where there is none."""
     if explanation.source is not None:
         return explanation.source
     digest = hashlib.blake2b(repr(explanation.image.shape).encode(), digest_size=16)

@@ -138,7 +138,7 @@ class Report:
         yield after
 
     def _figure(self, picture: NDArray[np.uint8], caption: str, description: str) -> str:
-        """A picture that can be enlarged, with its caption."""
+        """Return a picture that can be enlarged, with its caption."""
         small = thumbnail(picture, self._pixels)
         height, width = small.shape[:2]
         return (

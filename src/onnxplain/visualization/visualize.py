@@ -18,6 +18,7 @@ from ..model.ranking import ClassScore, rank_classes
 from ..photos import Preprocessing
 from ..progress import track
 from ..runtime import frames_of_the_package
+from ..target import Kind
 from .ascent import Step, ascend
 from .objective import Objective
 from .result import ClassVisualization, ConvergenceWarning
@@ -91,7 +92,10 @@ def draw_neurons(
     found = []
     for name in names:
         tensor, channel = _parse_neuron(name)
-        inner = attributor.variant(tensor=tensor, score="probability", class_axis=None, values=(tensor,))
+        everywhere = Kind("class", "all")
+        inner = attributor.variant(
+            target=everywhere, tensor=tensor, score="probability", class_axis=None, values=(tensor,)
+        )
         artist = _Artist(inner, preprocessing, drawing, tensor=tensor)
         found += artist.draw([int(artist.classes.indices(channel, 1)[0])])
     return found[0] if isinstance(neuron, str) else found
