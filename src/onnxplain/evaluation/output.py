@@ -19,6 +19,11 @@ from ..files import write_bytes
 _RESAMPLES = 2000
 
 
+def counted(listed: Sequence[Any], what: str) -> str:
+    """Return how many there are: "1 image", "2 images"."""
+    return f"{len(listed)} {what}{'' if len(listed) == 1 else 's'}"
+
+
 def number(value: float) -> float | None:
     """``value`` for JSON and CSV; None if it is NaN or infinite."""
     return float(value) if np.isfinite(value) else None

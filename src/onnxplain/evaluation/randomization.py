@@ -24,13 +24,13 @@ from ..progress import track
 from ..target import TargetLike
 from .choices import Methods, find_methods
 from .measures import AGREEMENTS, model_map
-from .output import markdown, number, write_table
+from .output import counted, markdown, number, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RandomizationCheck:
     """How much maps keep of themselves while the weights of the model become random.
 
@@ -103,6 +103,14 @@ class RandomizationCheck:
         from .plots import plot_randomization
 
         return plot_randomization(self.layers, self.methods, self.means(metric), metric, cascading=self.cascading)
+
+    def _repr_markdown_(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        kept = ", ".join(f"{method} keeps {value:.2f}" for method, value in zip(self.methods, self.means()[-1]))
+        layers, images = counted(self.layers, "layer"), counted(self.images, "image")
+        return f"<RandomizationCheck of {images} over {layers}: {kept} at {self.layers[-1]}>"
 
 
 def randomization_check(

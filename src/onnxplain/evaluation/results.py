@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from ..metrics import Curves
 from ..metrics.arrays import plain
 from .measures import METRICS
-from .output import interval, markdown, number, write_table
+from .output import counted, interval, markdown, number, write_table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """Numbers for every image and method.
 
@@ -109,3 +109,10 @@ class Evaluation:
         from .plots import plot_evaluation
 
         return plot_evaluation(self.methods, self.values, self.curves, self.agreement, self.measured)
+
+    def _repr_markdown_(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        metrics = ", ".join([*self.values, *self.agreement])
+        return f"<Evaluation of {counted(self.images, 'image')} by {', '.join(self.methods)}: {metrics}>"

@@ -79,7 +79,7 @@ def evaluate(
         objects = [mask_of(photo, masks) for photo in batch] if located else []
         classes, cases = targets_of(target, batch), []
         for method in chosen.values():
-            explanations = explainer.explain([photo.image for photo in batch], classes, method, progress=False)
+            explanations = list(explainer.stream(batch, classes, method, progress=False))
             if not isinstance(explanations[0], Explanation):
                 raise InputError(
                     f"target {target!r} stands for several classes; an evaluation is of one for each photo."

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import check_count
+from ..checks import check_count, check_unmasked
 from ..errors import InputError
 
 Array: TypeAlias = NDArray[Any]
@@ -28,6 +28,7 @@ def as_maps(array: Array, name: str = "maps") -> NDArray[np.float64]:
     Raises:
         InputError: another shape, no elements, NaN or infinity.
     """
+    check_unmasked(name, array)
     values = np.asarray(array, dtype=np.float64)
     if values.ndim == 4 and values.shape[1] == 1:
         values = values[:, 0]
@@ -56,6 +57,7 @@ def as_masks(array: Array, maps: NDArray[np.float64]) -> NDArray[np.bool_]:
     Raises:
         InputError: another shape than the maps', or a mask without a single pixel.
     """
+    check_unmasked("masks", array)
     masks = np.asarray(array)
     if masks.ndim == 4 and masks.shape[1] == 1:
         masks = masks[:, 0]

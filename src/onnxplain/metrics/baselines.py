@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..checks import check_unmasked
 from ..errors import InputError
 from .arrays import Array, filtered, gaussian
 
@@ -49,6 +50,7 @@ def baseline_images(baseline: Baseline, x: Array, channel_axis: int | None = 1) 
 
 
 def _finite(baseline: float | Array) -> Array:
+    check_unmasked("a baseline", baseline)
     try:
         found = np.asarray(baseline, dtype=np.float64)
     except (TypeError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import InputError, TargetError
 from ..photos import find_label, resolve_labels
 from ..photos.labels import LabelsLike
@@ -61,6 +62,7 @@ class Classes:
             return np.full(samples, PREDICTED, dtype=np.int64)
         if isinstance(target, (str, int, np.integer)) or np.ndim(target) == 0:
             return np.full(samples, self.index(target), dtype=np.int64)
+        check_unmasked("target", target)
         if np.ndim(target) != 1 or len(target) != samples:
             raise TargetError(
                 f"target has shape {list(np.shape(target))}, but there are {samples} samples; "

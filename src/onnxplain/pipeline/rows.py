@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import InputError
 from ..methods import METHODS, Method, find_method
 from ..model.attributor import Attributor
@@ -133,7 +134,8 @@ def _feeds(inputs: Sequence[InputTensor], rows: Any) -> tuple[dict[str, Array], 
 
 
 def _array(values: Any, dtype: str) -> Array:
-    """``values`` as an array of the type, if nothing but precision is lost."""
+    """Return ``values`` as an array of the type, if nothing but precision is lost."""
+    check_unmasked("what is explained, or compared with,", values)
     try:
         array: Array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
         return array.astype(dtype or array.dtype, casting="unsafe" if array.dtype == object else "same_kind")

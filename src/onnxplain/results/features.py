@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,8 @@ class FeatureExplanation:
     straight_through: bool
     method: str
     details: Mapping[str, float] = field(default_factory=dict)
+
+    _what: ClassVar[str] = "feature"
 
     @property
     def title(self) -> str:
@@ -128,7 +130,9 @@ class FeatureExplanation:
         return f"<figure style='margin:0'>{self.html()}<figcaption>{escape(self.method)}{facts}</figcaption></figure>"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.names)}: {self.title}, {self.method}>"
+        largest = self.names[int(np.argmax(np.abs(self.attribution)))]
+        parts = f"{len(self.names)} {self._what}{'' if len(self.names) == 1 else 's'}"
+        return f"<{type(self).__name__} of {parts}: {self.title}, {self.method}, most by {largest!r}>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -142,6 +146,8 @@ class TableExplanation(FeatureExplanation):
 @dataclass(frozen=True, repr=False)
 class TokenExplanation(FeatureExplanation):
     """A sequence of tokens explained; its picture are the tokens, each on the colour of its attribution."""
+
+    _what = "token"
 
     def picture(self, **options: Any) -> NDArray[np.uint8]:
         """The tokens in lines, uint8 RGB [H,W,3]; ``options`` are those of :func:`onnxplain.pictures.tokens_image`."""
