@@ -31,7 +31,7 @@ import common
 import nets
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.forms.order import PASSES
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.graph.passes import Report
 from onnxplain.bundled import bundled_model
 from onnxplain.runtime import CPU, Session
 
@@ -42,10 +42,16 @@ def without(name: str, model: onnx.ModelProto) -> onnx.ModelProto:
     """The gradient in the forms for the CPU provider, but for one pass."""
     kept = PASSES["cpu"]
     try:
-        PASSES["cpu"] = tuple(rewrite for rewrite in kept if rewrite.__name__ != name)
+        PASSES["cpu"] = tuple(rewrite for rewrite in kept if rewrite.name != name)
         return differentiate(model, form="cpu")
     finally:
         PASSES["cpu"] = kept
+
+
+def fired(report: Report) -> dict[str, int]:
+    """How many nodes each pass for the CPU provider rewrote, of those that rewrote any."""
+    counts = report.counts()
+    return {one.name: done for one in PASSES["cpu"] if (done := counts.get(one.name, (0, 0))[0])}
 
 
 def difference(expected: np.ndarray, found: np.ndarray) -> tuple[float, float]:
@@ -61,9 +67,8 @@ def contestants(
     plain = onnx.load(bundled_model()) if name == BUNDLED else nets.cached(name, options.folder)[0]
     report = Report()
     variants = {"portable": differentiate(plain), "cpu": differentiate(plain, form="cpu", report=report)}
-    fired = [rewrite for rewrite, (done, _) in report.counts().items() if done]
     if options.ablation:
-        variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired}
+        variants |= {f"cpu without {rewrite}": without(rewrite, plain) for rewrite in fired(report)}
     source = plain.graph.input[0].name
     x = np.random.default_rng(0).standard_normal((batch, 3, 224, 224), np.float32)
     forward = Session(plain, providers=CPU, threads=options.threads)
@@ -101,7 +106,7 @@ def main() -> None:
             forward = seconds.pop("forward")
             print(f"\n{name}, batch {batch}: forward {statistics.median(forward) * 1e3:.1f} ms, load {common.load()}")
             print(f"  largest difference {largest:.1e}, {share:.1e} of the elements beyond 1e-5; rewritten: ", end="")
-            print(", ".join(f"{done} {rewrite}" for rewrite, (done, _) in report.counts().items() if done))
+            print(", ".join(f"{done} {rewrite}" for rewrite, done in fired(report).items()))
             for label, times in seconds.items():
                 ratios = [a / b for a, b in zip(times, forward)]
                 print(f"  {label:34}{statistics.median(ratios):6.2f}  ({min(ratios):.2f} - {max(ratios):.2f})")

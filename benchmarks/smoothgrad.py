@@ -104,7 +104,7 @@ def grown(side: int, limit: int, threads: int) -> None:
     attributor, name, x = explainer._attributor, explainer.inputs[0].name, photos(1, side)
     explainer.scores(photos(1, 32))  # the session of the forward pass is loaded
     attributor.attribute({name: photos(1, 32)}, np.array([281]))
-    plan = attributor.session.plan({name: x, attributor.model.target: np.array([281])})
+    plan = attributor.session.plan({name: x, attributor.signature.target: np.array([281])})
     before, peak = resident(), list[int]()
     with highest(peak):
         begin = time.perf_counter()

@@ -46,8 +46,8 @@ def copies(photos: list[Path], count: int, folder: Path) -> list[Path]:
 
 def contestants(explainer: Explainer, files: list[Path], batch: int) -> dict[str, common.Call]:
     preprocessing, attributor = explainer.preprocessing.preprocessing, explainer._attributor
-    name, target, session = explainer.inputs[0].name, attributor.model.target, attributor.session
-    outputs = [attributor.model.score, attributor.model.class_scores, attributor.gradients[0].output]
+    name, target, session = explainer.inputs[0].name, attributor.signature.target, attributor.session
+    outputs = [attributor.signature.score, attributor.signature.class_scores, attributor.gradients[0].output]
     tensors = [preprocessing.apply(load_image(file))[0] for file in files[:64]]
     rows = [
         [tensors[i % len(tensors)] for i in range(len(files))][at : at + batch] for at in range(0, len(files), batch)

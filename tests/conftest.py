@@ -1,4 +1,4 @@
-"""Tests leave the user's own files alone."""
+"""Tests leave the user's own files alone, and check the graph after every pass."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from onnxplain.autodiff.graph.passes import checking
+
 
 @pytest.fixture(autouse=True, scope="session")
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
@@ -16,3 +18,10 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(os.environ, "ONNXPLAIN_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def sound_passes() -> Iterator[None]:
+    """A pass that leaves a graph that is no graph fails where it runs, by name."""
+    with checking():
+        yield

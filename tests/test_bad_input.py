@@ -230,8 +230,8 @@ def test_wrong_arrays_for_several_inputs() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"output": "nope"}, "'nope'"),
-        ({"input": "nope"}, "'nope'"),
+        ({"tensor": "nope"}, "'nope'"),
+        ({"wrt": "nope"}, "'nope'"),
         ({"score": "nope"}, "'nope'"),
         ({"class_axis": 7}, "class_axis=7"),
         ({"batch_size": 0}, "batch_size"),

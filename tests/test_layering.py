@@ -20,7 +20,7 @@ from support import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 
-_GROUND = {"errors", "_version", "signature", "files", "progress", "native", "bundled"}
+_GROUND = {"errors", "checks", "_version", "signature", "files", "progress", "native", "bundled"}
 _AUTODIFF = {
     f"autodiff/{room}" for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "landmarks")
 } | {"autodiff"}
@@ -33,6 +33,7 @@ _FRONTS = {"from_torch", "evaluation"}
 #: Room -> rooms that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "checks": {"errors"},
     "_version": set(),
     "signature": set(),
     "files": {"errors"},
@@ -52,7 +53,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "runtime": _GROUND - {"bundled"},
     "photos": _GROUND - {"bundled"},
     "pictures": _GROUND - {"bundled"},
-    "metrics": {"errors"},
+    "metrics": {"errors", "checks"},
     "model": _MODEL,
     "methods": _MODEL | {"metrics"},
     "visualization": _MODEL,
@@ -62,7 +63,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evaluation": _EXPLAINER,
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
-    "__init__": _EXPLAINER | _FRONTS,
+    "__init__": _EXPLAINER | _FRONTS | {"extend"},
     "cli": _EXPLAINER | _FRONTS | {"__init__"},
     "__main__": {"cli"},
 }
@@ -90,6 +91,7 @@ ONLY_FOR = {"torch": {"from_torch"}, "torchvision": set[str](), "onnxruntime": {
 _GRAPHS = {"numpy", "onnx", "onnx_ir", "google", "typing_extensions"}
 ONLY_NEEDS = {
     "errors": set[str](),
+    "checks": set[str](),
     "_version": set[str](),
     "signature": set[str](),
     "files": set[str](),
@@ -160,11 +162,13 @@ def violations(folder: Path) -> list[str]:
 def circles(folder: Path) -> list[set[str]]:
     """Groups of modules of which each imports, perhaps through others, every other one."""
     known = modules(folder)
+    compiled = {f"onnxplain.{stub.stem}" for stub in folder.glob("*.pyi")}
     edges: dict[str, set[str]] = {}
     for module, path in known.items():
         package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
         targets = {
-            f"{base}.{name}" if f"{base}.{name}" in known else base for _, base, name in imported(path, tuple(package))
+            f"{base}.{name}" if f"{base}.{name}" in {*known, *compiled} else base
+            for _, base, name in imported(path, tuple(package))
         }
         edges[module] = {target for target in targets if target in known and target != module}
     reach = {module: _reached(edges, module) for module in known}

@@ -7,7 +7,7 @@ ONNX Runtime nor torch.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .errors import (
@@ -25,11 +25,14 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from . import extend, metrics
     from .autodiff import differentiate, differentiate_file, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
-    from .explainer import Explainer, Explanation
+    from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
+    from .results.explanation import Explanation
+    from .results.explanations import Explanations
     from .results.features import TableExplanation, TokenExplanation
     from .results.grid import grid
     from .results.report import report
@@ -41,6 +44,7 @@ __all__ = [
     "Evaluation",
     "Explainer",
     "Explanation",
+    "Explanations",
     "GradientError",
     "ImageError",
     "InputError",
@@ -64,7 +68,9 @@ __all__ = [
     "differentiate_file",
     "evaluate",
     "export_torch",
+    "extend",
     "grid",
+    "metrics",
     "randomization_check",
     "report",
     "vjp",
@@ -79,7 +85,8 @@ _LAZY = {
     "Evaluation": ".evaluation",
     "RandomizationCheck": ".evaluation",
     "Explainer": ".explainer",
-    "Explanation": ".explainer",
+    "Explanation": ".results.explanation",
+    "Explanations": ".results.explanations",
     "TableExplanation": ".results.features",
     "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
@@ -93,13 +100,19 @@ _LAZY = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_LAZY[name], __name__), name)
-    globals()[name] = value
-    return value
+_MODULES = ("extend", "metrics")
+
+if not TYPE_CHECKING:  # a checker would take every name for one that is there
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}.")
+        value = getattr(importlib.import_module(_LAZY[name], __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted(set(globals()) | set(_LAZY))
+    return sorted(__all__)

@@ -24,7 +24,7 @@ class InputError(OnnxplainError, ValueError):
 
 
 class TargetError(OnnxplainError, ValueError):
-    """A target is out of range, of the wrong length, or a label nobody knows."""
+    """A target is out of range, of the wrong length, or an unknown label."""
 
 
 class ImageError(OnnxplainError, ValueError):

@@ -39,12 +39,12 @@ _AVAILABLE = tuple(_native.available_instruction_sets())
 
 
 def available_instruction_sets() -> tuple[str, ...]:
-    """The instruction sets that this processor and system can run, slowest first; always has ``portable``."""
+    """Return the instruction sets that this processor and system can run, slowest first; always has ``portable``."""
     return _AVAILABLE
 
 
 def instruction_set() -> str:
-    """The instruction set that the kernels use: the fastest one, or the one that ``ONNXPLAIN_ISA`` names.
+    """Return the instruction set that the kernels use: the fastest one, or the one that ``ONNXPLAIN_ISA`` names.
 
     Raises:
         InputError: ``ONNXPLAIN_ISA`` names a set that is unknown or cannot run here.
@@ -55,7 +55,7 @@ def instruction_set() -> str:
     if forced not in _AVAILABLE:
         raise InputError(
             f"the environment variable {_ISA_VARIABLE} is {forced!r}, which is not an instruction set that runs "
-            f"here; use one of {', '.join(_AVAILABLE)}, or unset it for the fastest"
+            f"here; use one of {', '.join(_AVAILABLE)}, or unset it for the fastest."
         )
     return forced
 
@@ -108,7 +108,7 @@ def saliency(
     if gradient.ndim < 2:
         raise InputError(
             f"gradient must have rank 2 or more, axis 0 being the image; found shape {gradient.shape}; "
-            "add an axis for a single image with gradient[None]"
+            "add an axis for a single image with gradient[None]."
         )
     axis = channel_axis
     if axis is not None:
@@ -116,14 +116,14 @@ def saliency(
         if not 1 <= axis < gradient.ndim:
             raise InputError(
                 f"channel_axis must be 1..{gradient.ndim - 1}, negative, or None for a gradient of shape "
-                f"{gradient.shape}; found {channel_axis}; axis 0 is the image"
+                f"{gradient.shape}; found {channel_axis}; axis 0 is the image."
             )
     if reduction not in _REDUCTIONS:
-        raise InputError(f"reduction must be one of {', '.join(_REDUCTIONS)}; found {reduction!r}")
+        raise InputError(f"reduction must be one of {', '.join(_REDUCTIONS)}; found {reduction!r}.")
     if normalize not in _NORMALIZATIONS:
-        raise InputError(f"normalize must be one of {', '.join(_NORMALIZATIONS)}; found {normalize!r}")
+        raise InputError(f"normalize must be one of {', '.join(_NORMALIZATIONS)}; found {normalize!r}.")
     if not 0.0 <= percentile <= 100.0:
-        raise InputError(f"percentile must lie in 0..100; found {percentile}")
+        raise InputError(f"percentile must lie in 0..100; found {percentile}.")
     shape = tuple(extent for i, extent in enumerate(gradient.shape) if i != axis)
     out = _output(out, shape, np.dtype(np.float32), {"gradient": gradient})
     count, first = _native.saliency(
@@ -133,7 +133,7 @@ def saliency(
         raise GradientError(
             f"the gradient of image {first} holds NaN or infinity ({count} of {gradient.shape[0]} images do), so "
             "it has no saliency map; check that image for NaN, and whether the model overflows on it "
-            "(float16 models often do: run them in float32)"
+            "(float16 models often do: run them in float32)."
         )
     return out
 
@@ -170,11 +170,11 @@ def add_noise(
     """
     _check_array("x", x, np.dtype(np.float32))
     if not x.flags.c_contiguous or not x.flags.aligned:
-        raise InputError("x must be C-contiguous and aligned; pass np.ascontiguousarray(x)")
+        raise InputError("x must be C-contiguous and aligned; pass np.ascontiguousarray(x).")
     if not 0.0 <= deviation <= float(np.finfo(np.float32).max):
-        raise InputError(f"deviation must be finite in float32, 0 or more; found {deviation}")
+        raise InputError(f"deviation must be finite in float32, 0 or more; found {deviation}.")
     if not 0 <= key < 2**64:
-        raise InputError(f"key must lie in 0..2^64 - 1; found {key}")
+        raise InputError(f"key must lie in 0..2^64 - 1; found {key}.")
     out = _output(out, x.shape, np.dtype(np.float32), {"x": x})
     _native.add_noise(x, deviation, key, out, _thread_count(threads), instruction_set())
     return out
@@ -209,7 +209,7 @@ def accumulate(
     """
     _check_gradient("gradients", gradients)
     if gradients.ndim < 1:
-        raise InputError("gradients must have rank 1 or more, axis 0 being the sample; found a scalar")
+        raise InputError("gradients must have rank 1 or more, axis 0 being the sample; found a scalar.")
     shape, double = gradients.shape[1:], np.dtype(np.float64)
     _check_output("total", total, shape, double, {"gradients": gradients})
     if squares is not None:
@@ -252,20 +252,20 @@ def overlay(
     """
     _check_array("saliency", saliency, np.dtype(np.float32))
     if saliency.ndim not in (2, 3):
-        raise InputError(f"saliency must be [N,H,W] or [H,W]; found shape {saliency.shape}")
+        raise InputError(f"saliency must be [N,H,W] or [H,W]; found shape {saliency.shape}.")
     shape = (*saliency.shape, 3)
     if photo is not None:
         _check_array("photo", photo, np.dtype(np.uint8))
         if photo.shape != shape:
             raise InputError(
                 f"photo must have shape {shape} to fit saliency of shape {saliency.shape}; found {photo.shape}; "
-                "resize one to the other first"
+                "resize one to the other first."
             )
     _check_array("colormap", colormap, np.dtype(np.uint8))
     if colormap.shape != (256, 3):
-        raise InputError(f"colormap must have shape (256, 3); found {colormap.shape}")
+        raise InputError(f"colormap must have shape (256, 3); found {colormap.shape}.")
     if not 0.0 <= alpha <= 1.0:
-        raise InputError(f"alpha must lie in 0..1; found {alpha}")
+        raise InputError(f"alpha must lie in 0..1; found {alpha}.")
     inputs = {"saliency": saliency, "photo": photo, "colormap": colormap}
     out = _output(out, shape, np.dtype(np.uint8), inputs)
     single = saliency.ndim == 2
@@ -282,7 +282,7 @@ def overlay(
     if count:
         images = 1 if single else saliency.shape[0]
         raise InputError(
-            f"the saliency map of image {first} holds NaN ({count} of {images} maps do), which has no colour"
+            f"the saliency map of image {first} holds NaN ({count} of {images} maps do), which has no colour."
         )
     return out
 
@@ -292,14 +292,14 @@ def _check_gradient(name: str, gradient: object) -> None:
         found = gradient.dtype if isinstance(gradient, np.ndarray) else type(gradient).__name__
         raise InputError(
             f"{name} must be a NumPy array of float16, float32 or float64 in native byte order; found {found}; "
-            f"convert it with np.asarray({name}, dtype=np.float32)"
+            f"convert it with np.asarray({name}, dtype=np.float32)."
         )
 
 
 def _check_array(name: str, array: object, dtype: np.dtype[Any]) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
-        raise InputError(f"{name} must be a NumPy array of {dtype}; found {found}")
+        raise InputError(f"{name} must be a NumPy array of {dtype}; found {found}.")
 
 
 def _check_output(
@@ -312,14 +312,14 @@ def _check_output(
     """`out` can be written while `inputs` are read."""
     _check_array(name, out, dtype)
     if out.shape != shape:
-        raise InputError(f"{name} must have shape {shape}; found {out.shape}")
+        raise InputError(f"{name} must have shape {shape}; found {out.shape}.")
     if not out.flags.c_contiguous or not out.flags.aligned:
-        raise InputError(f"{name} must be C-contiguous and aligned; pass an array like np.empty(shape, dtype)")
+        raise InputError(f"{name} must be C-contiguous and aligned; pass an array like np.empty(shape, dtype).")
     if not out.flags.writeable:
-        raise InputError(f"{name} is read-only; pass an array that can be written")
+        raise InputError(f"{name} is read-only; pass an array that can be written.")
     for other, array in inputs.items():
         if array is not None and np.may_share_memory(out, array):
-            raise InputError(f"{name} overlaps {other} in memory; pass a separate array")
+            raise InputError(f"{name} overlaps {other} in memory; pass a separate array.")
 
 
 def _output(
@@ -337,7 +337,7 @@ def _output(
 
 def _thread_count(threads: int) -> int:
     if threads < 0:
-        raise InputError(f"threads must be 0 (all cores) or a positive count; found {threads}")
+        raise InputError(f"threads must be 0 (all cores) or a positive count; found {threads}.")
     if threads:
         return threads
     if hasattr(os, "sched_getaffinity"):

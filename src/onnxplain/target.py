@@ -168,6 +168,9 @@ class Kind:
     column: str | None = None
 
 
+#: A target as users give it: None for the predicted class, an index, a label, "top3", a Target, or one for each sample.
+TargetLike = int | np.integer[Any] | str | Target | Sequence[int | str | Target] | NDArray[np.integer[Any]] | None
+
 #: The kind of a target that is None: a class, at the usual place.
 CLASS = Kind()
 

@@ -9,6 +9,7 @@ from onnx import TensorProto, helper
 
 from onnxplain import InputError, ModelError, OnnxplainError, UnsupportedOperatorError
 from onnxplain.autodiff import differentiate
+from onnxplain.target import Target
 
 from support.graphs import EXPECTED, FLOAT, INT64, TARGET, W, X, build, classifier, names, run
 
@@ -99,7 +100,8 @@ def test_positions_other_than_the_class_are_summed(
     extents = {"N": 2, "h": 4, "w": 6, "K": 9}
     x = np.random.default_rng(0).standard_normal([extents.get(d, d) for d in shape]).astype(np.float32)
     target = np.array([1, 2])
-    found = run(differentiate(spatial(shape), class_axis=stated), x=x, target=target)
+    question = Target(at="all") if len(shape) > 2 else None
+    found = run(differentiate(spatial(shape), question, class_axis=stated), x=x, target=target)
     mask = np.moveaxis(np.zeros_like(x), axis, 1)
     mask[[0, 1], target] = 1
     mask = np.moveaxis(mask, 1, axis)
@@ -248,10 +250,10 @@ def test_models_without_a_float_path_are_refused() -> None:
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"output": "nope"}, "no tensor named 'nope'.*'logits'"),
+        ({"tensor": "nope"}, "no tensor named 'nope'.*'logits'"),
         ({"wrt": "nope"}, "'nope'.*'x'"),
         ({"wrt": []}, "wrt is empty"),
-        ({"seed": "nope"}, "'target' or 'cotangent'"),
+        ({"target": "nope"}, "None or 'cotangent'"),
         ({"score": "nope"}, "'logit' or 'probability'"),
         ({"class_axis": 0}, "class_axis=0"),
         ({"class_axis": 2}, "class_axis=2"),

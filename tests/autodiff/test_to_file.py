@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from onnxplain import Explainer, ModelError, OutputError, differentiate, differentiate_file
 from onnxplain.autodiff import to_file as files
-from onnxplain.autodiff.differentiate import Options
+from onnxplain.autodiff.request import Options
 from onnxplain.cli import app
 
 from support.checker import session

@@ -77,6 +77,40 @@ def test_explain_the_top_classes(run: Runner) -> None:
     assert {"a_1.png", "a_2.png"} <= run.files()
 
 
+def test_explain_several_targets(run: Runner) -> None:
+    """Each has pictures of its own, whatever the number of methods."""
+    code, out, err = run("explain", "model.onnx", "photo.png", "-t", "dog", "-t", "1", "-t", "dog", "-o", "out")
+    assert (code, err) == (0, "")
+    assert [line.split(" ")[1] for line in out.splitlines()] == ["dog", "green"]
+    assert run.files() >= {"out/photo_saliency_1.png", "out/photo_saliency_2.png"}
+    methods = ("-m", "saliency,occlusion", "-t", "cat", "-t", "top2", "--set", "occlusion.window=2")
+    code, out, _ = run("explain", "model.onnx", "photo.png", *methods, "--json", "-o", "more")
+    found = json.loads(out)["results"]
+    assert code == 0 and [one["method"] for one in found] == ["saliency"] * 3 + ["occlusion"] * 3
+    assert [one["label"] for one in found[::3]] == ["cat", "cat"]
+    assert {f"more/photo_occlusion_{rank}.png" for rank in (1, 2, 3)} <= run.files()
+
+
+@pytest.mark.parametrize("command", ["explain", "evaluate"])
+@pytest.mark.parametrize("folder", ["photos", "photos/", "photos.2024", "photos/summer"])
+def test_a_folder_that_does_not_exist_is_no_model(run: Runner, command: str, folder: str) -> None:
+    code, out, err = run(command, folder)
+    assert (code, out) == (1, "")
+    name = folder.rstrip("/")
+    assert err == f"onnxplain: error: {name} does not exist; name an ONNX model, a photo, or a folder of photos.\n"
+
+
+def test_a_preset_that_contradicts_the_model_is_a_warning(run: Runner) -> None:
+    warning = (
+        'onnxplain: warning: the preset "tf" replaces what the model\'s metadata onnxplain.preprocessing states, '
+        "and the two differ; leave the preset out to take the model's own.\n"
+    )
+    for command in (("explain", "model.onnx", "photo.png"), ("check", "model.onnx")):
+        code, _, err = run(*command, "--preprocessing", "tf")
+        assert (code, err) == (0, warning)
+        assert run(*command, "--preprocessing", "tf", "--quiet") == (0, "", "")
+
+
 def test_explain_prints_json(run: Runner) -> None:
     code, out, err = run("explain", "model.onnx", "photo.png", "--json", "-t", "1", "--provider", "cpu")
     found = json.loads(out)
@@ -158,6 +192,36 @@ def test_differentiate_passes_its_options_on(run: Runner) -> None:
     assert run("differentiate", "model.onnx", "-o", "p.onnx", "--score", "probability", "-q") == (0, "", "")
     probability = {p.key: p.value for p in onnx.load("p.onnx").metadata_props}["onnxplain.score_tensor"]
     assert probability == "ended"
+
+
+def test_differentiate_explains_its_passes(run: Runner) -> None:
+    code, out, err = run("differentiate", "model.onnx", "-o", "g.onnx", "--explain-passes")
+    assert (code, err) == (0, "")
+    summary, *lines = out.splitlines()
+    assert summary.startswith("g.onnx: ") and summary.endswith("target, score, grad_x")
+    assert lines[0] == "passes before the walk:" and "  fold_constants: met nothing to rewrite" in lines
+    after = lines[lines.index("passes after the walk:") :]
+    assert "  keep_integer_kernels: met nothing to rewrite" in after
+    assert any(line.startswith("  name_everything: 4 rewritten") for line in lines)
+    assert run("differentiate", "model.onnx", "-o", "g.onnx", "--explain-passes", "-q") == (0, "", "")
+    assert "passes" not in run("differentiate", "model.onnx", "-o", "g.onnx")[1]
+
+
+def test_differentiate_says_why_passes_left_nodes_alone(run: Runner) -> None:
+    """Half precision: the squares are converted, but not what stands behind them if a weight is too large."""
+    model = small.quadratic()
+    weight = onnx.numpy_helper.from_array(small.WEIGHT * 1e6, "W")
+    model.graph.initializer[0].CopyFrom(weight)
+    onnx.save(model, "large.onnx")
+    options = ("differentiate", "large.onnx", "-o", "g.onnx", "--precision", "float16", "--explain-passes")
+    reason = "a constant is not in the range of float16"
+    out = run(*options)[1]
+    assert "  to_half_precision: 2 rewritten\n" + f"    1 left alone: {reason}\n" in out
+    passes = json.loads(run(*options, "--json")[1])["passes"]
+    (half,) = (one for one in passes["before"] if one["name"] == "to_half_precision")
+    assert (half["rewritten"], half["left_alone"]) == (2, {reason: 1}) and half["needs"] and half["ensures"]
+    assert {"keep_integer_kernels", "prune", "transpose_in_float32"} == {one["name"] for one in passes["after"]}
+    assert "passes" not in json.loads(run("differentiate", "large.onnx", "-o", "g.onnx", "--json")[1])
 
 
 def test_differentiate_never_overwrites_its_input(run: Runner) -> None:

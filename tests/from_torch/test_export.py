@@ -91,6 +91,7 @@ def torch_gradient(module: nn.Module, x: Tensor, target: int) -> np.ndarray:
 def test_scores_and_gradients_are_torchs(tmp_path: Path, exporter: str) -> None:
     module, path = Small().eval(), tmp_path / "small.onnx"
     found = onnxplain.export_torch(module, PHOTO, path, exporter=exporter)
+    assert repr(found).startswith(f"<TorchExport {path} by {exporter}: differs from torch by ")
     assert isinstance(found, TorchExport) and (found.path, found.exporter, found.fallback) == (path, exporter, None)
     assert set(found.comparison.differences) == {"output", "score", "grad_photo"}
     assert max(found.comparison.differences.values()) < 1e-5 and found.comparison.reference == "float64"

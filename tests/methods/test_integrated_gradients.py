@@ -13,7 +13,7 @@ from onnx import helper
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS
 from onnxplain.methods.blur_integrated_gradients import cosine_transform
-from onnxplain.methods.paths import gauss_legendre
+from onnxplain.methods.helpers.paths import gauss_legendre
 
 from support import small_models as small
 from support.torch_twins import assert_agree, noise_of, twins

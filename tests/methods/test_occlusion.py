@@ -15,7 +15,7 @@ from onnx import helper
 
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS
-from onnxplain.methods.perturbation import Inputs
+from onnxplain.methods.helpers.perturbation import Inputs
 
 from support import small_models as small
 

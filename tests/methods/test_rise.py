@@ -12,7 +12,7 @@ import torch
 from onnx import helper
 
 from onnxplain import Explainer, InputError
-from onnxplain.methods.perturbation import Inputs
+from onnxplain.methods.helpers.perturbation import Inputs
 from onnxplain.methods.rise import Rise, _enlarged
 
 from support import small_models as small
@@ -130,8 +130,8 @@ def test_masks_are_never_all_in_memory() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"masks": 0}, "masks is a positive whole number; found 0"),
-        ({"cells": 1.5}, "cells is a positive whole number; found 1.5"),
+        ({"masks": 0}, "masks is a whole number, 1 or more; found 0"),
+        ({"cells": 1.5}, "cells is a whole number, 1 or more; found 1.5"),
         ({"probability": 1.0}, "probability is between 0 and 1; found 1.0"),
     ],
 )

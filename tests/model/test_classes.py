@@ -119,32 +119,14 @@ def test_a_model_with_a_fixed_batch_explains_any_number(count: int) -> None:
     assert fixed.scores(x).shape == (count, 5)
 
 
-def open_classes() -> Explainer:
-    """A model whose number of classes follows from its data: logits [N,?] = x without its zero columns."""
-    nodes = [
-        helper.make_node("ReduceMax", ["x", "first"], ["peak"], keepdims=0),
-        helper.make_node("NonZero", ["peak"], ["kept"]),
-        helper.make_node("Squeeze", ["kept", "first"], ["columns"]),
-        helper.make_node("Gather", ["x", "columns"], ["logits"], axis=1),
-    ]
-    shape: list[int | str | None] = ["N", 6]
-    model = small.build(
-        nodes,
-        [("x", small.FLOAT, shape)],
-        [("logits", small.FLOAT, ["N", None])],
-        {"first": np.array([0], np.int64)},
-    )
-    return Explainer(model)
-
-
 def test_an_open_number_of_classes_is_asked_of_the_model() -> None:
     x = np.array([[1, 0, 2, 0, 3, 4], [1, 0, 5, 0, 3, 4]], np.float32)
-    found = open_classes().attribute(x, [1, 3])
+    found = Explainer(small.open_classes()).attribute(x, [1, 3])
     assert np.asarray(found).tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]]
     with pytest.raises(TargetError, match=r"target 4 is out of range.*0\.\.3"):
-        open_classes().attribute(x, 4)
+        Explainer(small.open_classes()).attribute(x, 4)
     with pytest.raises(TargetError, match=r"top 5 classes.*has 4"):
-        open_classes().attribute(x, "top5")
+        Explainer(small.open_classes()).attribute(x, "top5")
 
 
 def test_one_score_per_sample_is_one_class() -> None:

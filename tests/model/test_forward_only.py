@@ -17,6 +17,7 @@ from PIL import Image
 
 from onnxplain import Explainer, InputError, ModelError, UnsupportedOperatorError, cli, differentiate
 from onnxplain.autodiff.explainable import DifferentiatedModel
+from onnxplain.autodiff.request import Request
 
 from producers.fixture import load
 from support import small_models as small
@@ -86,10 +87,10 @@ def test_a_network_is_explained_alike_with_and_without_gradients() -> None:
 
 
 def test_nothing_but_scores_is_computed() -> None:
-    model = DifferentiatedModel.build(small.quadratic(ending="Softmax"), gradients=False)
+    model = DifferentiatedModel.build(small.quadratic(ending="Softmax"), Request.of(gradients=False))
     assert model.signature.gradients == () and model.signature.perturbed == ("x",)
     assert [node.op_type for node in model.scores_only().graph.node][:3] == ["Mul", "Flatten", "Gemm"]
-    already = DifferentiatedModel.build(differentiate(small.quadratic()), gradients=False)
+    already = DifferentiatedModel.build(differentiate(small.quadratic()), Request.of(gradients=False))
     assert already.signature.gradients == () and already.signature.perturbed == ("x",)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from onnxplain import Explainer
 from onnxplain.autodiff.explainable import DifferentiatedModel
+from onnxplain.autodiff.request import Request
 from onnxplain.model import loading
 from onnxplain.runtime import CPU
 
@@ -69,6 +70,6 @@ def test_a_channel_axis_of_the_caller_s_choice_is_reduced_on_the_host() -> None:
 
 def test_only_the_form_for_cuda_has_them() -> None:
     for provider, expected in (("cuda", "grad_x/magnitude"), ("cpu", None), ("portable", None)):
-        model = DifferentiatedModel.build(small.quadratic(), form=provider)
+        model = DifferentiatedModel.build(small.quadratic(), Request.of(form=provider))
         assert [g.magnitude for g in model.signature.gradients] == [expected]
         assert (expected in {v.name for v in model.proto.graph.output}) == (expected is not None)

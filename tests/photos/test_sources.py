@@ -12,6 +12,7 @@ from PIL import Image
 
 from onnxplain.errors import PreprocessingError
 from onnxplain.photos import PRESETS, ModelInput, Preprocessing, resolve_preprocessing
+from onnxplain.photos.preprocessing import METADATA_KEY
 
 NCHW = ("N", 3, 224, 224)
 OPEN = (None, 3, None, None)
@@ -57,7 +58,8 @@ def test_the_order_of_sources(tmp_path: Path) -> None:
     metadata = {"onnxplain.preprocessing": own.to_json(), "task": "classify", "stride": "1", "names": "{}"}
     found = resolve_preprocessing(metadata=metadata, model_path=model, input_shape=NCHW)
     assert found.preprocessing == own and "onnxplain.preprocessing" in found.source
-    found = resolve_preprocessing("tf", metadata=metadata, model_path=model, input_shape=NCHW)
+    with pytest.warns(UserWarning, match="the two differ"):
+        found = resolve_preprocessing("tf", metadata=metadata, model_path=model, input_shape=NCHW)
     assert found.preprocessing == PRESETS["tf"] and found.source == 'the preset "tf"'
 
 
@@ -93,6 +95,16 @@ def test_presets_follow_layout_type_and_a_wide_input() -> None:
     assert tensor.shape == (48, 192, 3) and tensor.dtype == np.float16
     assert geometry.resized[0] >= 48 and geometry.resized[1] >= 192
     assert resolved("imagenet", OPEN) == PRESETS["imagenet"]
+
+
+def test_a_preset_that_contradicts_the_metadata_warns() -> None:
+    stated = {METADATA_KEY: PRESETS["imagenet"].to_json()}
+    with pytest.warns(UserWarning, match='the preset "tf" replaces what the model\'s metadata onnxplain.preprocessing'):
+        assert resolved("tf", OPEN, metadata=stated) == PRESETS["tf"]
+    assert resolved("imagenet", OPEN, metadata=stated) == PRESETS["imagenet"]  # the same: no warning
+    assert resolved(PRESETS["tf"], OPEN, metadata=stated) == PRESETS["tf"]  # a caller's own numbers: none
+    for unreadable in ("no json", json.dumps({"resize": "nonsense"})):
+        assert resolved("tf", OPEN, metadata={METADATA_KEY: unreadable}) == PRESETS["tf"]
 
 
 def test_presets_for_one_channel() -> None:

@@ -228,6 +228,19 @@ def test_bars_sum_what_is_left_out() -> None:
     assert bars(["only"], [0.0]).shape[1] == 640
 
 
+def test_rounding_noise_has_no_bar() -> None:
+    out = bars(["a", "b", "c"], [2.0, -3e-8, 1e-7])
+    np.testing.assert_array_equal(out, bars(["a", "b", "c"], [2.0, 0.0, 0.0]))
+    assert (out != bars(["a", "b", "c"], [2.0, -3e-5, 1e-4])).any()
+    assert (bars(["a", "b"], [2e-9, 1e-9]) != bars(["a", "b"], [2e-9, 0.0])).any()
+
+
+@needs_matplotlib
+def test_rounding_noise_has_no_bar_in_figures() -> None:
+    axes = bars_figure(["a", "b"], [2.0, 1e-8]).axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2.0, 0.0]
+
+
 @needs_matplotlib
 def test_bars_as_a_figure() -> None:
     figure = bars_figure(["cost in $", "b", "c", "d"], [1, -3, 0.1, 0.2], most=2, title="$x$")

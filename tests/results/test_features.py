@@ -147,7 +147,7 @@ def test_a_mask_token_can_stand_for_the_hidden_one() -> None:
 
 def test_tokens_beside_a_mask() -> None:
     x = {"ids": np.array([[1, 2, 3]]), "mask": np.array([[1, 0, 1]])}
-    with pytest.raises(InputError, match=r"choose one with Explainer\(input=...\)"):
+    with pytest.raises(InputError, match=r"choose one with Explainer\(wrt=...\)"):
         Explainer(text(mask=True)).explain_tokens(x)
     found = Explainer(text(mask=True), wrt="ids").explain_tokens(x, target=1)
     expected = (EMBEDDING[[1, 2, 3]] - EMBEDDING[0])[:, 1] * [1, 0, 1]

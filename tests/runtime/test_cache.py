@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 import onnxplain
 from onnxplain import Explainer, InputError
 from onnxplain.autodiff.explainable import DifferentiatedModel
+from onnxplain.autodiff.request import Request
 from onnxplain.autodiff.reverse import registry
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.cli import app
@@ -43,9 +44,9 @@ def builds(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     build = DifferentiatedModel.build
 
-    def watched(source: Any, **options: Any) -> DifferentiatedModel:
-        seen.append(options)
-        return build(source, **options)
+    def watched(source: Any, request: Request) -> DifferentiatedModel:
+        seen.append(request)
+        return build(source, request)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
     return seen
@@ -120,7 +121,7 @@ def test_the_optimised_model_is_kept_in_its_layout(place: Path) -> None:
 
 def test_what_differs_is_made_anew(place: Path, builds: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = small.quadratic(ending="Softmax")
-    for number, options in enumerate([{}, {"score": "probability"}, {"output": "logits"}, {"input": "x"}], 1):
+    for number, options in enumerate([{}, {"score": "probability"}, {"tensor": "logits"}, {"wrt": "x"}], 1):
         Explainer(model, cache=place, **options)
         assert len(builds) == number
     Explainer(small.quadratic(), cache=place)

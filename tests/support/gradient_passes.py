@@ -9,7 +9,8 @@ import onnx
 import onnxruntime
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.forms.order import PASSES
+from onnxplain.autodiff.graph.passes import Report
 
 from support.cases.base import Case
 
@@ -17,6 +18,7 @@ from support.cases.base import Case
 ROUNDING = 2e-6
 LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
 BATCHES = (1, 3)
+_FORMS = {one.name for passes in PASSES.values() for one in passes}
 
 
 def run(model: onnx.ModelProto, feeds: Mapping[str, np.ndarray], level: str) -> dict[str, np.ndarray]:
@@ -68,6 +70,11 @@ def same_gradients(case: Case, levels: tuple[str, ...] = ("ORT_ENABLE_ALL",)) ->
             found = found or result
     assert found is not None
     return found
+
+
+def form_counts(report: Report) -> dict[str, tuple[int, int]]:
+    """How many nodes each pass for a provider rewrote and left alone, of those that met any."""
+    return {name: found for name, found in report.counts().items() if name in _FORMS}
 
 
 def gradient_operators(model: onnx.ModelProto) -> list[str]:

@@ -129,6 +129,23 @@ def signal(channels_last: bool = False) -> onnx.ModelProto:
     return build(nodes, [("x", FLOAT, shape)], [("logits", FLOAT, ["N", 4])], constants)
 
 
+def open_classes() -> onnx.ModelProto:
+    """A model whose number of classes follows from its data: logits [N,?] = x without its zero columns."""
+    nodes = [
+        helper.make_node("ReduceMax", ["x", "first"], ["peak"], keepdims=0),
+        helper.make_node("NonZero", ["peak"], ["kept"]),
+        helper.make_node("Squeeze", ["kept", "first"], ["columns"]),
+        helper.make_node("Gather", ["x", "columns"], ["logits"], axis=1),
+    ]
+    shape: list[int | str | None] = ["N", 6]
+    return build(
+        nodes,
+        [("x", FLOAT, shape)],
+        [("logits", FLOAT, ["N", None])],
+        {"first": np.array([0], np.int64)},
+    )
+
+
 def any_size() -> onnx.ModelProto:
     """x [N,3,H,W] -> 1x1 convolution to 4 channels, averaged over positions."""
     weight = np.random.default_rng(3).standard_normal((4, 3, 1, 1)).astype(np.float32)

@@ -172,6 +172,7 @@ def test_paper_preset_on_a_linear_model_converges_to_the_weights_over_two_lambda
     np.testing.assert_allclose(last.images, unit * WEIGHT[targets] / (2 * 0.5), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::onnxplain.visualization.ConvergenceWarning")
 def test_first_step_of_the_paper_preset_is_the_gradient_at_zero() -> None:
     model = explainer(linear())
     found = model.visualize_class(2, preset="paper", steps=1, learning_rate=0.1, l2=0.1)
@@ -220,6 +221,7 @@ def test_fixed_batch_and_opset_7() -> None:
             np.testing.assert_array_equal(one.image, other.image)
 
 
+@pytest.mark.filterwarnings("ignore::onnxplain.visualization.ConvergenceWarning")
 @pytest.mark.parametrize("preset", list(PRESETS))
 def test_channels_last(preset: str) -> None:
     first = explainer(linear()).visualize_class(2, preset=preset, steps=6)
@@ -317,12 +319,12 @@ def test_unknown_tensor_and_channel() -> None:
     [
         ({"preset": "nice"}, "preset 'nice' is unknown; there are natural, paper"),
         ({"blur": 1}, "no setting 'blur'"),
-        ({"steps": 0}, "steps is a whole number of at least 1"),
+        ({"steps": 0}, "steps is a whole number, 1 or more"),
         ({"steps": 2.5}, "steps is a whole number"),
         ({"learning_rate": float("nan")}, "learning_rate is a number"),
-        ({"l2": -1.0}, "l2 is a number of at least 0"),
+        ({"l2": -1.0}, "l2 is a number, 0 or more"),
         ({"seed": -1}, "seed is a whole number"),
-        ({"every": 0}, "every is a whole number of at least 1"),
+        ({"every": 0}, "every is a whole number, 1 or more"),
         ({"size": 5}, "height of the picture is 4, which the model fixes; found 5"),
         ({"optimizer": "sgd"}, "optimizer is one of ascent, adam; found 'sgd'"),
         ({"parametrization": "pixels"}, "parametrization is one of tensor, fourier; found 'pixels'"),

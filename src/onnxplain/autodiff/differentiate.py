@@ -11,14 +11,12 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError
 from ..layout import LayoutLike
 from ..target import Target
-from .forms.keep_integer_kernels import keep_integer_kernels
-from .forms.order import passes_for, rewrite_for_provider
-from .forms.prune import prune
-from .forms.report import Report
-from .forms.transpose_in_float32 import transpose_in_float32
+from .forms.order import finish, passes_for
 from .graph.emitter import Emitter
+from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
+from .graph.passes import Report, Runner, Work
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .prepare.order import check, prepare
@@ -135,7 +133,7 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
         What is explained; None for a cotangent, which explains nothing in particular.
     """
     rules = Rules(request.rules)
-    emit = _prepared(model, request, rules)
+    emit = _prepared(model, request, rules, report)
     forward, public = list(model.graph), PublicNames(model, emit)
     scores, question = _asked(emit, model, request, public)
     value, start = _scaled(emit, question, request)
@@ -146,19 +144,21 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     if request.rules:
         public.record("replaced_rules", str(rules.applied))
     _publish(emit, path, gradients, request, public)
-    _finish(emit, model, forward, request, report)
+    finish(Work(model, emit, forward), passes_for(request.form), report)
+    check(model, "the differentiated model")
     return scores
 
 
-def _prepared(model: ir.Model, request: Request, rules: Rules) -> Emitter:
+def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | None) -> Emitter:
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
-    emit = Emitter(model.graph, prepare(model))
+    inference = prepare(model, report)
+    runner, emit = Runner(model, "before", report), Emitter(model.graph, inference)
     if request.written_out:
-        write_out_attention(emit)
+        runner.run(write_out_attention, emit)
     for value in _named(model.graph, list(model.graph), request.cut):
         _make_input(model.graph, value)
     if request.half:
-        to_half_precision(model)
+        runner.run(to_half_precision, Emitter(model.graph, inference, under="prepare"))
     rules.check(model.graph.all_nodes())
     return emit
 
@@ -171,7 +171,7 @@ def _asked(emit: Emitter, model: ir.Model, request: Request, public: PublicNames
         value = single(emit, output) if request.half else output
         assert value.dtype is not None
         if value.shape is None:
-            raise ModelError(f"the rank of {output.name!r} is unknown; name another tensor with tensor=.")
+            raise ModelError(f"the rank of {output.name!r} is unknown; {advice_on_rank(output)}.")
         start = public.input("cotangent", value.dtype, value.shape)
         public.record("score_tensor", output.name or "")
         return None, Question(value, start, value, value, None, None)
@@ -254,20 +254,6 @@ def _publish(
     for value in _named(emit.graph, path.nodes, request.values):
         name = value.name or ""
         public.output(emit.Identity(single(emit, value) if request.half else value), f"value_{name}", f"value.{name}")
-
-
-def _finish(
-    emit: Emitter, model: ir.Model, forward: Sequence[ir.Node], request: Request, report: Report | None
-) -> None:
-    """Take out what nothing needs, write the gradient for its runtime, and check the result."""
-    keep_integer_kernels(emit, forward)
-    prune(model)
-    passes = passes_for(request.form)
-    if passes:
-        rewrite_for_provider(emit, forward, passes, report)
-        prune(model)
-    transpose_in_float32(model)
-    check(model, "the differentiated model")
 
 
 def _variables(graph: ir.Graph, nodes: Sequence[ir.Node], wrt: Sequence[str] | None, score: ir.Value) -> list[ir.Value]:

@@ -30,7 +30,8 @@ from .targets.score import Scores
 _PREFIX = "onnxplain."
 _GRADIENT, _VALUE, _MAGNITUDE = f"{_PREFIX}grad.", f"{_PREFIX}value.", f"{_PREFIX}magnitude."
 #: Inputs that a target adds besides the class.
-_ROLES = ("contrast", "position", "region", "box", "reference", "cotangent")
+_PLACED = ("position", "region", "box", "reference", "cotangent")
+_ROLES = ("contrast", *_PLACED, *(f"contrast_{role}" for role in _PLACED))
 #: Metadata that describe the model or its gradient; the rest of ours names parts of the differentiated model.
 _KEPT = tuple(_PREFIX + key for key in ("preprocessing", "labels", "layout", "straight_through", "replaced_rules"))
 
@@ -88,8 +89,8 @@ class DifferentiatedModel:
         graph.outputs.clear()
         graph.outputs.extend(kept)
         prune(model)
-        given = {self.signature.target, *self.signature.target_inputs.values()}
-        for value in [v for v in graph.inputs if v.name in given]:
+        added = {self.signature.target, *self.signature.target_inputs.values()}
+        for value in [v for v in graph.inputs if v.name in added and not v.uses()]:
             graph.inputs.remove(value)
         return ir.serde.serialize_model(model)
 
@@ -155,7 +156,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         class_scores=class_scores.name or "",
         score_tensor=metadata[f"{_PREFIX}score_tensor"],
         classes=classes if isinstance(classes, int) else None,
-        places=None if scores is None else _places(scores, metadata),
+        places=_places(scores, metadata) if scores is not None and "region" in roles else None,
         probability=metadata.get(f"{_PREFIX}probability"),
         batch=batch if isinstance(batch, int) else None,
         batched=frozenset(
@@ -166,10 +167,8 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     )
 
 
-def _places(scores: Scores, metadata: dict[str, str]) -> Places | None:
-    """The places of the output, None where it has none."""
-    if not scores.places:
-        return None
+def _places(scores: Scores, metadata: dict[str, str]) -> Places:
+    """The places of the output."""
     extents = tuple(d if isinstance(d, int) else str(d.value) for d in scores.extents)
     return Places(
         layout=scores.layout,

@@ -11,6 +11,7 @@ from ..errors import InputError
 from ..layout import Layout, LayoutLike, find_layout
 from ..target import CLASS, Kind, Target
 from .forms.order import PASSES
+from .graph.passes import Report
 from .reverse.overrides import Overrides
 from .reverse.rule_sets import rule_set
 
@@ -29,6 +30,7 @@ class Options(TypedDict, total=False):
     straight_through: bool
     rules: Overrides | str | None
     precision: str
+    report: Report | None
 
 
 @dataclass(frozen=True, kw_only=True)

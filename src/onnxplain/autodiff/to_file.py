@@ -64,7 +64,8 @@ def differentiate_file(
     for written in (place, data):
         if written.exists() and any(source.exists() and written.samefile(source) for source in sources):
             raise OutputError(f"{written} is a file that the model is read from; name another output.")
-    add_gradients(graph_model, Request.of(target, **options))
+    report = options.pop("report", None)
+    add_gradients(graph_model, Request.of(target, **options), report)
     try:
         with scratch(place) as folder:
             proto = write_files(graph_model, folder / place.name)

@@ -30,7 +30,7 @@ def cache(
 
 
 def describe_cache() -> dict[str, Any]:
-    """The folder (None: there is no cache), how many models it holds, their bytes and the limit of these."""
+    """Return the folder (None: there is no cache), how many models it holds, their bytes and the limit of these."""
     from ..runtime import open_cache
 
     found = open_cache()

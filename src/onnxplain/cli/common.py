@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import json
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ..errors import OnnxplainError, OutputError
+from ..errors import InputError, OnnxplainError, OutputError
+
+if TYPE_CHECKING:
+    from ..explainer import Explainer
 
 FAILED, INTERRUPTED = 1, 130
 
-F = TypeVar("F", bound=Callable[..., None])
+#: Suffixes of models.
+_MODELS = (".onnx", ".ort", ".pb")
 
 PreprocessingName = Annotated[
     str | None, typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file.")
@@ -44,19 +50,69 @@ ClassAxis = Annotated[int | None, typer.Option("--class-axis", help="Axis of the
 ChannelAxis = Annotated[int | None, typer.Option("--channel-axis", help="Axis of the input that counts channels.")]
 
 
+@dataclass(frozen=True)
+class ModelOptions:
+    """The options of every command that runs a model; :func:`guarded` makes options of a command of the fields."""
+
+    preprocessing: PreprocessingName = None
+    labels: LabelsFile = None
+    provider: Providers = None
+    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None
+    threads: Threads = 0
+    tensor: Tensor = None
+    score: Score = "logit"
+    class_axis: ClassAxis = None
+    channel_axis: ChannelAxis = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of an Explainer that these options are."""
+        from ..runtime.providers import full_name
+
+        given = {one.name: getattr(self, one.name) for one in fields(self)}
+        names = given.pop("provider")
+        return {**given, "providers": [full_name(name) for name in names] if names else None}
+
+    def explainer(self, model: Path | None, **others: Any) -> Explainer:
+        """Return the Explainer of ``model`` (None: the bundled classifier); ``others`` are further arguments of it."""
+        from ..explainer import Explainer
+
+        return Explainer(model, **self.arguments(), **others)
+
+
 def report(message: object, kind: str = "error") -> None:
     """One line on stderr."""
     text = " ".join(str(message).split())
     print(f"onnxplain: {kind}: {text}", file=sys.stderr)
 
 
-def guarded(command: F) -> F:
-    """``command`` with every error that a user can cause as one line on stderr and exit code 1."""
+class Failures:
+    """The photos that failed: called with a photo's name and its error, it reports each once, on stderr."""
+
+    def __init__(self) -> None:
+        self.listed: list[dict[str, str]] = []
+
+    def __call__(self, name: str, error: OnnxplainError) -> None:
+        failure = {"image": name, "error": str(error)}
+        if failure not in self.listed:  # several methods read a photo several times
+            report(error)
+            self.listed.append(failure)
+
+
+def guarded(command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` as typer takes it: errors and warnings as lines on stderr, groups of options as options.
+
+    Every error that a user can cause is one line and exit code 1; so is every warning, unless ``quiet``. A parameter
+    whose type is a dataclass, such as :class:`ModelOptions`, becomes an option for each of its fields.
+    """
+    parameters, groups = _expanded(command)
 
     @functools.wraps(command)
-    def run(*args: Any, **kwargs: Any) -> None:
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{one.name: given.pop(one.name) for one in fields(group)})
         try:
-            command(*args, **kwargs)
+            with warnings_as_lines(given.get("quiet", False)):
+                command(**given)
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
@@ -66,10 +122,28 @@ def guarded(command: F) -> F:
             report(error)
             raise typer.Exit(FAILED) from None
         except MemoryError:
-            report("out of memory; use smaller photos or a smaller --batch-size")
+            report("out of memory; use smaller photos or a smaller --batch-size.")
             raise typer.Exit(FAILED) from None
 
-    return run  # type: ignore[return-value]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    return run
+
+
+def _expanded(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
+    """Return the parameters of a command, groups replaced by their fields, and the groups by their names."""
+    hints = get_type_hints(command, include_extras=True)
+    parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
+    for one in inspect.signature(command).parameters.values():
+        group = hints[one.name]
+        if not is_dataclass(group):
+            parameters.append(one.replace(annotation=group))
+            continue
+        groups[one.name] = group
+        inner = get_type_hints(group, include_extras=True)
+        parameters += [one.replace(name=f.name, default=f.default, annotation=inner[f.name]) for f in fields(group)]
+    return parameters, groups
 
 
 @contextmanager
@@ -101,9 +175,10 @@ def refuse_overwriting(path: Path, inputs: list[Path]) -> None:
 
 
 def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
-    """The model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
+    """Return the model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
 
     Raises:
+        InputError: the first path does not exist, and is named neither like a model nor like a picture.
         ImageError: a folder without images.
     """
     from ..photos import find_images
@@ -112,9 +187,11 @@ def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     model, rest = None, list(paths)
     if rest and not rest[0].is_dir() and rest[0].suffix.lower() not in SUFFIXES:
         model = rest.pop(0)
+        if not model.exists() and model.suffix.lower() not in _MODELS:
+            raise InputError(f"{model} does not exist; name an ONNX model, a photo, or a folder of photos.")
     return model, [photo for path in rest for photo in (find_images(path) if path.is_dir() else [path])]
 
 
-def target_of(text: str | None) -> int | str | None:
-    """A class index where ``text`` is a number, else the label that it is."""
-    return int(text) if text is not None and text.strip().lstrip("+-").isdigit() else text
+def target_of(text: str) -> int | str:
+    """Return a class index where ``text`` is a number, else the label that it is."""
+    return int(text) if text.strip().lstrip("+-").isdigit() else text

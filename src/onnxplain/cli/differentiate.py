@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +20,9 @@ from .common import (
     print_json,
     refuse_overwriting,
 )
+
+if TYPE_CHECKING:
+    from ..autodiff.graph.passes import Report
 
 
 @guarded
@@ -45,6 +49,10 @@ def differentiate(
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
     channel_axis: ChannelAxis = None,
+    explain_passes: Annotated[
+        bool,
+        typer.Option("--explain-passes", help="Say what each pass on the graph rewrote, what it did not, and why."),
+    ] = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -55,9 +63,11 @@ def differentiate(
     it, so does the new one, in OUT.onnx.data.
     """
     from ..autodiff import differentiate_file
+    from ..autodiff.graph.passes import Report
     from ..autodiff.to_file import files_of
 
     refuse_overwriting(out, [model])
+    report = Report()
     found = differentiate_file(
         model,
         out,
@@ -69,23 +79,52 @@ def differentiate(
         precision=precision,
         saliency=saliency,
         channel_axis=channel_axis,
+        report=report,
     )
     added = {p.key.removeprefix("onnxplain."): p.value for p in found.metadata_props if p.key.startswith("onnxplain.")}
     files = files_of(found, out)
     inputs, outputs = [v.name for v in found.graph.input], [v.name for v in found.graph.output]
     if as_json:
-        print_json(
-            {
-                "file": str(out),
-                "data": str(files[1]) if len(files) > 1 else None,
-                "bytes": sum(file.stat().st_size for file in files),
-                "nodes": len(found.graph.node),
-                "score_tensor": added["score_tensor"],
-                "inputs": inputs,
-                "outputs": outputs,
-            }
-        )
+        document = {
+            "file": str(out),
+            "data": str(files[1]) if len(files) > 1 else None,
+            "bytes": sum(file.stat().st_size for file in files),
+            "nodes": len(found.graph.node),
+            "score_tensor": added["score_tensor"],
+            "inputs": inputs,
+            "outputs": outputs,
+        }
+        print_json(document | ({"passes": _passes(report)} if explain_passes else {}))
     elif not quiet:
         given = {name for key, name in added.items() if key != "score_tensor"}
         new = ", ".join(name for name in [*inputs, *outputs] if name in given)
         print(f"{' and '.join(map(str, files))}: {len(found.graph.node)} nodes; new inputs and outputs: {new}")
+        if explain_passes:
+            print("\n".join(_lines(report)))
+
+
+def _passes(report: Report) -> dict[str, list[dict[str, object]]]:
+    """Every pass before and after the walk: how many nodes it rewrote, and left alone for which reason."""
+    found: dict[str, list[dict[str, object]]] = {"before": [], "after": []}
+    for record in report.records:
+        found[record.phase].append(
+            {
+                "name": record.name,
+                "needs": record.needs,
+                "ensures": record.ensures,
+                "rewritten": record.fired,
+                "left_alone": record.left,
+            }
+        )
+    return found
+
+
+def _lines(report: Report) -> Iterator[str]:
+    """The same for people: a line for each pass, and below it one for each reason."""
+    for phase in ("before", "after"):
+        yield f"passes {phase} the walk:"
+        for record in report.records:
+            if record.phase == phase:
+                met = record.fired or record.left
+                yield f"  {record.name}: {f'{record.fired} rewritten' if met else 'met nothing to rewrite'}"
+                yield from (f"    {count} left alone: {reason}" for reason, count in record.left.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,29 +10,21 @@ import typer
 
 from .common import (
     FAILED,
-    ChannelAxis,
-    ClassAxis,
+    Failures,
     Json,
-    LabelsFile,
-    PreprocessingName,
-    Providers,
+    ModelOptions,
     Quiet,
-    Score,
-    Tensor,
-    Threads,
     guarded,
     print_json,
     report,
     split_model,
     target_of,
-    warnings_as_lines,
 )
 
 #: Characters of a line where the output is no terminal.
 _FILE_WIDTH = 240
 
 if TYPE_CHECKING:
-    from ..errors import OnnxplainError
     from ..evaluation import Evaluation, RandomizationCheck
 
 
@@ -72,15 +63,8 @@ def evaluate(
     tolerance: Annotated[float, typer.Option("--tolerance", help="Pixels of tolerance in the pointing game.")] = 15.0,
     samples: Annotated[int, typer.Option("--samples", help="Samples of infidelity and max-sensitivity.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 0,
-    preprocessing: PreprocessingName = None,
-    labels: LabelsFile = None,
-    provider: Providers = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None,
-    threads: Threads = 0,
-    tensor: Tensor = None,
-    score: Score = "logit",
-    class_axis: ClassAxis = None,
-    channel_axis: ChannelAxis = None,
+    *,
+    loading: ModelOptions,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -88,60 +72,41 @@ def evaluate(
 
     Prints the mean of each metric with its 95 % interval, and writes evaluation.csv (a row for each photo and method),
     evaluation.json and, with matplotlib, evaluation.png.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..bundled import bundled_photo
     from ..evaluation import evaluate as measure
     from ..evaluation import randomization_check
     from ..evaluation.choices import find_methods, find_metrics
-    from ..explainer import Explainer
     from ..files import make_folder
-    from ..runtime.providers import full_name
 
     chosen = find_methods(_listed(methods))
     wanted = find_metrics(None if metrics is None else _listed(metrics), len(chosen), masks is not None)
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
-    options: dict[str, Any] = {
-        "providers": [full_name(name) for name in provider] if provider else None,
-        "preprocessing": preprocessing,
-        "labels": labels,
-        "batch_size": batch_size,
-        "score": score,
-        "class_axis": class_axis,
-        "channel_axis": channel_axis,
-        "threads": threads,
-    }
     make_folder(out)
-    failures: list[dict[str, str]] = []
-
-    def failed(name: str, error: OnnxplainError) -> None:
-        report(error)
-        failures.append({"image": name, "error": str(error)})
-
+    failures = Failures()
     progress = False if quiet else None
-    with warnings_as_lines(quiet):
-        found = measure(
-            Explainer(model, tensor=tensor, **options),
-            photos,
-            chosen,
-            masks=masks,
-            metrics=wanted,
-            target=target_of(target),
-            steps=steps,
-            tolerance=tolerance,
-            samples=samples,
-            seed=seed,
-            on_error=failed,
-            progress=progress,
-        )
+    found = measure(
+        loading.explainer(model),
+        photos,
+        chosen,
+        masks=masks,
+        metrics=wanted,
+        target=None if target is None else target_of(target),
+        steps=steps,
+        tolerance=tolerance,
+        samples=samples,
+        seed=seed,
+        on_error=failures,
+        progress=progress,
+    )
+    check = None
+    if randomization:
         readable = [Path(image) for image in found.images]
-        check = (
-            randomization_check(
-                model, readable, chosen, target=found.targets, seed=seed, tensor=tensor, progress=progress, **options
-            )
-            if randomization
-            else None
-        )
+        options = {"target": found.targets, "seed": seed, "progress": progress, **loading.arguments()}
+        check = randomization_check(model, readable, chosen, **options)
     files = _write(found, out / "evaluation", quiet)
     files += [] if check is None else _write(check, out / "randomization", quiet)
     if as_json:
@@ -151,13 +116,13 @@ def evaluate(
                 **found.to_dict(),
                 **({} if check is None else {"randomization": check.to_dict()}),
                 "files": [str(path) for path in files],
-                "errors": failures,
+                "errors": failures.listed,
             }
         )
     elif not quiet:
         _print(found, check)
         print(f"-> {', '.join(map(str, files))}")
-    if failures:
+    if failures.listed:
         raise typer.Exit(FAILED)
 
 
@@ -169,6 +134,7 @@ def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> 
     """CSV, JSON and, if there is matplotlib, the plot."""
     from ..errors import RuntimeMissingError
     from ..files import write_bytes
+    from ..pictures.figures import encode_figure
 
     files = [result.save(stem.with_suffix(suffix)) for suffix in (".csv", ".json")]
     try:
@@ -177,9 +143,7 @@ def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> 
         if not quiet:
             report(error, "warning")
         return files
-    encoded = io.BytesIO()
-    figure.savefig(encoded, format="png", dpi=120)
-    return [*files, write_bytes(stem.with_suffix(".png"), encoded.getvalue())]
+    return [*files, write_bytes(stem.with_suffix(".png"), encode_figure(figure, "png", dpi=120))]
 
 
 def _print(found: Evaluation, check: RandomizationCheck | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,28 +10,21 @@ import typer
 
 from .common import (
     FAILED,
-    ChannelAxis,
-    ClassAxis,
+    Failures,
     Json,
-    LabelsFile,
+    ModelOptions,
     Precision,
-    PreprocessingName,
-    Providers,
     Quiet,
-    Score,
-    Tensor,
-    Threads,
     guarded,
     print_json,
-    report,
     split_model,
     target_of,
-    warnings_as_lines,
 )
+from .methods import chosen_methods
 from .results import drawing_options, sinks
 
 if TYPE_CHECKING:
-    from ..errors import OnnxplainError
+    from ..explainer import Explainer
     from ..methods import Method
     from ..results.explanation import Explanation
 
@@ -54,18 +46,15 @@ def explain(
         ),
     ] = None,
     target: Annotated[
-        str | None,
-        typer.Option("--target", "-t", help="A class index or label, or top3. Default: the predicted class."),
+        list[str] | None,
+        typer.Option(
+            "--target", "-t", help="A class index or label, or top3; repeatable. Default: the predicted class."
+        ),
     ] = None,
     formats: Annotated[
         str | None,
         typer.Option("--format", "-f", help="Any of png, svg, pdf (pictures), npy (map), json (facts). Default: png."),
     ] = None,
-    preprocessing: PreprocessingName = None,
-    labels: LabelsFile = None,
-    provider: Providers = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Photos that run at once.")] = None,
-    threads: Threads = 0,
     method: Annotated[
         str,
         typer.Option("--method", "-m", help='One attribution method, or several: saliency,occlusion. "?" lists all.'),
@@ -103,27 +92,24 @@ def explain(
             "--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."
         ),
     ] = None,
-    tensor: Tensor = None,
-    score: Score = "logit",
-    class_axis: ClassAxis = None,
+    *,
+    loading: ModelOptions,
     precision: Precision = "float32",
-    channel_axis: ChannelAxis = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Show what in each photo made the model choose a class.
 
     Without arguments: the bundled classifier on the bundled photo.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..bundled import bundled_photo
-    from ..explainer import Explainer
     from ..results.explanation import parse_formats
-    from ..runtime.providers import full_name
 
-    hows = _methods(method, option or [])
+    hows = chosen_methods(method, option or [])
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
-    chosen = target_of(target)
     outputs = sinks(
         out,
         parse_formats(formats),
@@ -134,111 +120,76 @@ def explain(
         photos=len(photos),
         methods=len(hows),
     )
-    with warnings_as_lines(quiet):
-        explainer = Explainer(
-            model,
-            providers=[full_name(name) for name in provider] if provider else None,
-            preprocessing=preprocessing,
-            labels=labels,
-            batch_size=batch_size,
-            tensor=tensor,
-            score=score,
-            class_axis=class_axis,
-            precision=precision,
-            channel_axis=channel_axis,
-            gradients=any(how.gradients for how in hows),
-            threads=threads,
-        )
-    failures: list[dict[str, str]] = []
-
-    def failed(name: str, error: OnnxplainError) -> None:
-        failure = {"image": name, "error": str(error)}
-        if failure not in failures:  # several methods read a photo several times
-            report(error)
-            failures.append(failure)
-
+    explainer = loading.explainer(model, precision=precision, gradients=any(how.gradients for how in hows))
+    failures = Failures()
     results: list[dict[str, Any]] = []
     for sink in outputs:
         sink.prepare()
-    streams = [
-        explainer.stream(photos, chosen, how, on_error=failed, progress=False if quiet or number else None)
-        for number, how in enumerate(hows)
-    ]
-    done = 0
-    for rank, explanation in _side_by_side(streams, [str(photo) for photo in photos]):
+    done = False
+    for rank, explanation in explained(explainer, photos, _targets(target), hows, failures, quiet):
         written = [path for sink in outputs for path in sink.add(explanation, rank)]
-        done += 1
+        done = True
         if as_json:
             results.append({**explanation.to_dict(), "files": [str(path) for path in written]})
         elif not quiet:
             where = f" -> {', '.join(map(str, written))}" if written else ""
             print(f"{explanation.source}: {explanation.title}{where}")
     totals = [path for sink in outputs for path in sink.finish()] if done else []
-    if totals and not (as_json or quiet):
-        print("\n".join(map(str, totals)))
     if as_json:
-        stated = explainer.preprocessing
-        print_json(
-            {
-                "model": None if model is None else str(model),
-                "provider": explainer.provider,
-                "preprocessing": {"source": stated.source, **stated.preprocessing.to_dict()},
-                "results": results,
-                "files": [str(path) for path in totals],
-                "errors": failures,
-            }
-        )
-    if failures:
+        print_json(_document(explainer, model, results, totals, failures))
+    elif totals and not quiet:
+        print("\n".join(map(str, totals)))
+    if failures.listed:
         raise typer.Exit(FAILED)
 
 
-def _methods(names: str, settings: Sequence[str]) -> list[Method]:
-    """The methods of ``--method``, with the options of ``--set``: of several, each option names its method.
+def explained(
+    explainer: Explainer,
+    photos: Sequence[Path],
+    targets: Sequence[int | str | None],
+    methods: Sequence[Method],
+    failures: Failures,
+    quiet: bool,
+) -> Iterator[tuple[int | None, Explanation]]:
+    """Explanations, photo by photo, by all methods, for all targets.
 
-    Raises:
-        InputError: no such method, or it has no such option.
+    Each comes with its rank (1, 2, ...) among those of its photo and method, None where it is the only one.
     """
-    from ..methods import find_method
 
-    listed = list(dict.fromkeys(name.strip() for name in names.split(",")))
-    options: dict[str, dict[str, Any]] = {name: {} for name in listed}
-    for name, value in _options(settings).items():
-        method, separator, option = name.rpartition(".")
-        if not separator and len(listed) == 1:
-            method = listed[0]
-        if method not in options:
-            raise typer.BadParameter(
-                f"--set {name}: with several methods say METHOD.NAME=VALUE, of {', '.join(listed)}."
-            )
-        options[method][option] = value
-    return [find_method(name, chosen) for name, chosen in options.items()]
+    def started(method: Method, target: int | str | None) -> Iterator[Any]:
+        first = (method, target) == (methods[0], targets[0])
+        progress = None if first and not quiet else False
+        return explainer.stream(photos, target, method, on_error=failures, progress=progress)
 
-
-def _options(settings: Sequence[str]) -> dict[str, Any]:
-    """``name=value`` pairs, each value as JSON where it is some, else as text."""
-    found: dict[str, Any] = {}
-    for setting in settings:
-        name, separator, value = setting.partition("=")
-        if not separator or not name:
-            raise typer.BadParameter(f"--set takes NAME=VALUE, found {setting!r}.")
-        try:
-            found[name] = json.loads(value)
-        except ValueError:
-            found[name] = value
-    return found
+    streams = [[started(method, target) for target in targets] for method in methods]
+    waiting = [[next(stream, None) for stream in row] for row in streams]
+    for photo in map(str, photos):
+        for row, heads in zip(streams, waiting):
+            found: list[Explanation] = []
+            for number, stream in enumerate(row):
+                head = heads[number]
+                ranked = head if isinstance(head, list) else [] if head is None else [head]
+                if ranked and ranked[0].source == photo:
+                    found += ranked
+                    heads[number] = next(stream, None)
+            yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
 
 
-def _side_by_side(streams: Sequence[Iterator[Any]], photos: Sequence[str]) -> Iterator[tuple[int | None, Explanation]]:
-    """The explanations of one photo after the other, by all methods, each with its rank where there are several.
+def _targets(texts: Sequence[str] | None) -> list[int | str | None]:
+    """Return the targets, without doubles; the predicted class where there are none."""
+    return list(dict.fromkeys(target_of(text) for text in texts)) if texts else [None]
 
-    ``streams`` hand out one explanation (or a list of several classes') for each photo that did not fail.
-    """
-    waiting = [next(stream, None) for stream in streams]
-    for photo in photos:
-        for number, stream in enumerate(streams):
-            found = waiting[number]
-            ranked = found if isinstance(found, list) else [] if found is None else [found]
-            if not ranked or ranked[0].source != photo:
-                continue
-            yield from ((rank if len(ranked) > 1 else None, one) for rank, one in enumerate(ranked, 1))
-            waiting[number] = next(stream, None)
+
+def _document(
+    explainer: Explainer, model: Path | None, results: list[dict[str, Any]], files: list[Path], failures: Failures
+) -> dict[str, Any]:
+    """Return all that happened, as plain values for JSON."""
+    stated = explainer.preprocessing
+    return {
+        "model": None if model is None else str(model),
+        "provider": explainer.provider,
+        "preprocessing": {"source": stated.source, **stated.preprocessing.to_dict()},
+        "results": results,
+        "files": [str(path) for path in files],
+        "errors": failures.listed,
+    }

@@ -51,6 +51,8 @@ def export_torch(
     """Export the torch module that FACTORY makes, with its gradients, and compare both with torch.
 
     The comparison runs on random inputs. A model that disagrees with torch.autograd is not written.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..from_torch.export import export_torch as export
     from ..from_torch.export import load_module, random_inputs

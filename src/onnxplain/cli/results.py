@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import typer
 
 from .common import refuse_overwriting
 
 if TYPE_CHECKING:
+    from ..pictures import PictureOptions
     from ..results.explanation import Explanation
 
 #: The picture that is one for all photos; the others are those of :data:`onnxplain.results.explanation.PICTURES`.
@@ -36,15 +37,15 @@ class Sink(Protocol):
         """Write what is one file for all; returns the files."""
 
 
-def drawing_options(colormap: str | None, alpha: float | None, percentiles: str | None, signed: bool) -> dict[str, Any]:
-    """The options that were given, by their names in :meth:`Explanation.picture`.
+def drawing_options(colormap: str | None, alpha: float | None, percentiles: str | None, signed: bool) -> PictureOptions:
+    """Return the options that were given, by their names in :meth:`Explanation.picture`.
 
     Raises:
         InputError: an unknown colour map.
     """
     from ..pictures import colormap as table_of
 
-    found: dict[str, Any] = {"signed": True} if signed else {}
+    found: PictureOptions = {"signed": True} if signed else {}
     if colormap is not None:
         table_of(colormap)
         found["colormap"] = colormap
@@ -63,7 +64,7 @@ def sinks(
     out: Path | None,
     formats: list[str],
     picture: str | None,
-    drawing: dict[str, Any],
+    drawing: PictureOptions,
     report: Path | None,
     inputs: list[Path],
     *,
@@ -99,14 +100,14 @@ class Files:
         out: Path | None,
         formats: list[str],
         kind: str,
-        drawing: dict[str, Any],
+        drawing: PictureOptions,
         inputs: list[Path],
         *,
         several_methods: bool,
     ) -> None:
         from ..results.explanation import check_picture, is_result_file
 
-        check_picture([kind], [name for name in drawing if name != "signed"])
+        check_picture([kind], drawing)
         self.single = out if out is not None and is_result_file(out) else None
         self._folder = _folder_of(out, self.single)
         self._formats, self._kind, self._drawing, self._inputs = formats, kind, drawing, inputs
@@ -145,7 +146,7 @@ class Files:
 class GridFile:
     """One picture of all photos: the file ``out``, or ``grid.png`` in the folder ``out``."""
 
-    def __init__(self, out: Path | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
+    def __init__(self, out: Path | None, drawing: PictureOptions, inputs: list[Path]) -> None:
         from ..pictures.render import picture_format
         from ..results.explanation import is_result_file
         from ..results.grid import Grid
@@ -174,13 +175,13 @@ class GridFile:
 class ReportFile:
     """One HTML file about all photos."""
 
-    def __init__(self, path: Path, picture: str | None, drawing: dict[str, Any], inputs: list[Path]) -> None:
+    def __init__(self, path: Path, picture: str | None, drawing: PictureOptions, inputs: list[Path]) -> None:
         from ..results.report import Report
 
         refuse_overwriting(path, inputs)
-        single = {} if picture in (None, GRID, "panel") else {"kinds": [picture]}
-        options: dict[str, Any] = {**single, **drawing}
-        self._path, self._report = path, Report(**options)
+        alone = picture is None or picture in (GRID, "panel")
+        self._path = path
+        self._report = Report(**drawing) if alone else Report(kinds=[str(picture)], **drawing)
 
     def prepare(self) -> None:
         from ..files import make_folder

@@ -7,22 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import (
-    ChannelAxis,
-    ClassAxis,
-    Json,
-    LabelsFile,
-    PreprocessingName,
-    Providers,
-    Quiet,
-    Score,
-    Tensor,
-    Threads,
-    guarded,
-    print_json,
-    refuse_overwriting,
-    warnings_as_lines,
-)
+from .common import Json, ModelOptions, Quiet, guarded, print_json, refuse_overwriting, target_of
 
 if TYPE_CHECKING:
     from ..visualization import ClassVisualization
@@ -57,42 +42,23 @@ def visualize_class(
     every: Annotated[
         int | None, typer.Option("--every", help="Also write a GIF of the picture after every K steps.", metavar="K")
     ] = None,
-    preprocessing: PreprocessingName = None,
-    labels: LabelsFile = None,
-    provider: Providers = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Pictures that are made at once.")] = None,
-    threads: Threads = 0,
-    tensor: Tensor = None,
-    score: Score = "logit",
-    class_axis: ClassAxis = None,
-    channel_axis: ChannelAxis = None,
+    *,
+    loading: ModelOptions,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Make the picture that a class likes best, by gradient ascent on its score.
 
     Each is written as <label>_<class>.png; with --neuron, channels of inner tensors take the place of classes.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
-    from ..explainer import Explainer
     from ..files import make_folder
-    from ..runtime.providers import full_name
 
     if not target and not neuron:
         raise typer.BadParameter("name classes with --target, or channels of inner tensors with --neuron.")
-    names = [_index_or_label(name) for listed in target or [] for name in listed.split(",")]
-    with warnings_as_lines(quiet):
-        explainer = Explainer(
-            model,
-            providers=[full_name(name) for name in provider] if provider else None,
-            preprocessing=preprocessing,
-            labels=labels,
-            batch_size=batch_size,
-            tensor=tensor,
-            score=score,
-            class_axis=class_axis,
-            channel_axis=channel_axis,
-            threads=threads,
-        )
+    names = [target_of(name) for listed in target or [] for name in listed.split(",")]
+    explainer = loading.explainer(model)
     make_folder(out)
     stated = {"steps": steps, "learning_rate": learning_rate, "l2": l2}
     options: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
@@ -111,10 +77,6 @@ def visualize_class(
     elif not quiet:
         for picture, paths in zip(pictures, written):
             print(f"{picture.title} -> {', '.join(map(str, paths))}")
-
-
-def _index_or_label(name: str) -> int | str:
-    return int(name) if name.strip().lstrip("+-").isdigit() else name
 
 
 def _save(picture: ClassVisualization, folder: Path, model: Path | None) -> list[Path]:

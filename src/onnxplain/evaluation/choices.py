@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import InputError
 from ..methods import Method, find_method
-from ..model.classes import Target
 from ..pipeline.stream import Photo
+from ..target import TargetLike
 from .measures import AGREEMENTS, METRICS
 
 #: Names of methods, methods with options chosen, or either under names of one's own.
@@ -60,15 +60,15 @@ def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> li
     return names
 
 
-def targets_of(target: Target, batch: Sequence[Photo]) -> Any:
+def targets_of(target: TargetLike, batch: Sequence[Photo]) -> Any:
     """The part of ``target`` that belongs to a micro-batch.
 
     Raises:
         InputError: there are fewer targets than photos.
     """
-    if target is None or isinstance(target, str) or np.ndim(target) == 0:
+    if not isinstance(target, (Sequence, np.ndarray)) or isinstance(target, str):
         return target
-    listed = list(target)  # type: ignore[arg-type]
+    listed = list(target)
     if batch[-1].index >= len(listed):
         raise InputError(f"{batch[-1].name}: there are {len(listed)} targets; give one for each photo.")
     return [listed[photo.index] for photo in batch]

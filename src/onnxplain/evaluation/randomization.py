@@ -16,10 +16,12 @@ from ..autodiff.randomized import randomized_models
 from ..bundled import bundled_model
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
+from ..explainer.inputs import Images
 from ..methods import Method
-from ..model.classes import Target
+from ..photos.load import ImageSource
 from ..pipeline.stream import is_one, photo_sources
 from ..progress import track
+from ..target import TargetLike
 from .choices import Methods, find_methods
 from .measures import AGREEMENTS, model_map
 from .output import markdown, number, write_table
@@ -100,15 +102,15 @@ class RandomizationCheck:
         """
         from .plots import plot_randomization
 
-        return plot_randomization(self, metric)
+        return plot_randomization(self.layers, self.methods, self.means(metric), metric, cascading=self.cascading)
 
 
 def randomization_check(
     model: ModelSource | None,
-    images: Any,
+    images: ImageSource | Images,
     methods: Methods = ("saliency",),
     *,
-    target: Target = None,
+    target: TargetLike = None,
     seed: int = 0,
     cascading: bool = True,
     stages: int | None = 8,
@@ -134,10 +136,11 @@ def randomization_check(
     """
     source = bundled_model() if model is None else model
     chosen = find_methods(methods)
-    photos = [images] if is_one(images) else list(photo_sources(images))
+    photos: list[Any] = [images] if is_one(images) else list(photo_sources(images))
     explainer = Explainer(source, tensor=tensor, **options)
-    explanations = explainer.explain(photos, target, next(iter(chosen.values())), progress=False)
-    if not explanations or not isinstance(explanations[0], Explanation):
+    found = explainer.stream(photos, target, next(iter(chosen.values())), progress=False)
+    explanations = [one for one in found if isinstance(one, Explanation)]
+    if not explanations:
         raise InputError(f"the check needs photos and one class for each; found {len(photos)} and target {target!r}.")
     targets = [explanation.target for explanation in explanations]
     before = _maps(explainer, photos, targets, chosen)

@@ -108,4 +108,4 @@ class Evaluation:
         """
         from .plots import plot_evaluation
 
-        return plot_evaluation(self)
+        return plot_evaluation(self.methods, self.values, self.curves, self.agreement, self.measured)

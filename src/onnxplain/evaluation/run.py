@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
+from ..explainer.inputs import Images
 from ..metrics import Curves
-from ..model.classes import Target
+from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
+from ..target import TargetLike
 from .choices import Methods, find_methods, find_metrics, targets_of
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
@@ -26,12 +28,12 @@ _BATCH = 8
 
 def evaluate(
     explainer: Explainer,
-    images: Any,
+    images: ImageSource | Images,
     methods: Methods = ("saliency",),
     *,
     masks: Masks = None,
     metrics: Sequence[str] | None = None,
-    target: Target = None,
+    target: TargetLike = None,
     steps: int = 50,
     tolerance: float = 15.0,
     samples: int = 20,

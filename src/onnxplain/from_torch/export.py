@@ -36,7 +36,7 @@ EXPORTERS = ("dynamo", "torchscript")
 DEFAULT_OPSET = 18
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TorchExport:
     """What :func:`export_torch` wrote and how well it agrees with torch.
 
@@ -47,6 +47,10 @@ class TorchExport:
     exporter: str
     fallback: str | None
     comparison: Comparison
+
+    def __repr__(self) -> str:
+        largest = max(self.comparison.differences.values(), default=0.0)
+        return f"<TorchExport {self.path} by {self.exporter}: differs from torch by {largest:.1e} at most>"
 
 
 def export_torch(
@@ -148,12 +152,12 @@ def export_torch(
     except OSError as error:
         if isinstance(error, OnnxplainError):
             raise
-        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
     return TorchExport(place, used, fallback, comparison)
 
 
 def load_module(factory: str) -> torch.nn.Module:
-    """The module that ``package.module:factory`` makes, called without arguments.
+    """Return the module that ``package.module:factory`` makes, called without arguments.
 
     Raises:
         RuntimeMissingError: torch is not installed.
@@ -179,7 +183,7 @@ def load_module(factory: str) -> torch.nn.Module:
 
 
 def random_inputs(shapes: Sequence[tuple[Sequence[int], str]]) -> list[torch.Tensor]:
-    """A tensor for each shape and type: standard normal floats, or whole numbers from 0 to 9; the same every time.
+    """Return a tensor for each shape and type: normal floats, or whole numbers from 0 to 9; the same every time.
 
     Raises:
         RuntimeMissingError: torch is not installed.
@@ -284,7 +288,7 @@ def _export(
     opset: int,
     exporter: str | None,
 ) -> tuple[onnx.ModelProto, str, str | None]:
-    """The exported model, the exporter that made it, and why the one before it did not."""
+    """Return the exported model, the exporter that made it, and why the one before it did not."""
     reasons: dict[str, str] = {}
     makers: dict[str, Callable[..., onnx.ModelProto]] = {"dynamo": _dynamo, "torchscript": _torchscript}
     for name in EXPORTERS if exporter is None else [exporter]:
@@ -292,12 +296,12 @@ def _export(
             with _quiet():
                 proto = makers[name](module, inputs, batched, names, outputs, opset)
             if any(batched) and not _is_open(proto, names[batched.index(True)]):
-                raise ModelError("the batch became a constant")
+                raise ModelError("the batch became a constant.")
             return proto, name, "; ".join(reasons.values()) or None
         except Exception as error:  # the exporters raise whatever fails inside of them
             lines = [line for line in str(error).strip().splitlines() if line.strip()]
             reasons[name] = f"{name}: {type(error).__name__}: {lines[0] if lines else ''}"
-    raise ModelError(f"torch cannot export the module; {'; '.join(reasons.values())}")
+    raise ModelError(f"torch cannot export the module; {'; '.join(reasons.values())}.")
 
 
 def _dynamo(

@@ -128,7 +128,7 @@ class _Task:
         return {name: value.detach().numpy() for name, value in values.items()}
 
     def _scores(self, torch: Any, outputs: Sequence[Any], watch: Any) -> Any:
-        """The score of the target of every sample; the first call chooses the targets."""
+        """Return the score of the target of every sample; the first call chooses the targets."""
         if self._tensor in self._outputs:
             scores = outputs[self._outputs.index(self._tensor)]
         else:
@@ -165,7 +165,7 @@ class _Task:
 
 
 def _watch(inputs: Sequence[Any]) -> Any:
-    """A context that keeps what goes into a softmax or sigmoid, and what embeddings make of ``inputs``."""
+    """Return a context that keeps what goes into a softmax or sigmoid, and what embeddings make of ``inputs``."""
     torch = importlib.import_module("torch")
 
     class Watch(torch.overrides.TorchFunctionMode):  # type: ignore[misc, name-defined]
@@ -203,7 +203,7 @@ def _moved(x: Any, seed: int | None) -> Any:
 
 
 def _difference(found: np.ndarray[Any, Any], exact: np.ndarray[Any, Any]) -> float:
-    """The largest difference as a share of the largest exact value; infinite where shapes differ or NaN appears."""
+    """Return the largest difference as a share of the largest exact value; infinite for other shapes and for NaN."""
     if found.shape != exact.shape:
         return float("inf")
     if not exact.size:

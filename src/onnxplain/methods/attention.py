@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
-from .coarse import CoarseMap, token_grid
+from .helpers.coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]
 
@@ -30,7 +30,7 @@ class AttentionMethod(CoarseMap):
 
     - ``token``: the token whose attention is followed; None finds the one that the score is computed from, or takes
       the mean over all where they are pooled. An image's patches form a grid, without the class token before them.
-    - ``interpolation``: see :class:`~.coarse.CoarseMap`.
+    - ``interpolation``: see :class:`~.helpers.coarse.CoarseMap`.
     """
 
     token: int | None = None
@@ -40,13 +40,13 @@ class AttentionMethod(CoarseMap):
         """How much of every token reaches every other [n,T,T], of probabilities [n,heads,T,T], first block first, and
         the gradients of the score with respect to them."""
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        source, size = self.source(model, feeds)
-        maps = model.attention(source)
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        source, size = self.source(attributor, feeds)
+        maps = attributor.attention(source)
         tokens = maps.tokens if self.token is None else slice(self.token, self.token + 1 or None)
         if tokens is None:
             raise InputError("the score is computed from several tokens apart; name the one to follow by token=.")
-        found = model.variant(wrt=maps.names, values=maps.names, written_out=True).attribute(feeds, targets)
+        found = attributor.variant(wrt=maps.names, values=maps.names, written_out=True).attribute(feeds, targets)
         count = len(found.targets)
         probabilities = _square([found.tensors[name] for name in maps.names], count)
         rows = self.flow(probabilities, _square(found.attributions, count))[:, tokens]

@@ -14,9 +14,10 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from ..native import Normalization
-from .maps import saliency
+from .helpers.maps import saliency
 
 Array = NDArray[Any]
 
@@ -39,26 +40,39 @@ class Method(ABC):
     gradients: ClassVar[bool] = True
 
     @abstractmethod
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         """The attributions of one micro-batch.
 
         Args:
-            model: runs the model; :meth:`Attributor.attribute` is one forward and backward pass.
+            attributor: runs the model; :meth:`Attributor.attribute` is one forward and backward pass.
             feeds: the model's inputs, n samples, preprocessed.
             targets: class indices [n]; a negative one stands for the predicted class.
 
         Returns:
-            One attribution [n, ...] for each of ``model.gradients``, in order (of ``model.perturbed``, if the method
-            needs no gradients): shaped like it, or without its channel axis if not :attr:`has_channels`; the classes,
-            their scores and those of all classes [n,K] are those of the unchanged inputs.
+            One attribution [n, ...] for each of ``attributor.gradients``, in order (of ``attributor.perturbed``, if the
+            method needs no gradients): shaped like it, or without its channel axis if not :attr:`has_channels`; the
+            classes, their scores and those of all classes [n,K] are those of the unchanged inputs.
         """
 
     def ranked(
-        self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+        self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> list[Attribution]:
         """:meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow, down to that rank."""
-        first = self.attribute(model, feeds, targets)
-        return [first, *(self.attribute(model, feeds, classes) for classes in first.next_classes(top))]
+        first = self.attribute(attributor, feeds, targets)
+        return [first, *(self.attribute(attributor, feeds, classes) for classes in first.next_classes(top))]
+
+    def axes(self, attributor: Attributor) -> Mapping[str, int | None]:
+        """Return the tensors that its attributions belong to, in their order, each with its channel axis.
+
+        Raises:
+            InputError: the method needs gradients, and the model has none.
+        """
+        if self.gradients and not attributor.signature.gradients:
+            raise InputError(
+                f"method {self.name!r} needs gradients, and the model was loaded without (gradients=False); "
+                "use method='occlusion' or method='rise'."
+            )
+        return attributor.gradient_axes if self.gradients else attributor.input_axes
 
     @property
     def has_channels(self) -> bool:
@@ -96,9 +110,9 @@ class Method(ABC):
             threads=threads,
         )
 
-    def for_maps(self, model: Attributor) -> Attributor:
-        """What to run where only maps are wanted: ``model``, or one whose attributions come without channels."""
-        return model
+    def for_maps(self, attributor: Attributor) -> Attributor:
+        """What to run where only maps are wanted: ``attributor``, or one whose attributions come without channels."""
+        return attributor
 
     def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
         """The attributions [n, ...] summed over channels, where their sign means something, else None."""

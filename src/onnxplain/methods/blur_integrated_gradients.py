@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
-from .paths import Path, PathMethod, gauss_legendre
-from .sampling import Indices, check_count, per_sample, working_type
+from .helpers.paths import Path, PathMethod, gauss_legendre
+from .helpers.sampling import Indices, per_sample, working_type
 
 Array = NDArray[Any]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
-from .coarse import CoarseMap, token_grid
+from .helpers.coarse import CoarseMap, token_grid
 
 Array = NDArray[Any]
 
@@ -32,7 +32,7 @@ class ClassActivation(CoarseMap):
     - ``layer``: the name of the tensor in the model, [N,C,h,w], [N,h,w,C], [N,C,l] or tokens [N,T,D]; None finds the
       last feature map. Tokens of an image form a grid, without the class token before them.
     - ``relu``: whether the map is cut off at zero. Negative values speak against the class; a saliency map has none.
-    - ``interpolation``: see :class:`~.coarse.CoarseMap`.
+    - ``interpolation``: see :class:`~.helpers.coarse.CoarseMap`.
     """
 
     layer: str | None = None
@@ -42,10 +42,10 @@ class ClassActivation(CoarseMap):
     def combine(self, features: Array, gradients: Array) -> Array:
         """The map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        source, size = self.source(model, feeds)
-        layer = model.feature_map(source, self.layer)
-        found = model.variant(wrt=(layer.name,), values=(layer.name,)).attribute(feeds, targets)
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        source, size = self.source(attributor, feeds)
+        layer = attributor.feature_map(source, self.layer)
+        found = attributor.variant(wrt=(layer.name,), values=(layer.name,)).attribute(feeds, targets)
         values, slopes = found.tensors[layer.name], found.attributions[0]
         wide = np.result_type(slopes, np.float32)
         features, gradients = (

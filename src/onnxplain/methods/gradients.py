@@ -24,11 +24,11 @@ class Saliency(Method):
 
     name = "saliency"
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        return model.attribute(feeds, targets)
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        return attributor.attribute(feeds, targets)
 
-    def for_maps(self, model: Attributor) -> Attributor:
-        return model.magnitudes
+    def for_maps(self, attributor: Attributor) -> Attributor:
+        return attributor.magnitudes
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,6 @@ class GradientXInput(Method):
     name = "gradient_x_input"
     reduction = "abs_sum"
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        found, values = model.attribute_with_values(feeds, targets)
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        found, values = attributor.attribute_with_values(feeds, targets)
         return found.with_attributions([gradient * value for gradient, value in zip(found.attributions, values)])

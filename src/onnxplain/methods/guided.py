@@ -38,9 +38,9 @@ class ReplacedRelu(Method):
     the map is max over channels of the absolute value.
     """
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        changed = model.variant(rules=self.name)
-        if changed.model.metadata["onnxplain.replaced_rules"] == "0":
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        changed = attributor.variant(rules=self.name)
+        if changed.signature.metadata["onnxplain.replaced_rules"] == "0":
             raise InputError(
                 f"method {self.name!r} replaces the derivative of ReLUs, and there is no Relu or Clip(0, c) between "
                 "input and score of this model, so it would give vanilla gradients; use method='saliency', "

@@ -44,10 +44,10 @@ class GuidedGradCam(Method):
             )
         self._grad_cam()
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        grad_cam = self._grad_cam().attribute(model, feeds, targets)
-        guided = GuidedBackprop().attribute(model, feeds, targets)
-        (axis,) = model.axes(self).values()
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        grad_cam = self._grad_cam().attribute(attributor, feeds, targets)
+        guided = GuidedBackprop().attribute(attributor, feeds, targets)
+        (axis,) = self.axes(attributor).values()
         (maps,), (detail,) = grad_cam.attributions, guided.attributions
         return guided.with_attributions([detail * (maps if axis is None else np.expand_dims(maps, axis))])
 

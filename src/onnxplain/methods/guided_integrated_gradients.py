@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .baselines import baseline_of
-from .integrated_gradients import by_input
-from .paths import with_completeness
-from .sampling import check_count, working_type
+from .helpers.baselines import baseline_of, by_input
+from .helpers.paths import with_completeness
+from .helpers.sampling import working_type
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline
@@ -55,18 +55,18 @@ class GuidedIntegratedGradients(Method):
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f"{name} is a number from 0 to 1; found {value!r}.")
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        axes = model.axes(self)
-        model, feeds = model.on_floats(feeds)
-        unchanged = model.scored(feeds, targets)
-        inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in model.gradients}
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        axes = self.axes(attributor)
+        attributor, feeds = attributor.on_floats(feeds)
+        unchanged = attributor.scored(feeds, targets)
+        inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in attributor.gradients}
         baselines = by_input(self.baseline, inputs, "baseline")
         start = {name: baseline_of(baselines[name], x, axes[name]) for name, x in inputs.items()}
         end, place = _joined(inputs), _joined(start)
         begin, found = place.copy(), np.zeros_like(end)
         for step in range(self.steps):
             here = {n: part.astype(inputs[n].dtype) for n, part in _parted(place, inputs).items()}
-            gradients = model.attribute({**feeds, **here}, unchanged.targets).attributions
+            gradients = attributor.attribute({**feeds, **here}, unchanged.targets).attributions
             slopes = _joined(dict(zip(inputs, gradients)))
             for sample, slope in enumerate(slopes):
                 moved = self._step((step + 1) / self.steps, place[sample], slope, begin[sample], end[sample])
@@ -74,7 +74,7 @@ class GuidedIntegratedGradients(Method):
                 place[sample] = moved
         parts = _parted(found, inputs)
         attributions = [parts[name].astype(working_type(x)) for name, x in inputs.items()]
-        baseline_scores = model.scored({**feeds, **start}, unchanged.targets).scores
+        baseline_scores = attributor.scored({**feeds, **start}, unchanged.targets).scores
         return with_completeness(unchanged.with_attributions(attributions), baseline_scores)
 
     def _step(self, done: float, place: Array, slope: Array, begin: Array, end: Array) -> Array:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
-from .baselines import baseline_of
-from .paths import Path, PathMethod, gauss_legendre
-from .sampling import Indices, check_count, per_sample, working_type
+from .helpers.baselines import baseline_of, by_input
+from .helpers.paths import Path, PathMethod, gauss_legendre
+from .helpers.sampling import Indices, per_sample, working_type
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline
@@ -86,20 +87,6 @@ class ExpectedGradients(PathMethod):
         if len(counts) != 1:
             raise InputError(f"the inputs have different numbers of references: {sorted(counts)}.")
         return _PathsFromReferences(self.samples, self.seed, references, counts.pop(), inputs)
-
-
-def by_input(option: Any, inputs: Mapping[str, Array], called: str) -> dict[str, Any]:
-    """An option for each input: the same for all, or those of a dict.
-
-    Raises:
-        InputError: the dict names other inputs.
-    """
-    if not isinstance(option, Mapping):
-        return dict.fromkeys(inputs, option)
-    if set(option) != set(inputs):
-        there = ", ".join(repr(name) for name in inputs)
-        raise InputError(f"{called} is a dict for {', '.join(map(repr, option))}, but gradients belong to {there}.")
-    return dict(option)
 
 
 class _StraightPath(Path):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from .perturbation import Inputs, Perturbation
+from .helpers.perturbation import Inputs, Perturbation
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
-from ..model.ranking import probabilities
-from .perturbation import Inputs, Perturbation
+from .helpers.perturbation import Inputs, Perturbation
 
 if TYPE_CHECKING:
     from ..metrics.baselines import Baseline
@@ -57,8 +57,7 @@ class Rise(Perturbation):
 
     def __post_init__(self) -> None:
         for name, value in (("masks", self.masks), ("cells", 1 if self.cells is None else self.cells)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise InputError(f"{name} is a positive whole number; found {value!r}.")
+            check_count(name, value, 1)
         if not 0 < self.probability < 1:
             raise InputError(f"probability is between 0 and 1; found {self.probability!r}.")
 
@@ -70,7 +69,7 @@ class Rise(Perturbation):
         for masks in self._masks(inputs, extents):
             hidden = _blend(x, baseline, masks.reshape(len(masks), *inputs.broadcastable))
             scores = inputs.scores(hidden)
-            known = probabilities(scores, inputs.model.model.probability)
+            known = inputs.attributor.probabilities(scores)
             chosen = inputs.picked(scores.astype(np.float64) if known is None else known)
             total += np.tensordot(chosen.T, masks, axes=1)
             seen += masks.sum(axis=0)

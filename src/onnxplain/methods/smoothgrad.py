@@ -31,10 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import native
+from ..checks import check_count
 from ..errors import InputError
 from ..model.attributor import Attribution, Attributor
 from .base import Method
-from .sampling import Indices, attributions_at, check_count, working_type
+from .helpers.sampling import Indices, attributions_at, working_type
 
 Array = NDArray[Any]
 
@@ -79,10 +80,10 @@ class NoisyMethod(Method):
     def combine(self, *means: Array) -> Array:
         """The statistic of mean a_s and, with ``squares``, mean a_s²."""
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        model, feeds = model.on_floats(feeds)
-        unchanged = model.scored(feeds, targets)
-        names = [gradient.wrt for gradient in model.gradients]
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        attributor, feeds = attributor.on_floats(feeds)
+        unchanged = attributor.scored(feeds, targets)
+        names = [gradient.wrt for gradient in attributor.gradients]
         inputs = {name: np.ascontiguousarray(feeds[name], working_type(feeds[name])) for name in names}
         deviations = {name: self._deviation(x) for name, x in inputs.items()}
 
@@ -95,7 +96,7 @@ class NoisyMethod(Method):
             return copies
 
         sums: list[Array] = []
-        for _, sample, found in attributions_at(noisy, self.samples, model, feeds, unchanged.targets, self.method):
+        for _, sample, found in attributions_at(noisy, self.samples, attributor, feeds, unchanged.targets, self.method):
             sums = sums or [np.zeros((2 if self.squares else 1, len(targets), *a.shape[1:])) for a in found]
             for totals, attribution in zip(sums, found):
                 values = np.abs(attribution) if self.absolute else attribution
@@ -109,7 +110,7 @@ class NoisyMethod(Method):
     @cached_property
     def method(self) -> Method:
         """The method ``base``."""
-        from . import find_method
+        from .registry import find_method
 
         return find_method(self.base, {})
 

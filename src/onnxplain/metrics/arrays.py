@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
 
 Array: TypeAlias = NDArray[Any]
@@ -87,17 +88,6 @@ def like(values: Array, x: Array) -> Array:
         return values.astype(x.dtype)
     limits = np.iinfo(x.dtype)
     return np.clip(np.rint(values), limits.min, limits.max).astype(x.dtype)
-
-
-def check_count(name: str, value: int) -> int:
-    """``value``, a positive whole number.
-
-    Raises:
-        InputError: it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise InputError(f"{name} is a positive whole number; found {value!r}.")
-    return int(value)
 
 
 def over_positions(maps: Array, x: Array, channel_axis: int) -> Array:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
-from .arrays import Array, ScoreFunction, as_maps, as_targets, check_count, over_positions, plain, score_all
+from .arrays import Array, ScoreFunction, as_maps, as_targets, over_positions, plain, score_all
 from .baselines import Baseline, baseline_images
 
 

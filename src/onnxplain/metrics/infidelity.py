@@ -17,8 +17,9 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError
-from .arrays import Array, ScoreFunction, as_targets, check_count, like, score_all
+from .arrays import Array, ScoreFunction, as_targets, like, score_all
 from .baselines import Baseline, baseline_images
 
 #: "square": I = x - baseline on a random square, 0 elsewhere: the square is removed. "gaussian": I of independent

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .arrays import Array, ExplainFunction, as_targets, check_count, like
+from ..checks import check_count
+from .arrays import Array, ExplainFunction, as_targets, like
 
 
 def max_sensitivity(

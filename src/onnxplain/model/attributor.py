@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from threading import RLock
-from typing import TYPE_CHECKING, Any
+from threading import Lock, RLock
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +16,14 @@ from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from .classes import Classes
 from .loading import ModelLoader
+from .ranking import probabilities
 
 if TYPE_CHECKING:
     from ..autodiff.landmarks.attention_maps import AttentionMaps
     from ..autodiff.landmarks.feature_maps import FeatureMap
-    from ..methods.base import Method
 
 Array = NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -62,12 +62,19 @@ class Attribution:
 class Attributor:
     """A model with its sessions, its classes, the gradients that have the batch axis, and the inputs they come from.
 
-    ``gradients`` are differentiated, ``perturbed`` are the inputs that methods without gradients change.
+    - ``signature``: describes the model; ``session`` runs it.
+    - ``classes``: as the signature and the labels state them; :meth:`known_classes` also knows how many there are.
+    - ``gradients``: those whose input has the batch axis; ``gradient_axes``: the tensors that they belong to, in their
+      order, each with its channel axis, None where it has none.
+    - ``perturbed``: the inputs that methods without gradients change; ``input_axes``: their channel axes by name.
+    - ``batched``: the names of all inputs with a batch axis, those of the question included.
+
+    None of these change, so that several threads may use one attributor.
     """
 
     def __init__(
         self,
-        model: Signature,
+        signature: Signature,
         session: BatchedSession,
         labels: Sequence[str] | None,
         *,
@@ -83,20 +90,32 @@ class Attributor:
             ModelError: no input that is explained has the batch axis of the score.
             InputError: ``channel_axis`` is not one.
         """
-        self.model, self.session = model, session
-        self.classes = Classes(model.classes, labels)
-        self.gradients = [g for g in model.gradients if g.source in model.batched]
-        self.perturbed = [i for i in model.inputs if i.name in model.perturbed and i.name in model.batched]
+        self.signature, self.session = signature, session
+        self.classes = Classes(signature.classes, labels)
+        self.gradients = [g for g in signature.gradients if g.source in signature.batched]
+        self.perturbed = [i for i in self.inputs if i.name in signature.perturbed and i.name in signature.batched]
         if not self.perturbed:
-            names = ", ".join(repr(i.name) for i in model.inputs)
+            names = ", ".join(repr(i.name) for i in self.inputs)
             raise ModelError(f"no input ({names}) has the batch axis of the score; export the model with one.")
-        self._gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
-        self._input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
-        self._loader, self._changes = loader, changes or {}
-        self._lock = RLock()
+        self.gradient_axes = {g.wrt: _axis(g, g.wrt, g.rank, channel_axis) for g in self.gradients}
+        self.input_axes = {i.name: _axis(i, i.name, len(i.shape), channel_axis) for i in self.perturbed}
+        self.batched = signature.batched | set(signature.target_inputs.values())
+        self._loader, self._changes, self._channel_axis = loader, changes or {}, channel_axis
+        self._lock, self._class_lock = RLock(), Lock()
+        self._known_classes = self.classes if self.classes.count is not None else None
         self._variants: dict[tuple[tuple[str, Any], ...], Attributor] = {}
         self._feature_maps: dict[tuple[str, str | None], FeatureMap] = {}
         self._attention: dict[str, AttentionMaps] = {}
+
+    @property
+    def inputs(self) -> tuple[InputTensor, ...]:
+        """The model's inputs."""
+        return self.signature.inputs
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        return self.session.provider
 
     @property
     def _forward(self) -> BatchedSession:
@@ -105,7 +124,7 @@ class Attributor:
 
     @cached_property
     def _scores(self) -> BatchedSession:
-        return self._loader.open("scores", **self._changes)[1] if self.model.gradients else self.session
+        return self._loader.open("scores", **self._changes)[1] if self.signature.gradients else self.session
 
     def variant(self, **changes: Any) -> Attributor:
         """The same model differentiated otherwise; it is loaded once for each set of ``changes``.
@@ -129,8 +148,10 @@ class Attributor:
         if isinstance(changes.get("rules"), tuple):
             changes["rules"] = dict(changes["rules"])
         changes = {**self._changes, **changes}
-        found = self._loader.open("gradients", **changes)
-        return Attributor(*found, self.classes.labels, loader=self._loader, changes=changes)
+        found = self._loader.open("gradients" if self.signature.gradients else "scores", **changes)
+        moved = self._changes.keys() & {"wrt", "cut"} or changes.keys() & {"wrt", "cut"}
+        axis = None if moved else self._channel_axis
+        return Attributor(*found, self.classes.labels, loader=self._loader, channel_axis=axis, changes=changes)
 
     @cached_property
     def magnitudes(self) -> Attributor:
@@ -138,12 +159,11 @@ class Attributor:
 
         The model stated for CUDA computes them, so that no channels cross the bus when a map is all that is wanted.
         """
-        if not all(g.magnitude and self._gradient_axes[g.wrt] == g.channel_axis for g in self.gradients):
+        if not all(g.magnitude and self.gradient_axes[g.wrt] == g.channel_axis for g in self.gradients):
             return self
-        found = copy.copy(self)
-        found.gradients = [replace(g, output=g.magnitude or "", channel_axis=None) for g in self.gradients]
-        found._gradient_axes = dict.fromkeys(self._gradient_axes)
-        return found
+        reduced = tuple(replace(g, output=g.magnitude or "", channel_axis=None) for g in self.gradients)
+        signature = replace(self.signature, gradients=reduced)
+        return Attributor(signature, self.session, self.classes.labels, loader=self._loader, changes=self._changes)
 
     def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
         """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.
@@ -169,32 +189,38 @@ class Attributor:
                 self._attention[gradient.wrt] = self._loader.forward_graph(written_out=True).attention(gradient.wrt)
             return self._attention[gradient.wrt]
 
-    def axes(self, method: Method) -> dict[str, int | None]:
-        """The tensors that attributions of ``method`` belong to, in their order, each with its channel axis.
-
-        Raises:
-            InputError: the method needs gradients, and the model has none.
-        """
-        if method.gradients and not self.model.gradients:
-            raise InputError(
-                f"method {method.name!r} needs gradients, and the model was loaded without (gradients=False); "
-                "use method='occlusion' or method='rise'."
-            )
-        return self._gradient_axes if method.gradients else self._input_axes
-
     def extents(self, gradient: Gradient, feeds: Mapping[str, Array]) -> tuple[int, ...]:
         """The extents, without batch and channels, of the input that a gradient comes from: (H,W) for images."""
         shape = feeds[gradient.source].shape
-        axis = self._input_axes[gradient.source] if gradient.rank == len(shape) else None
+        axis = self.input_axes[gradient.source] if gradient.rank == len(shape) else None
         return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
 
     def samples(self, feeds: Mapping[str, Array]) -> int:
         """How many samples there are."""
-        return next(len(array) for name, array in feeds.items() if name in self.model.batched)
+        return next(len(array) for name, array in feeds.items() if name in self.signature.batched)
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
-        """How inputs shaped like ``feeds`` are run for gradients."""
-        return self.session.plan({**feeds, self.model.target: np.zeros(self.samples(feeds), np.int64)})
+        """Return how inputs shaped like ``feeds`` are run for gradients."""
+        return self.session.plan(self._with_targets(feeds, np.zeros(self.samples(feeds), np.int64)))
+
+    def split(
+        self, feeds: Mapping[str, Array], targets: NDArray[np.int64]
+    ) -> Iterator[tuple[int, dict[str, Array], NDArray[np.int64]]]:
+        """Return the micro-batches for gradients: the number of the first sample, its feeds and its targets."""
+        for start, part in self.session.split(self._with_targets(feeds, targets)):
+            yield start, part, part.pop(self.signature.target)
+
+    def spread(
+        self, function: Callable[[int, int], T], feeds: Mapping[str, Array], targets: NDArray[np.int64], count: int
+    ) -> Iterator[T]:
+        """Return ``function(start, end)`` of the runs for gradients that make up ``count`` samples.
+
+        ``feeds`` and ``targets`` are shaped like those of the runs; see :meth:`BatchedSession.spread`.
+        """
+        return self.session.spread(function, self._with_targets(feeds, targets), count)
+
+    def _with_targets(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> dict[str, Array]:
+        return {**feeds, self.signature.target: targets}
 
     def size(self, feeds: Mapping[str, Array]) -> int:
         """Samples that one run forwards takes at best, for inputs shaped like ``feeds``."""
@@ -203,14 +229,74 @@ class Attributor:
     def repeated(self, feeds: Mapping[str, Array], times: int) -> dict[str, Array]:
         """All samples, ``times`` times one after the other: [s0, s1, ..., s0, s1, ...]."""
         return {
-            name: np.concatenate([array] * times) if name in self.model.batched else array
-            for name, array in feeds.items()
+            name: np.concatenate([array] * times) if name in self.batched else array for name, array in feeds.items()
         }
 
+    @property
+    def probability(self) -> str | None:
+        """How the scores of a class become probabilities: "softmax", "sigmoid", "identity"; None: they do not."""
+        stated = self.signature.probability
+        if stated == "labelled":
+            return None if self.classes.labels is None else "softmax"
+        return stated
+
+    def probabilities(self, class_scores: Array) -> NDArray[np.float64] | None:
+        """The probabilities [..., K] of scores [..., K]; None where the question is not about classes alone."""
+        return None if self.signature.target_inputs else probabilities(class_scores, self.probability)
+
+    def predicted(self, class_scores: Array) -> NDArray[np.int64]:
+        """The class [n] with the highest of the scores [n,K], never the blank of "ctc"."""
+        places = self.signature.places
+        if places is not None and places.blank is not None:
+            class_scores = class_scores.copy()
+            class_scores[:, places.blank] = -np.inf
+        best: NDArray[np.int64] = np.argmax(class_scores, axis=1)
+        return best
+
+    def maps(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The "scores" of all classes at all places; of detectors also "boxes" [N,A,4] and "confidence" [N,A,K].
+
+        The scores are [N, ...], with the classes on the axis that :attr:`signature.places` names.
+        """
+        places = self.signature.places
+        if places is None:
+            raise InputError("the output of the model has one score for each class, and no places.")
+        named = {"scores": places.scores, "boxes": places.boxes, "confidence": places.confidence}
+        names = {key: name for key, name in named.items() if name}
+        parts = [self._forward.run(part, list(names.values())) for _, part in self._forward.split(self._own(feeds))]
+        return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
+
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """The scores of all classes [N,K]."""
-        parts = [self._forward.run(part, [self.model.class_scores])[0] for _, part in self._forward.split(feeds)]
-        return np.concatenate(parts)
+        """The scores of all classes [N,K] at the place in ``feeds``, less that of the class they are compared with."""
+        roles = self.signature.target_inputs
+        if self.signature.places is None:
+            name = self.signature.class_scores
+            parts = [self._forward.run(part, [name])[0] for _, part in self._forward.split(self._own(feeds))]
+            found = np.concatenate(parts)
+        else:
+            maps = self.maps(feeds)["scores"]
+            found = self._within(maps, feeds[roles["region"]])
+        if "contrast" in roles:
+            others = found
+            if "contrast_region" in roles:
+                others = self._within(maps, feeds[roles["contrast_region"]])
+            found = found - picked(others, feeds[roles["contrast"]])[:, None]
+        return found
+
+    def _own(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """What the forward part of the model takes of ``feeds``."""
+        roles = self.signature.target_inputs
+        asked = {roles[role] for role in roles if role.endswith(("reference", "cotangent"))}
+        known = {i.name for i in self.inputs} | asked
+        return {name: array for name, array in feeds.items() if name in known}
+
+    def _within(self, maps: Array, region: Array) -> Array:
+        """The sum of scores [N, ...] over all places, each times its weight in ``region``: [N,K]."""
+        places = self.signature.places
+        assert places is not None
+        by_class = maps[:, None] if places.class_axis is None else np.moveaxis(maps, places.class_axis, 1)
+        summed: Array = (by_class * region[:, None]).sum(axis=tuple(range(2, by_class.ndim)), dtype=by_class.dtype)
+        return summed
 
     def attribute(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         """The gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
@@ -223,16 +309,18 @@ class Attributor:
             ProviderError: ONNX Runtime failed.
         """
         count = len(self.gradients)
-        outputs = [self.model.score, self.model.class_scores, *(g.output for g in self.gradients)]
-        outputs += self.model.tensors.values()
-        scores, class_scores, *found = self.session.run({**feeds, self.model.target: targets}, outputs)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
-        return Attribution(found[:count], chosen, scores, class_scores, dict(zip(self.model.tensors, found[count:])))
+        outputs = [self.signature.score, self.signature.class_scores, *(g.output for g in self.gradients)]
+        outputs += self.signature.tensors.values()
+        scores, class_scores, *found = self.session.run(self._with_targets(feeds, targets), outputs)
+        chosen = np.where(targets < 0, self.predicted(class_scores), targets)
+        return Attribution(
+            found[:count], chosen, scores, class_scores, dict(zip(self.signature.tensors, found[count:]))
+        )
 
     def scored(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         """The classes and their scores by a forward pass alone, without attributions."""
         class_scores = self.class_scores(feeds)
-        chosen = np.where(targets < 0, np.argmax(class_scores, axis=1), targets)
+        chosen = np.where(targets < 0, self.predicted(class_scores), targets)
         return Attribution([], chosen, picked(class_scores, chosen), class_scores, {})
 
     def attribute_with_values(
@@ -243,63 +331,53 @@ class Attributor:
         return found, [found.tensors[g.wrt] if g.wrt in found.tensors else feeds[g.wrt] for g in self.gradients]
 
     def on_floats(self, feeds: Mapping[str, Array]) -> tuple[Attributor, dict[str, Array]]:
-        """This model and ``feeds`` where all gradients belong to inputs; for others a model that begins further on.
+        """Return this and ``feeds`` where all gradients belong to inputs; else what runs the model from further on.
 
         The gradient of an input of integers belongs to the float tensor computed from it, such as the embeddings of
-        tokens. The model returned takes that tensor as an input, and what is fed has its value.
+        tokens. What is returned takes that tensor as an input, and what is fed has its value.
 
         Raises:
             InputError: the model reads an input's integers as they are, so that there is nothing between them.
         """
-        model, fed = self, dict(feeds)
+        attributor, fed = self, dict(feeds)
         if self._inner:
             fed |= self.variant(values=self._inner).attribute(feeds, np.zeros(self.samples(feeds), np.int64)).tensors
-            model = self.variant(cut=self._inner, wrt=tuple(g.wrt for g in self.gradients))
-        for gradient in model.gradients:
+            attributor = self.variant(cut=self._inner, wrt=tuple(g.wrt for g in self.gradients))
+        for gradient in attributor.gradients:
             if fed[gradient.wrt].dtype.kind != "f":
                 raise InputError(
                     f"the model reads the integers of {gradient.wrt!r} as they are, so there is nothing between "
                     "them that this method could try; use method='saliency'."
                 )
-        return model, fed
+        return attributor, fed
 
     @property
     def _inner(self) -> tuple[str, ...]:
         """The inner tensors that gradients belong to."""
         return tuple(g.wrt for g in self.gradients if g.wrt != g.source)
 
-    def ranked(
-        self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
-    ) -> list[Attribution]:
-        """The attributions of one micro-batch: for its targets, or for the ``top`` best classes in turn.
-
-        Args:
-            method: what is computed.
-            feeds: the model's own inputs, n samples.
-            targets: class indices [n]; ``PREDICTED`` for the class with the highest score.
-            top: how many classes; the run for the predicted one also tells which come next.
+    def known_classes(self, feeds: Mapping[str, Array]) -> Classes:
+        """Return the classes with their number; where the shapes do not state it, ``feeds`` are run once to learn it.
 
         Raises:
-            TargetError: a class is out of range.
             ProviderError: ONNX Runtime failed.
         """
-        self._learn_classes(feeds, targets, top)
-        return method.ranked(self, feeds, targets, top)
+        with self._class_lock:
+            if self._known_classes is None:
+                self._known_classes = replace(self.classes, count=int(self.class_scores(feeds).shape[1]))
+            return self._known_classes
 
-    def micro_batches(
-        self, method: Method, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
-    ) -> Iterator[tuple[int, list[Attribution]]]:
-        """:meth:`ranked` over any number of samples, each with the number of its first sample."""
-        for start, part in self.session.split({**feeds, self.model.target: targets}):
-            yield start, self.ranked(method, part, part.pop(self.model.target), top)
+    def check_targets(self, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None) -> None:
+        """Refuse targets [n], or a number of best classes, that the model does not have, before a class is picked.
 
-    def _learn_classes(self, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None) -> None:
-        """Ask the model how many classes it has where its shapes do not say, before a class is picked."""
-        if self.classes.count is not None or (top is None and targets.max() < 0):
-            return
-        self.classes = replace(self.classes, count=int(self.class_scores(feeds).shape[1]))
-        self.classes.check_count(top)
-        self.classes.indices([int(t) for t in targets if t >= 0], int((targets >= 0).sum()))
+        Raises:
+            TargetError: a class is out of range, or there are fewer than ``top``.
+            ProviderError: ONNX Runtime failed.
+        """
+        if self.classes.count is None and (top is not None or targets.max() >= 0):
+            known = self.known_classes(feeds)
+            known.check_count(top)
+            known.indices([int(target) for target in targets if target >= 0], int((targets >= 0).sum()))
 
 
 def picked(class_scores: Array, targets: NDArray[np.int64]) -> Array:

@@ -15,7 +15,7 @@ from ..photos import find_label, resolve_labels
 from ..photos.labels import LabelsLike
 
 #: None: the predicted class; "top3": the three classes with the highest scores.
-Target: TypeAlias = int | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
+ClassTarget: TypeAlias = int | np.integer[Any] | str | Sequence[int | str] | NDArray[np.integer[Any]] | None
 
 #: An index that stands for the class with the highest score.
 PREDICTED = -1
@@ -30,7 +30,7 @@ class Classes:
     count: int | None
     labels: Sequence[str] | None
 
-    def top(self, target: Target) -> int | None:
+    def top(self, target: ClassTarget) -> int | None:
         """k for "topk", None for any other target.
 
         Raises:
@@ -50,7 +50,7 @@ class Classes:
         if k is not None and self.count is not None and k > self.count:
             raise TargetError(f"the target asks for the top {k} classes, but the model has {self.count}.")
 
-    def indices(self, target: Target, samples: int) -> NDArray[np.int64]:
+    def indices(self, target: ClassTarget, samples: int) -> NDArray[np.int64]:
         """The class of each sample, int64 [samples]; ``PREDICTED`` where the model is to choose.
 
         Raises:
@@ -60,19 +60,26 @@ class Classes:
         if target is None or self.top(target) is not None:
             return np.full(samples, PREDICTED, dtype=np.int64)
         if isinstance(target, (str, int, np.integer)) or np.ndim(target) == 0:
-            return np.full(samples, self._index(target), dtype=np.int64)
+            return np.full(samples, self.index(target), dtype=np.int64)
         if np.ndim(target) != 1 or len(target) != samples:
             raise TargetError(
                 f"target has shape {list(np.shape(target))}, but there are {samples} samples; "
                 "give one class, or one for each sample."
             )
-        return np.array([self._index(one) for one in target], dtype=np.int64)
+        return np.array([self.index(one) for one in target], dtype=np.int64)
 
     def label(self, index: int) -> str | None:
         """The name of a class, None without labels."""
         return None if self.labels is None or index >= len(self.labels) else self.labels[index]
 
-    def _index(self, target: object) -> int:
+    def index(self, target: object) -> int:
+        """The index of a class or label; ``PREDICTED`` for None.
+
+        Raises:
+            TargetError: out of range, of another type, or an unknown label.
+        """
+        if target is None:
+            return PREDICTED
         if isinstance(target, str):
             if self.labels is None:
                 raise TargetError(

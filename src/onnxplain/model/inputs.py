@@ -14,18 +14,18 @@ from ..signature import InputTensor, Signature
 Array = NDArray[Any]
 
 
-def check_inputs(model: Signature, x: object) -> tuple[dict[str, Array], int]:
+def check_inputs(signature: Signature, x: object) -> tuple[dict[str, Array], int]:
     """``x`` as feeds of the model, and the number of samples.
 
     Args:
-        model: what is going to be run.
+        signature: describes the model that is going to be run.
         x: an array for a model with one input, or a dict with an array for every input.
 
     Raises:
         InputError: a name, rank, extent or type does not fit, NaN or infinity, or no samples.
         ModelError: no input has a batch axis.
     """
-    names = [i.name for i in model.inputs]
+    names = [i.name for i in signature.inputs]
     if not isinstance(x, Mapping):
         if len(names) != 1:
             raise InputError(f"the model has {len(names)} inputs; pass a dict with arrays for {_listed(names)}.")
@@ -36,10 +36,13 @@ def check_inputs(model: Signature, x: object) -> tuple[dict[str, Array], int]:
     missing = [name for name in names if name not in x]
     if missing:
         raise InputError(f"no array for input {_listed(missing)}; the model's inputs are {_listed(names)}.")
-    if not model.batched:
+    if not signature.batched:
         raise ModelError(f"no input of the model ({_listed(names)}) has a batch axis; export it with one.")
-    feeds = {tensor.name: _check_array(tensor, x[tensor.name], tensor.name in model.batched) for tensor in model.inputs}
-    counts = {name: len(feeds[name]) for name in names if name in model.batched}
+    feeds = {
+        tensor.name: _check_array(tensor, x[tensor.name], tensor.name in signature.batched)
+        for tensor in signature.inputs
+    }
+    counts = {name: len(feeds[name]) for name in names if name in signature.batched}
     samples = next(iter(counts.values()))
     if len(set(counts.values())) > 1:
         raise InputError(f"the inputs have different numbers of samples: {counts}.")

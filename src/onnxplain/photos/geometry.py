@@ -42,7 +42,7 @@ class Geometry:
         return top, left, bottom, right
 
     def to_photo(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """A map [h,w] over the model's input as float32 [H,W] over the photo.
+        """Return a map [h,w] over the model's input as float32 [H,W] over the photo.
 
         The map may be coarser than the input (7x7 for Grad-CAM). Values are interpolated linearly, and
         averaged (triangle filter) where the photo has fewer pixels than the map, so none leaves the range
@@ -61,7 +61,7 @@ class Geometry:
         return _resample(values, rows, columns)
 
     def to_model(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
-        """A map [H,W] over the photo (a mask, say) as float32 [h,w] over the model's input; padding is 0."""
+        """Return a map [H,W] over the photo (a mask, say) as float32 [h,w] over the model's input; padding is 0."""
         rows, columns = (
             _Resampling(
                 outputs=self.canvas[axis],
@@ -98,7 +98,7 @@ class _Resampling:
     start: float
 
     def taps(self) -> tuple[slice, NDArray[np.intp], NDArray[np.float32]]:
-        """The outputs that see any input, and their input indices and weights, both [taps, those outputs].
+        """Return the outputs that see any input, and their input indices and weights, both [taps, those outputs].
 
         Triangle filter of half-width ``max(1, step)`` about the interval's centre, normalised over the taps
         inside the input, times the share of the interval that lies inside the input.

@@ -32,32 +32,36 @@ def resolve_labels(
     model_path: str | os.PathLike[str] | None = None,
     classes: int | None = None,
 ) -> list[str] | None:
-    """The class names in class order, or None where nobody states any.
+    """Return the class names in class order, or None where none are stated.
 
     Asked in this order: ``explicit`` (a list, a dict index -> name or name -> index, or a .txt, .json or .csv
     file); ``metadata`` of the model (``onnxplain.labels``, ultralytics' ``names``); files beside
     ``model_path`` (``<model>.labels.txt|json|csv``, ``id2label`` or timm's ``label_names`` in ``config.json``).
-    Raises :class:`InputError` when they cannot be read, or when their number is not ``classes``.
+
+    Raises:
+        InputError: they cannot be read, or their number is not ``classes``.
     """
     found = _find(explicit, metadata or {}, None if model_path is None else Path(model_path))
     if found is None:
         return None
     labels, source = found
     if classes is not None and len(labels) != classes:
-        raise InputError(f"{source}: {len(labels)} labels, but the model has {classes} classes; give one for each")
+        raise InputError(f"{source}: {len(labels)} labels, but the model has {classes} classes; give one for each.")
     return labels
 
 
 def find_label(labels: Sequence[str], text: str) -> int:
-    """The class that ``text`` names, ignoring case and surrounding blanks.
+    """Return the class that ``text`` names, ignoring case and surrounding blanks.
 
     In this order: a whole label ("tabby, tabby cat"); one of its comma-separated synonyms ("tabby cat"); a part
-    of exactly one label. Raises :class:`TargetError` listing the candidates when several classes match, and the
-    closest labels when none does.
+    of exactly one label.
+
+    Raises:
+        TargetError: several classes match, which the message lists, or none does; it lists the closest then.
     """
     wanted = text.strip().casefold()
     if not wanted:
-        raise TargetError("the target label is empty; give a class name or an index")
+        raise TargetError("the target label is empty; give a class name or an index.")
     folded = [label.strip().casefold() for label in labels]
     synonyms = [{part.strip() for part in label.split(",")} for label in folded]
     for matches in (
@@ -72,14 +76,14 @@ def find_label(labels: Sequence[str], text: str) -> int:
             matches.sort(key=lambda i: whole_word.search(folded[i]) is None)
             shown = _listed(labels, matches[:_SHOWN])
             more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
-            raise TargetError(f"{text!r} fits {len(matches)} classes: {shown}{more}; give the index of one")
+            raise TargetError(f"{text!r} fits {len(matches)} classes: {shown}{more}; give the index of one.")
     spelled: dict[str, int] = {}
     for index, parts in enumerate(synonyms):
         for part in sorted(parts):
             spelled.setdefault(part, index)
     close = [spelled[word] for word in difflib.get_close_matches(wanted, spelled, n=3, cutoff=0.5)]
     hint = f"; close are {_listed(labels, list(dict.fromkeys(close)))}" if close else ""
-    raise TargetError(f"no class is called {text!r} among {len(labels)} labels{hint}; give a label or an index")
+    raise TargetError(f"no class is called {text!r} among {len(labels)} labels{hint}; give a label or an index.")
 
 
 def _listed(labels: Sequence[str], indices: Sequence[int]) -> str:
@@ -128,7 +132,7 @@ def _timm_labels(config: Mapping[str, Any]) -> Any:
 
 def _read_file(path: Path) -> list[str]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file of labels")
+        raise InputError(f"{path}: no such file of labels.")
     suffix = path.suffix.lower()
     if suffix == ".json":
         return _from_object(_json(_text(path), str(path)), str(path))
@@ -136,7 +140,7 @@ def _read_file(path: Path) -> list[str]:
         return _from_csv(path)
     if suffix == ".txt":
         return _from_lines(_text(path), str(path))
-    raise InputError(f"{path}: labels are read from .txt (one a line), .json or .csv, not from {suffix or 'this'}")
+    raise InputError(f"{path}: labels are read from .txt (one a line), .json or .csv, not from {suffix or 'this'}.")
 
 
 def _settings(path: Path) -> dict[str, Any]:
@@ -150,25 +154,25 @@ def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}.") from error
 
 
 def _json(text: str, source: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{source} is not valid JSON: {error}") from error
+        raise InputError(f"{source} is not valid JSON: {error}.") from error
 
 
 def _literal(text: str, source: str) -> Any:
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(f"{source} is neither a list nor a dict: {text[:60]!r}") from error
+        raise InputError(f"{source} is neither a list nor a dict: {text[:60]!r}.") from error
 
 
 def _from_lines(text: str, source: str) -> list[str]:
-    """One label a line; where every line starts with its own index, that is cut off."""
+    """Return one label a line; where every line starts with its own index, that is cut off."""
     lines = text.strip().splitlines()
     numbered = [re.match(r"\s*(\d+)\s*[\s:;,.]\s*(\S.*)", line) for line in lines]
     if all(match is not None and int(match[1]) == index for index, match in enumerate(numbered)):
@@ -179,7 +183,7 @@ def _from_lines(text: str, source: str) -> list[str]:
 def _from_csv(path: Path) -> list[str]:
     rows = [row for row in csv.reader(_text(path).splitlines()) if row]
     if not rows:
-        raise InputError(f"{path} holds no labels")
+        raise InputError(f"{path} holds no labels.")
     header = [cell.strip().lower() for cell in rows[0]]
     name = next((header.index(column) for column in _NAME_COLUMNS if column in header), None)
     index = next((header.index(column) for column in _INDEX_COLUMNS if column in header), None)
@@ -188,16 +192,16 @@ def _from_csv(path: Path) -> list[str]:
     elif len(header) <= 2:
         name, index = len(header) - 1, 0 if len(header) == 2 else None
     else:
-        raise InputError(f"{path} has columns {header}; name one of them label, and optionally one index")
+        raise InputError(f"{path} has columns {header}; name one of them label, and optionally one index.")
     if any(len(row) <= max(name, index or 0) for row in rows):
-        raise InputError(f"{path} has rows of different lengths; every row needs a label")
+        raise InputError(f"{path} has rows of different lengths; every row needs a label.")
     if index is None:
         return _checked([row[name].strip() for row in rows], str(path))
     return _from_object({row[index].strip(): row[name].strip() for row in rows}, str(path), rows=len(rows))
 
 
 def _from_object(value: Any, source: str, *, rows: int | None = None) -> list[str]:
-    """A list of names, index -> name, index -> [id, name] (Keras), name -> index, or an id2label around one."""
+    """Return a list of names, index -> name, index -> [id, name] (Keras), name -> index, or an id2label around one."""
     if isinstance(value, Mapping) and isinstance(value.get("id2label"), Mapping):
         value = value["id2label"]
     if isinstance(value, Mapping):
@@ -206,19 +210,19 @@ def _from_object(value: Any, source: str, *, rows: int | None = None) -> list[st
         try:
             by_index = {int(key): name for key, name in value.items()}
         except (TypeError, ValueError):
-            raise InputError(f"{source}: the keys of labels are class indices, found {list(value)[:3]}") from None
+            raise InputError(f"{source}: the keys of labels are class indices, found {list(value)[:3]}.") from None
         if sorted(by_index) != list(range(rows or len(value))):
-            raise InputError(f"{source}: label indices must run from 0 to {(rows or len(value)) - 1} without gaps")
+            raise InputError(f"{source}: label indices must run from 0 to {(rows or len(value)) - 1} without gaps.")
         value = [by_index[index] for index in range(len(by_index))]
     if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
-        raise InputError(f"{source}: labels are a list or a dict, found {type(value).__name__}")
+        raise InputError(f"{source}: labels are a list or a dict, found {type(value).__name__}.")
     return _checked([item[-1] if isinstance(item, list) and item else item for item in value], source)
 
 
 def _checked(labels: list[Any], source: str) -> list[str]:
     if not labels:
-        raise InputError(f"{source} holds no labels")
+        raise InputError(f"{source} holds no labels.")
     wrong = next((i for i, label in enumerate(labels) if not isinstance(label, str)), None)
     if wrong is not None:
-        raise InputError(f"{source}: label {wrong} is a {type(labels[wrong]).__name__}, not text")
+        raise InputError(f"{source}: label {wrong} is a {type(labels[wrong]).__name__}, not text.")
     return labels

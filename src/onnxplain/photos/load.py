@@ -43,15 +43,16 @@ _TRANSPOSE = {
 
 
 def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """The picture as contiguous uint8 RGB [H,W,3], 0..255.
+    """Return the picture as contiguous uint8 RGB [H,W,3], 0..255.
 
     ``source`` is a path, the bytes of a file, an open binary file, a PIL image, or an array: uint8
     (0..255), uint16 (0..65535), float (0..1) or bool, shaped [H,W], [H,W,1], [H,W,3] or [H,W,4]. A uint8
     RGB array comes back without a copy.
 
-    Raises :class:`ImageError` when there is no such file, when it is empty, truncated or of another format,
-    when the picture has more than ``max_pixels`` pixels or none at all, and when an array has another rank
-    or type, holds NaN, or is float outside 0..1.
+    Raises:
+        ImageError: there is no such file; it is empty, truncated or of another format; the picture has more than
+            ``max_pixels`` pixels or none at all; an array has another rank or type, holds NaN, or is float outside
+            0..1.
     """
     if isinstance(source, np.ndarray):
         return _from_array(source, "the array")
@@ -66,36 +67,37 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
             with path.open("rb") as file:
                 return _decode(file, str(path), max_pixels)
         except FileNotFoundError:
-            raise ImageError(f"{path}: no such file; give the path of an image") from None
+            raise ImageError(f"{path}: no such file; give the path of an image.") from None
         except IsADirectoryError:
-            raise ImageError(f"{path} is a folder; give one image, or list the folder's images") from None
+            raise ImageError(f"{path} is a folder; give one image, or list the folder's images.") from None
         except PermissionError:
-            raise ImageError(f"{path} cannot be opened: permission denied") from None
+            raise ImageError(f"{path} cannot be opened: permission denied.") from None
         except OSError as error:
-            raise ImageError(f"{path} cannot be opened: {error.strerror or error}") from error
+            raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
     if callable(getattr(source, "read", None)):
         return _decode(source, str(getattr(source, "name", "the open file")), max_pixels)
     kind = type(source).__name__
-    raise ImageError(f"an image is a path, bytes, a file, a PIL image or an array; found {kind}")
+    raise ImageError(f"an image is a path, bytes, a file, a PIL image or an array; found {kind}.")
 
 
 def find_images(path: str | os.PathLike[str]) -> list[Path]:
-    """The file itself, or the images directly in a folder, sorted by name; hidden files are left out.
+    """Return the file itself, or the images directly in a folder, sorted by name; hidden files are left out.
 
-    Raises :class:`ImageError` when there is nothing at ``path`` or no image in the folder.
+    Raises:
+        ImageError: there is nothing at ``path``, or no image in the folder.
     """
     place = Path(path)
     if not place.exists():
-        raise ImageError(f"{place}: no such file or folder; give an image or a folder of images")
+        raise ImageError(f"{place}: no such file or folder; give an image or a folder of images.")
     if not place.is_dir():
         return [place]
     try:
         names = sorted(entry.name for entry in place.iterdir() if entry.is_file())
     except OSError as error:
-        raise ImageError(f"{place} cannot be listed: {error.strerror or error}") from error
+        raise ImageError(f"{place} cannot be listed: {error.strerror or error}.") from error
     found = [place / name for name in names if Path(name).suffix.lower() in SUFFIXES and name[0] != "."]
     if not found:
-        raise ImageError(f"{place} holds no image; looked for files ending in {', '.join(SUFFIXES)}")
+        raise ImageError(f"{place} holds no image; looked for files ending in {', '.join(SUFFIXES)}.")
     return found
 
 
@@ -105,8 +107,8 @@ def _decode(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
             return _from_pil(image, name, max_pixels)
     except UnidentifiedImageError:
         if _is_empty(file):
-            raise ImageError(f"{name}: the file is empty (0 bytes)") from None
-        raise ImageError(f"{name}: this is not a {_FORMAT_NAMES} image; convert it to one of these") from None
+            raise ImageError(f"{name}: the file is empty (0 bytes).") from None
+        raise ImageError(f"{name}: this is not a {_FORMAT_NAMES} image; convert it to one of these.") from None
 
 
 @contextmanager
@@ -117,9 +119,9 @@ def _decoding(name: str) -> Iterator[None]:
     except (ImageError, UnidentifiedImageError):
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"{name}: {error} Shrink the image") from None
+        raise ImageError(f"{name}: {error} Shrink the image.") from None
     except Exception as error:  # decoders of damaged files raise almost anything
-        raise ImageError(f"{name}: damaged or truncated, it cannot be decoded: {error}") from error
+        raise ImageError(f"{name}: damaged or truncated, it cannot be decoded: {error}.") from error
 
 
 def _is_empty(file: IO[bytes]) -> bool:
@@ -133,11 +135,11 @@ def _is_empty(file: IO[bytes]) -> bool:
 def _from_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
     width, height = image.size
     if width < 1 or height < 1:
-        raise ImageError(f"{name} has no pixels: it is {width}x{height}")
+        raise ImageError(f"{name} has no pixels: it is {width}x{height}.")
     if width * height > max_pixels:
         raise ImageError(
             f"{name} has {width}x{height} = {width * height} pixels, more than the limit of {max_pixels}; "
-            "shrink it, or raise max_pixels if you trust its source"
+            "shrink it, or raise max_pixels if you trust its source."
         )
     image.load()
     turn = _TRANSPOSE.get(_orientation(image))
@@ -155,7 +157,7 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint
             image = Image.alpha_composite(Image.new("RGBA", colour.size, (255, 255, 255, 255)), colour)
         return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
     except ValueError:
-        raise ImageError(f"{name} is in colour mode {image.mode}; convert it to RGB") from None
+        raise ImageError(f"{name} is in colour mode {image.mode}; convert it to RGB.") from None
 
 
 def _orientation(image: Image.Image) -> int:
@@ -171,16 +173,16 @@ def _sixteen_bit(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint16]:
     """Pillow's mode I is 32-bit; only values of a 16-bit file have a known range."""
     low, high = int(pixels.min()), int(pixels.max())
     if low < 0 or high > 65535:
-        raise ImageError(f"{name} has 32-bit integer pixels ({low}..{high}), whose white is unknown; save 8 or 16 bit")
+        raise ImageError(f"{name} has 32-bit integer pixels ({low}..{high}), whose white is unknown; save 8 or 16 bit.")
     return pixels.astype(np.uint16)
 
 
 def _from_array(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
-        raise ImageError(f"{name} has shape {list(array.shape)}; an image is [H,W], [H,W,1], [H,W,3] or [H,W,4]{hint}")
+        raise ImageError(f"{name} has shape {list(array.shape)}; an image is [H,W], [H,W,1], [H,W,3] or [H,W,4]{hint}.")
     if 0 in array.shape:
-        raise ImageError(f"{name} has no pixels: its shape is {list(array.shape)}")
+        raise ImageError(f"{name} has no pixels: its shape is {list(array.shape)}.")
     pixels = _to_bytes(array, name)
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
@@ -202,11 +204,11 @@ def _to_bytes(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
         scaled: NDArray[np.uint8] = ((array.astype(np.uint32) * 255 + 32767) // 65535).astype(np.uint8)
         return scaled
     if not np.issubdtype(array.dtype, np.floating):
-        raise ImageError(f"{name} is {array.dtype}; pixels are uint8 0..255, uint16 0..65535, float 0..1 or bool")
+        raise ImageError(f"{name} is {array.dtype}; pixels are uint8 0..255, uint16 0..65535, float 0..1 or bool.")
     values: NDArray[np.float64] = array.astype(np.float64)
     if not np.isfinite(values).all():
-        raise ImageError(f"{name} holds NaN or infinity; every pixel must be finite")
+        raise ImageError(f"{name} holds NaN or infinity; every pixel must be finite.")
     low, high = float(values.min()), float(values.max())
     if low < 0 or high > 1:
-        raise ImageError(f"{name} is {array.dtype} in {low:g}..{high:g}; float pixels lie in 0..1, others are uint8")
+        raise ImageError(f"{name} is {array.dtype} in {low:g}..{high:g}; float pixels lie in 0..1, others are uint8.")
     return np.rint(values * 255).astype(np.uint8)

@@ -24,25 +24,27 @@ class ModelInput:
 
     @classmethod
     def of(cls, shape: Sequence[int | str | None], dtype: str = "float32", layout: Layout | None = None) -> ModelInput:
-        """Reads a rank-4 input shape; symbolic, missing and negative extents are open.
+        """Read a rank-4 input shape; symbolic, missing and negative extents are open.
 
-        Without ``layout`` the axis of 1 or 3 channels decides. Raises :class:`PreprocessingError` for
-        another rank, for an input type no pixel fits, and where the layout cannot be told.
+        Without ``layout`` the axis of 1 or 3 channels decides.
+
+        Raises:
+            PreprocessingError: another rank, an input type that no pixel fits, or a layout that cannot be told.
         """
         if len(shape) != 4:
             raise PreprocessingError(
                 f"the model's input has shape {list(shape)}, not the four axes of images; "
-                "hand the input tensor itself to attribute() or saliency()"
+                "hand the input tensor itself to attribute() or saliency()."
             )
         if dtype not in (*_FLOATS, "uint8"):
-            raise PreprocessingError(f"the model's input is {dtype}; pixels can be made float or uint8")
+            raise PreprocessingError(f"the model's input is {dtype}; pixels can be made float or uint8.")
         extents = [n if isinstance(n, int) and n > 0 else None for n in shape]
         first, last = extents[1] in _CHANNEL_COUNTS, extents[3] in _CHANNEL_COUNTS
         if layout is None:
             if first == last:
                 raise PreprocessingError(
                     f"the model's input {list(shape)} does not show which axis holds the channels; "
-                    'state layout="NCHW" or layout="NHWC"'
+                    'state layout="NCHW" or layout="NHWC".'
                 )
             layout = "NCHW" if first else "NHWC"
         if layout == "NCHW":
@@ -55,14 +57,15 @@ class ModelInput:
         return None if self.height is None or self.width is None else (self.height, self.width)
 
     def fit(self, preprocessing: Preprocessing, source: str) -> Preprocessing:
-        """The preprocessing with the model's layout and float type; everything else must already agree.
+        """Return the preprocessing with the model's layout and float type; everything else must already agree.
 
-        Raises :class:`PreprocessingError`, with both numbers, for another channel count or another size.
+        Raises:
+            PreprocessingError: another channel count or another size; the message has both numbers.
         """
         if self.channels not in (None, preprocessing.channel_count):
             raise PreprocessingError(
                 f"{source} makes {preprocessing.channel_count} channel(s) ({preprocessing.channels}), "
-                f"the model's input has {self.channels}; state channels that fit it"
+                f"the model's input has {self.channels}; state channels that fit it."
             )
         fitted = preprocessing.replace(layout=self.layout)
         if self.dtype in _FLOATS and fitted.dtype in _FLOATS:
@@ -72,7 +75,7 @@ class ModelInput:
             if self.dtype == "uint8" and not plain:
                 raise PreprocessingError(
                     f"the model takes plain uint8 pixels, but {source} scales them (scale {fitted.scale:g}, mean "
-                    f'{list(fitted.mean)}, std {list(fitted.std)}); use the preset "none" or scale 1, mean 0, std 1'
+                    f'{list(fitted.mean)}, std {list(fitted.std)}); use the preset "none" or scale 1, mean 0, std 1.'
                 )
             fitted = fitted.replace(dtype=self.dtype)
         return self._fit_size(fitted, source)
@@ -87,12 +90,12 @@ class ModelInput:
                 return preprocessing if self.size is None else preprocessing.replace(size=self.size)
             raise PreprocessingError(
                 f"{source} resizes the shorter side to {preprocessing.size} and crops nothing, but the model's "
-                f"input is fixed at {fixed} (height x width); add a crop, or resize exactly"
+                f"input is fixed at {fixed} (height x width); add a crop, or resize exactly."
             )
         for name, wanted, made in (("high", self.height, output[0]), ("wide", self.width, output[1])):
             if wanted not in (None, made):
                 raise PreprocessingError(
                     f"{source} makes images {made} pixels {name}, the model's input is fixed at {wanted}; "
-                    "state a preprocessing with the model's size"
+                    "state a preprocessing with the model's size."
                 )
         return preprocessing

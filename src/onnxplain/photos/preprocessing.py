@@ -71,7 +71,8 @@ class Preprocessing:
       the order of ``channels``; a single value serves every channel.
     - ``layout`` and ``dtype`` of the tensor. uint8 allows neither scale nor mean nor std.
 
-    Raises :class:`PreprocessingError` for values that make no sense.
+    Raises:
+        PreprocessingError: values that make no sense.
     """
 
     resize: ResizeRule = "none"
@@ -92,26 +93,26 @@ class Preprocessing:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise PreprocessingError(f"{name} is {value!r}; it is one of {', '.join(choices)}")
+                raise PreprocessingError(f"{name} is {value!r}; it is one of {', '.join(choices)}.")
         for name in ("size", "crop"):
             object.__setattr__(self, name, _size(name, getattr(self, name)))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name), self.channel_count))
         object.__setattr__(self, "scale", _numbers("scale", self.scale, 1)[0])
         if not isinstance(self.invert, bool):
-            raise PreprocessingError(f"invert is {self.invert!r}; it is true or false")
+            raise PreprocessingError(f"invert is {self.invert!r}; it is true or false.")
         if self.resize != "none" and self.size is None:
-            raise PreprocessingError(f"resize is {self.resize!r}, which needs a size")
+            raise PreprocessingError(f"resize is {self.resize!r}, which needs a size.")
         if self.scale == 0 or 0 in self.std:
-            raise PreprocessingError(f"scale {self.scale} and std {list(self.std)} must not be 0")
+            raise PreprocessingError(f"scale {self.scale} and std {list(self.std)} must not be 0.")
         color = tuple(self.pad_color)
         if len(color) != 3 or any(not isinstance(v, int) or not 0 <= v <= 255 for v in color):
-            raise PreprocessingError(f"pad_color is {self.pad_color!r}; it is three whole numbers 0..255 (RGB)")
+            raise PreprocessingError(f"pad_color is {self.pad_color!r}; it is three whole numbers 0..255 (RGB).")
         object.__setattr__(self, "pad_color", color)
         if self.dtype == "uint8" and (self.scale != 1 or set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise PreprocessingError(
                 f"a uint8 tensor holds plain pixels, but scale is {self.scale:g}, mean {list(self.mean)}, "
-                f"std {list(self.std)}; use scale 1, mean 0, std 1 for this model"
+                f"std {list(self.std)}; use scale 1, mean 0, std 1 for this model."
             )
 
     @property
@@ -135,7 +136,7 @@ class Preprocessing:
             if self.resize == "none" and target != photo:
                 raise PreprocessingError(
                     f"the photo is {height}x{width} (height x width), the model takes {target[0]}x{target[1]}, and "
-                    'the preprocessing resizes nothing; state a resize rule ("shortest", "exact", "letterbox")'
+                    'the preprocessing resizes nothing; state a resize rule ("shortest", "exact", "letterbox").'
                 )
             if self.resize == "exact":
                 resized = target
@@ -155,15 +156,18 @@ class Preprocessing:
         return Geometry(photo, resized, (offset[0] + centre[0], offset[1] + centre[1]), crop)
 
     def apply(self, image: NDArray[np.uint8]) -> tuple[NDArray[np.generic], Geometry]:
-        """The tensor, [C,H,W] or [H,W,C] without a batch axis, and the geometry that undoes it.
+        """Return the tensor, [C,H,W] or [H,W,C] without a batch axis, and the geometry that undoes it.
 
-        ``image`` is uint8 RGB [H,W,3] as ``load_image`` returns it. Raises :class:`ImageError` for anything
-        else, and :class:`PreprocessingError` where ``resize="none"`` meets a photo of another size.
+        ``image`` is uint8 RGB [H,W,3] as ``load_image`` returns it.
+
+        Raises:
+            ImageError: ``image`` is anything else.
+            PreprocessingError: ``resize="none"`` meets a photo of another size.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
             raise ImageError(
                 f"preprocessing takes uint8 RGB [H,W,3], found {image.dtype} {list(image.shape)}; "
-                "load_image makes one of any picture"
+                "load_image makes one of any picture."
             )
         geometry = self.geometry(image.shape[0], image.shape[1])
         picture = Image.fromarray(np.ascontiguousarray(image))
@@ -188,7 +192,7 @@ class Preprocessing:
         return table.min(axis=1).reshape(shape), table.max(axis=1).reshape(shape)
 
     def to_pixels(self, tensor: NDArray[np.generic]) -> NDArray[np.uint8]:
-        """The inverse of the value mapping: a tensor [C,H,W] or [H,W,C] as uint8 RGB [H,W,3], clipped."""
+        """Return the inverse of the value mapping: a tensor [C,H,W] or [H,W,C] as uint8 RGB [H,W,3], clipped."""
         values = np.asarray(tensor, dtype=np.float64)
         if self.layout == "NCHW":
             values = np.moveaxis(values, 0, -1)
@@ -205,24 +209,24 @@ class Preprocessing:
         return {"version": _VERSION, **asdict(self)}
 
     def to_json(self) -> str:
-        """One line of JSON, as stored under ``onnxplain.preprocessing`` in a model's metadata."""
+        """Return one line of JSON, as stored under ``onnxplain.preprocessing`` in a model's metadata."""
         return json.dumps(self.to_dict())
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocessing:
-        """Reads :meth:`to_dict`; missing keys take their defaults, unknown ones raise."""
+        """Read :meth:`to_dict`; missing keys take their defaults, unknown ones raise."""
         known = [field.name for field in fields(cls)]
         given = dict(values)
         version = given.pop("version", _VERSION)
         if version != _VERSION:
-            raise PreprocessingError(f"preprocessing version {version!r} is unknown; this release reads {_VERSION}")
+            raise PreprocessingError(f"preprocessing version {version!r} is unknown; this release reads {_VERSION}.")
         unknown = sorted(set(given) - set(known))
         if unknown:
-            raise PreprocessingError(f"unknown preprocessing keys {unknown}; the keys are {', '.join(known)}")
+            raise PreprocessingError(f"unknown preprocessing keys {unknown}; the keys are {', '.join(known)}.")
         return cls(**given)
 
     def replace(self, **changes: Any) -> Preprocessing:
-        """A copy with some fields changed."""
+        """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     def _table(self) -> NDArray[np.generic]:
@@ -240,7 +244,7 @@ def _size(name: str, value: object) -> int | Size | None:
     pair = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     sides = [int(v) for v in pair if isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v > 0]
     if len(sides) != len(pair) or len(pair) not in (1, 2):
-        raise PreprocessingError(f"{name} is {value!r}; it is a whole number above 0 or [height, width]")
+        raise PreprocessingError(f"{name} is {value!r}; it is a whole number above 0 or [height, width].")
     return sides[0] if len(sides) == 1 or sides[0] == sides[1] else (sides[0], sides[1])
 
 
@@ -252,11 +256,11 @@ def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:
     items = list(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else [value]
     numbers = [float(v) for v in items if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)]
     if len(numbers) != len(items) or not all(map(math.isfinite, numbers)):
-        raise PreprocessingError(f"{name} is {value!r}; it is made of finite numbers")
+        raise PreprocessingError(f"{name} is {value!r}; it is made of finite numbers.")
     if len(numbers) == 1:
         numbers *= count
     if len(numbers) != count:
-        raise PreprocessingError(f"{name} has {len(numbers)} values for {count} channel(s): {value!r}")
+        raise PreprocessingError(f"{name} has {len(numbers)} values for {count} channel(s): {value!r}.")
     return tuple(numbers)
 
 

@@ -32,7 +32,7 @@ PRESETS = MappingProxyType(
 
 
 def preset_for(name: str, model: ModelInput) -> Preprocessing:
-    """The preset with the model's own size and channel count.
+    """Return the preset with the model's own size and channel count.
 
     A fixed input size becomes the crop, and the resize keeps its ratio to it: crop / 0.875 rounded down for
     imagenet, tf and caffe (256 for 224, 259 for 227, 341 for 299), the crop itself for clip. A model with

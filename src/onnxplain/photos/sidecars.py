@@ -58,17 +58,21 @@ _KNOWN_STEPS = {
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """A JSON file that holds an object; raises :class:`PreprocessingError` for anything else."""
+    """Return the object that a JSON file holds.
+
+    Raises:
+        PreprocessingError: it holds anything else, or cannot be read.
+    """
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
-            raise PreprocessingError(f"{path} has {path.stat().st_size} bytes, too many for a configuration")
+            raise PreprocessingError(f"{path} has {path.stat().st_size} bytes, too many for a configuration.")
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise PreprocessingError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise PreprocessingError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise PreprocessingError(f"{path} is not valid JSON: {error}") from error
+        raise PreprocessingError(f"{path} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise PreprocessingError(f"{path} holds a JSON {type(content).__name__}, not an object")
+        raise PreprocessingError(f"{path} holds a JSON {type(content).__name__}, not an object.")
     return content
 
 
@@ -79,21 +83,21 @@ def sidecar_folders(model_path: Path) -> list[Path]:
 
 
 def is_hugging_face(values: Mapping[str, Any]) -> bool:
-    """Whether a JSON object looks like preprocessor_config.json."""
+    """Return whether a JSON object looks like preprocessor_config.json."""
     return any(key in values for key in ("image_mean", "image_processor_type", "feature_extractor_type", "do_resize"))
 
 
 def is_timm(values: Mapping[str, Any]) -> bool:
-    """Whether a JSON object looks like a timm model's config.json."""
+    """Return whether a JSON object looks like a timm model's config.json."""
     return "pretrained_cfg" in values or "input_size" in values
 
 
 def from_hugging_face(values: Mapping[str, Any], model_type: str | None = None) -> Preprocessing:
-    """Reads preprocessor_config.json; ``model_type`` is that of the config.json beside it, if any."""
+    """Read preprocessor_config.json; ``model_type`` is that of the config.json beside it, if any."""
     processor = _processor(values, model_type)
     odd = sorted(k for k, v in values.items() if k.startswith("do_") and v is True and k not in _KNOWN_STEPS)
     if odd:
-        raise PreprocessingError(f"preprocessor_config.json asks for {', '.join(odd)}, which is not supported")
+        raise PreprocessingError(f"preprocessor_config.json asks for {', '.join(odd)}, which is not supported.")
     changes: dict[str, Any] = {"crop_rounding": "floor", **_hugging_face_values(values)}
     if values.get("do_flip_channel_order", processor is not None and processor.bgr):
         changes["channels"] = "BGR"
@@ -113,7 +117,7 @@ def _processor(values: Mapping[str, Any], model_type: str | None) -> _Processor 
     if short not in _PROCESSORS:
         raise PreprocessingError(
             f"preprocessor_config.json is for {name}, whose steps are not known; known are "
-            f"{', '.join(sorted(_PROCESSORS))}. State the preprocessing yourself"
+            f"{', '.join(sorted(_PROCESSORS))}. State the preprocessing yourself."
         )
     return _PROCESSORS[short]
 
@@ -123,14 +127,14 @@ def _hugging_face_resize(values: Mapping[str, Any], processor: _Processor | None
     if isinstance(resample, str) and resample.lower() in _RESAMPLE:
         resample = _RESAMPLE.index(resample.lower())
     if not isinstance(resample, int) or not 0 <= resample < len(_RESAMPLE):
-        raise PreprocessingError(f"preprocessor_config.json has resample {resample!r}; it is a code 0..5")
+        raise PreprocessingError(f"preprocessor_config.json has resample {resample!r}; it is a code 0..5.")
     size = values.get("size")
     keys = set(size) if isinstance(size, Mapping) else set()
     if isinstance(size, int):
         if processor is None:
             raise PreprocessingError(
                 f"preprocessor_config.json has size {size} and names no image processor, so whether it is the "
-                "shorter side or a square is unknown; state the preprocessing yourself"
+                "shorter side or a square is unknown; state the preprocessing yourself."
             )
         rule, shortest = processor.int_size, size
     elif keys == {"height", "width"} or isinstance(size, Sequence):
@@ -139,10 +143,10 @@ def _hugging_face_resize(values: Mapping[str, Any], processor: _Processor | None
         rule, shortest = "shortest", size["shortest_edge"]
     else:
         raise PreprocessingError(
-            f"preprocessor_config.json has size {size!r}; a number, shortest_edge alone, or height and width are read"
+            f"preprocessor_config.json has size {size!r}; a number, shortest_edge alone, or height and width are read."
         )
     if not isinstance(shortest, int):
-        raise PreprocessingError(f"preprocessor_config.json has size {size!r}; sizes are whole numbers")
+        raise PreprocessingError(f"preprocessor_config.json has size {size!r}; sizes are whole numbers.")
     changes = {"resize": "shortest", "size": shortest, "filter": _RESAMPLE[resample]}
     share = values.get("crop_pct")
     special = "plain" if processor is None else processor.rule
@@ -164,7 +168,7 @@ def _hugging_face_values(values: Mapping[str, Any]) -> dict[str, Any]:
     mean, std = values.get("image_mean"), values.get("image_std")
     if values.get("do_normalize", mean is not None):
         if mean is None or std is None:
-            raise PreprocessingError("preprocessor_config.json normalises, but lacks image_mean or image_std")
+            raise PreprocessingError("preprocessor_config.json normalises, but lacks image_mean or image_std.")
     else:
         mean, std = 0.0, 1.0
     means, stds = _floats(mean, "image_mean"), _floats(std, "image_std")
@@ -176,10 +180,10 @@ def _hugging_face_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
-    """Reads timm's config.json; ``test_input_size`` counts where the model is fixed at that size."""
+    """Read timm's config.json; ``test_input_size`` counts where the model is fixed at that size."""
     config = values.get("pretrained_cfg", values)
     if not isinstance(config, Mapping):
-        raise PreprocessingError("config.json has a pretrained_cfg that is not an object")
+        raise PreprocessingError("config.json has a pretrained_cfg that is not an object.")
     shape, share = config.get("input_size"), config.get("crop_pct")
     test = config.get("test_input_size")
     if test is not None and model.size is not None and tuple(_shape3(test)[1:]) == model.size:
@@ -189,7 +193,7 @@ def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
     if mode not in ("center", "squash") or config.get("crop_border_pixels"):
         raise PreprocessingError(
             f"config.json has crop_mode {mode!r}, crop_border_pixels {config.get('crop_border_pixels', 0)}; "
-            "read are center and squash without a border"
+            "read are center and squash without a border."
         )
     scaled = tuple(math.floor(side / _share(share, 0.875)) for side in (height, width))
     filter_name = config.get("interpolation") or "bilinear"
@@ -206,7 +210,7 @@ def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
 
 def _shape3(value: object) -> list[int]:
     if not isinstance(value, Sequence) or len(value) != 3 or not all(isinstance(v, int) and v > 0 for v in value):
-        raise PreprocessingError(f"config.json has input_size {value!r}; it is [channels, height, width]")
+        raise PreprocessingError(f"config.json has input_size {value!r}; it is [channels, height, width].")
     return [int(v) for v in value]
 
 
@@ -215,13 +219,13 @@ def _share(value: object, default: float) -> float:
         return default
     if isinstance(value, (int, float)) and 0 < value <= 1:
         return float(value)
-    raise PreprocessingError(f"crop_pct is {value!r}; it lies above 0 and at most at 1")
+    raise PreprocessingError(f"crop_pct is {value!r}; it lies above 0 and at most at 1.")
 
 
 def _floats(value: object, name: str) -> list[float]:
     items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     if not items or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in items):
-        raise PreprocessingError(f"{name} is {value!r}; it is a number or a list of them")
+        raise PreprocessingError(f"{name} is {value!r}; it is a number or a list of them.")
     return [float(v) for v in items if isinstance(v, (int, float))]
 
 
@@ -232,5 +236,5 @@ def _sides(value: object, name: str) -> Any:
             return value["height"], value["width"]
         if set(value) == {"shortest_edge"}:
             return value["shortest_edge"]
-        raise PreprocessingError(f"preprocessor_config.json has {name} {dict(value)!r}; height and width are read")
+        raise PreprocessingError(f"preprocessor_config.json has {name} {dict(value)!r}; height and width are read.")
     return value

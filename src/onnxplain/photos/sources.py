@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def resolve_preprocessing(
     input_dtype: str = "float32",
     layout: Layout | None = None,
 ) -> ResolvedPreprocessing:
-    """Finds the preprocessing of a model.
+    """Find the preprocessing of a model.
 
     Asked in this order: ``explicit`` (a Preprocessing, the name of a preset, a dict of its fields, or the
     path of a JSON file: ours, Hugging Face's or timm's); ``metadata`` of the model (``onnxplain.preprocessing``,
@@ -58,12 +59,16 @@ def resolve_preprocessing(
     (``<model>.preprocessing.json``, ``preprocessor_config.json``, timm's ``config.json``).
 
     ``input_shape`` is the model's input with names or None for open extents. Layout and float type always
-    follow the model; a preset also follows its size and channel count. Raises :class:`PreprocessingError`
-    when nothing is found (the message lists the options), and when what is found contradicts the model.
+    follow the model; a preset also follows its size and channel count.
+
+    Raises:
+        PreprocessingError: nothing is found (the message lists the options), or what is found contradicts the model.
     """
     model = ModelInput.of(input_shape, input_dtype, layout)
     path = None if model_path is None else Path(model_path)
     found = _from_caller(explicit, model) if explicit is not None else _from_metadata(metadata or {}, model)
+    if found is not None and isinstance(explicit, str) and explicit in PRESETS:
+        _warn_of_contradiction(found, metadata or {}, model)
     if found is None and path is not None:
         found = _from_sidecar(path, model)
     if found is None:
@@ -71,9 +76,24 @@ def resolve_preprocessing(
         raise PreprocessingError(
             f"no preprocessing is stated in the model's metadata{where}, and none is guessed. Give one: "
             f"a preset ({', '.join(PRESETS)}), a Preprocessing, a dict of its fields, or a JSON file "
-            "(preprocessor_config.json, timm's config.json or <model>.preprocessing.json)"
+            "(preprocessor_config.json, timm's config.json or <model>.preprocessing.json)."
         )
     return ResolvedPreprocessing(model.fit(found.preprocessing, found.source), found.source)
+
+
+def _warn_of_contradiction(preset: ResolvedPreprocessing, metadata: Mapping[str, str], model: ModelInput) -> None:
+    """Warn where the model's own metadata state another preprocessing than the preset, which counts all the same."""
+    try:
+        stated = _from_metadata(metadata, model)
+        if stated is None or model.fit(stated.preprocessing, "") == model.fit(preset.preprocessing, ""):
+            return
+    except PreprocessingError:  # what cannot be read, or does not fit, is no reason to stay with it
+        return
+    warnings.warn(
+        f"{preset.source} replaces what {stated.source} states, and the two differ; leave the preset out to take the "
+        "model's own.",
+        stacklevel=3,
+    )
 
 
 def _from_caller(explicit: PreprocessingLike, model: ModelInput) -> ResolvedPreprocessing:
@@ -85,11 +105,11 @@ def _from_caller(explicit: PreprocessingLike, model: ModelInput) -> ResolvedPrep
         return ResolvedPreprocessing(preset_for(explicit, model), f'the preset "{explicit}"')
     if not isinstance(explicit, (str, os.PathLike)):
         raise PreprocessingError(
-            f"preprocessing is a {type(explicit).__name__}; it is a Preprocessing, a preset, a dict or a JSON file"
+            f"preprocessing is a {type(explicit).__name__}; it is a Preprocessing, a preset, a dict or a JSON file."
         )
     path = Path(explicit)
     if not path.is_file():
-        raise PreprocessingError(f"{str(explicit)!r} is neither a preset ({', '.join(PRESETS)}) nor a JSON file")
+        raise PreprocessingError(f"{str(explicit)!r} is neither a preset ({', '.join(PRESETS)}) nor a JSON file.")
     return ResolvedPreprocessing(_from_object(sidecars.read_json_object(path), model), str(path))
 
 
@@ -107,9 +127,9 @@ def _from_metadata(metadata: Mapping[str, str], model: ModelInput) -> ResolvedPr
         try:
             values = json.loads(metadata[METADATA_KEY])
         except ValueError as error:
-            raise PreprocessingError(f"{source} is not valid JSON: {error}") from error
+            raise PreprocessingError(f"{source} is not valid JSON: {error}.") from error
         if not isinstance(values, dict):
-            raise PreprocessingError(f"{source} is not a JSON object")
+            raise PreprocessingError(f"{source} is not a JSON object.")
         return ResolvedPreprocessing(Preprocessing.from_dict(values), source)
     if {"task", "stride", "names"} <= set(metadata):
         return _from_ultralytics(metadata, model)
@@ -126,14 +146,14 @@ def _from_ultralytics(metadata: Mapping[str, str], model: ModelInput) -> Resolve
     try:
         size = model.size or ast.literal_eval(metadata.get("imgsz", ""))
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise PreprocessingError(f"{source} has imgsz {metadata.get('imgsz')!r}; expected [height, width]") from error
+        raise PreprocessingError(f"{source} has imgsz {metadata.get('imgsz')!r}; expected [height, width].") from error
     if task == "classify":
         return ResolvedPreprocessing(Preprocessing("shortest", size, "bilinear", size), f"{source} (task classify)")
     if task in _LETTERBOX_TASKS:
         letterbox = Preprocessing("letterbox", size, "bilinear", pad_color=(114, 114, 114))
         return ResolvedPreprocessing(letterbox, f"{source} (task {task})")
     tasks = ", ".join(("classify", *_LETTERBOX_TASKS))
-    raise PreprocessingError(f"{source} has task {task!r}; known are {tasks}. State the preprocessing yourself")
+    raise PreprocessingError(f"{source} has task {task!r}; known are {tasks}. State the preprocessing yourself.")
 
 
 def _from_onnx_image(keys: Mapping[str, str], model: ModelInput) -> ResolvedPreprocessing:
@@ -150,10 +170,10 @@ def _from_onnx_image(keys: Mapping[str, str], model: ModelInput) -> ResolvedPrep
         raise PreprocessingError(
             f"{source} states BitmapPixelFormat {pixel_format!r}, NominalPixelRange {pixel_range!r}, "
             f"ColorSpaceGamma {gamma!r}; supported are Gray8, Rgb8, Bgr8 with "
-            f"{', '.join(_PIXEL_RANGES)} and sRGB. State the preprocessing yourself"
+            f"{', '.join(_PIXEL_RANGES)} and sRGB. State the preprocessing yourself."
         )
     if model.size is None:
-        raise PreprocessingError(f"{source} names no size and the model fixes none; state the preprocessing yourself")
+        raise PreprocessingError(f"{source} names no size and the model fixes none; state the preprocessing yourself.")
     scale, mean = _PIXEL_RANGES[pixel_range]
     preprocessing = Preprocessing(
         "exact",
@@ -176,7 +196,7 @@ def _from_sidecar(model_path: Path, model: ModelInput) -> ResolvedPreprocessing 
         if processor.is_file():
             values = sidecars.read_json_object(processor)
             if not (sidecars.is_hugging_face(values) or sidecars.is_timm(values)):
-                raise PreprocessingError(f"{processor} describes no image preprocessing")
+                raise PreprocessingError(f"{processor} describes no image preprocessing.")
             if sidecars.is_timm(values):
                 return ResolvedPreprocessing(sidecars.from_timm(values, model), processor.name)
             model_type = settings.get("model_type")

@@ -12,19 +12,24 @@ from ..errors import InputError
 from .fonts import FAINT, INK, PAPER, font_for, write
 from .tokens import signed_colours
 
+#: Values up to this share of the largest are zero but for the rounding of float32.
+_ROUNDING = 1e-6
+
 
 def largest_first(names: Sequence[str], values: ArrayLike, most: int | None) -> tuple[list[str], NDArray[np.float64]]:
-    """The ``most`` features of the largest magnitudes, largest first, and the sum of the others as one more.
+    """Return the ``most`` features of the largest magnitudes, largest first, and the sum of the others as one more.
 
-    Raises :class:`InputError` when names and values differ in number, there are none, or one is not finite.
+    Raises:
+        InputError: names and values differ in number, there are none, or one is not finite.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or len(names) != len(numbers) or not len(names) or not np.isfinite(numbers).all():
         raise InputError(
-            f"bars take finite numbers, one for each name; found {len(names)} names, values {list(numbers.shape)}"
+            f"bars take finite numbers, one for each name; found {len(names)} names, values {list(numbers.shape)}."
         )
     if most is not None and most < 1:
-        raise InputError(f"most is {most}; at least one bar is drawn")
+        raise InputError(f"most is {most}; at least one bar is drawn.")
+    numbers = np.where(np.abs(numbers) <= _ROUNDING * np.abs(numbers).max(), 0, numbers)
     order = np.argsort(-np.abs(numbers), kind="stable")
     kept, rest = order[:most], order[len(order) if most is None else most :]
     shown = [str(names[index]) for index in kept]
@@ -59,7 +64,7 @@ def bars(
     shown, numbers = largest_first(names, values, most)
     margin, row = size, round(1.9 * size)
     if width < 16 * size:
-        raise InputError(f"bars with text of {size} pixels are at least {16 * size} wide, not {width}")
+        raise InputError(f"bars with text of {size} pixels are at least {16 * size} wide, not {width}.")
     top = margin + (2 * size if title else 0)
     sheet = Image.new("RGB", (width, top + row * len(shown) + margin), PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -77,7 +82,8 @@ def bars(
         middle = top + row / 2
         write(draw, name, (margin, middle, label), size, anchor="rm")
         end = zero + number * scale
-        draw.rectangle((min(zero, end), top + 0.2 * row, max(zero, end), top + 0.8 * row), fill=colour)
+        if number:
+            draw.rectangle((min(zero, end), top + 0.2 * row, max(zero, end), top + 0.8 * row), fill=colour)
         side = 1 if number >= 0 else -1
         place = (end + side * 0.3 * size, middle)
         draw.text(place, text, fill=FAINT, font=font_for(text, size), anchor="lm" if side > 0 else "rm")

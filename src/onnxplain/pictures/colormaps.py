@@ -45,16 +45,17 @@ COLORMAPS = tuple(_COLOURS)
 
 
 def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The table, uint8 [256,3], of a name in ``COLORMAPS``; a table of one's own is checked and returned.
+    """Return the table, uint8 [256,3], of a name in ``COLORMAPS``; a table of one's own is checked and returned.
 
-    Raises :class:`InputError` for an unknown name, and for an array of another shape or type.
+    Raises:
+        InputError: an unknown name, or an array of another shape or type.
     """
     if isinstance(which, np.ndarray):
         if which.shape != (256, 3) or which.dtype != np.uint8:
-            raise InputError(f"a colour map is uint8 [256,3], found {which.dtype} {list(which.shape)}")
+            raise InputError(f"a colour map is uint8 [256,3], found {which.dtype} {list(which.shape)}.")
         return np.ascontiguousarray(which)
     if which not in _COLOURS:
-        raise InputError(f"no colour map is called {which!r}; there are {', '.join(COLORMAPS)}")
+        raise InputError(f"no colour map is called {which!r}; there are {', '.join(COLORMAPS)}.")
     colours = [bytes.fromhex(colour) for colour in _COLOURS[which].split()]
     known = np.array([list(colour) for colour in colours], dtype=np.float64)
     place = np.rint(np.linspace(0, 255, len(known)))

@@ -26,7 +26,7 @@ _DARKEST = 0.3
 
 
 def contour_segments(values: NDArray[np.floating], level: float) -> NDArray[np.float32]:
-    """The iso-line of a map [H,W] at ``level`` as segments, float32 [S,2,2]: S times two ends (y, x).
+    """Return the iso-line of a map [H,W] at ``level`` as segments, float32 [S,2,2]: S times two ends (y, x).
 
     The centre of pixel i lies at i + 0.5. A pixel equal to the level counts as below it, so a map that nowhere
     exceeds the level has no line. Every end lies on an edge between two pixel centres, at the point where the
@@ -76,16 +76,18 @@ def contour_image(
     The map is stretched as for :func:`~onnxplain.pictures.render.overlay_image`; each of ``levels`` (0..1, ends left
     out) gets a line, with ``signed`` one on either side of zero, with a dark rim and the opacity ``alpha``. Its colour
     is that of the level in the upper 70 % of the colour map. ``width`` is that of the lines in pixels; None: a 200th
-    of the longer side, at least 1.5. Raises :class:`InputError` when the map's size is not the photo's, or an argument
-    does not fit.
+    of the longer side, at least 1.5.
+
+    Raises:
+        InputError: the map's size is not the photo's, or an argument does not fit.
     """
     base = dimmed(photo, saliency, saturation, brightness)
     if not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha}; it lies within 0..1")
+        raise InputError(f"alpha is {alpha}; it lies within 0..1.")
     if not levels or not all(0 < level < 1 for level in levels):
-        raise InputError(f"contour levels are {list(levels)}; they lie between 0 and 1, ends left out")
+        raise InputError(f"contour levels are {list(levels)}; they lie between 0 and 1, ends left out.")
     if width is not None and width <= 0:
-        raise InputError(f"contour lines are {width:g} pixels wide; the width is above 0")
+        raise InputError(f"contour lines are {width:g} pixels wide; the width is above 0.")
     table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
     position, _ = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
     stroke = max(1.5, max(position.shape) / 200) if width is None else width
@@ -103,7 +105,7 @@ def contour_image(
 
 
 def _mask(segments: NDArray[np.float32], size: tuple[int, int], thickness: float, alpha: float) -> Image.Image:
-    """How much of each pixel the lines cover, times ``alpha``, as greys 0..255."""
+    """Return how much of each pixel the lines cover, times ``alpha``, as greys 0..255."""
     large = Image.new("L", (size[0] * _FINENESS, size[1] * _FINENESS))
     draw = ImageDraw.Draw(large)
     for (y0, x0), (y1, x1) in (segments * _FINENESS - 0.5).tolist():

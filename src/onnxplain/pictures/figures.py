@@ -22,7 +22,8 @@ _WIDTH_INCHES = 9.0
 def pictures_figure(pictures: Sequence[NDArray[np.uint8]], *, title: str = "", captions: Sequence[str] = ()) -> Figure:
     """Pictures uint8 RGB [H,W,3] side by side.
 
-    Raises :class:`RuntimeMissingError` without matplotlib.
+    Raises:
+        RuntimeMissingError: matplotlib is not installed.
     """
     height, width = pictures[0].shape[:2]
     inches = min(_WIDTH_INCHES * height / (len(pictures) * width), 2 * _WIDTH_INCHES)
@@ -44,9 +45,11 @@ def bars_figure(
     most: int | None = 20,
     colormap: str | NDArray[np.uint8] = "diverging",
 ) -> Figure:
-    """What :func:`~onnxplain.pictures.bars.bars` draws, as a figure of matplotlib.
+    """Return what :func:`~onnxplain.pictures.bars.bars` draws, as a figure of matplotlib.
 
-    Raises :class:`RuntimeMissingError` without matplotlib, :class:`InputError` as ``bars`` does.
+    Raises:
+        RuntimeMissingError: matplotlib is not installed.
+        InputError: as ``bars`` raises.
     """
     shown, numbers = largest_first(names, values, most)
     figure = new_figure(_WIDTH_INCHES * 0.75, 0.32 * len(shown) + 0.9)
@@ -65,9 +68,10 @@ def bars_figure(
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of a size in inches that no window shows.
+    """Return an empty figure of a size in inches that no window shows.
 
-    Raises :class:`RuntimeMissingError` without matplotlib.
+    Raises:
+        RuntimeMissingError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -76,10 +80,10 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def encode_figure(figure: Figure, kind: str) -> bytes:
-    """The figure as the bytes of an "svg" or "pdf"."""
+def encode_figure(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
+    """Return the figure as the bytes of an "svg", "pdf" or "png"; ``dpi``: pixels of an inch."""
     encoded = io.BytesIO()
-    figure.savefig(encoded, format=kind, dpi=200)
+    figure.savefig(encoded, format=kind, dpi=dpi)
     return encoded.getvalue()
 
 

@@ -37,7 +37,7 @@ _NO_CHARACTER = "\U0010ffff"
 
 
 def font_for(text: str, size: int) -> Font:
-    """The font of ``size`` pixels that has most characters of ``text``; Pillow's own if none has more."""
+    """Return the font of ``size`` pixels that has most characters of ``text``; Pillow's own if none has more."""
     return _loaded(_best_name("".join(sorted(set(text)))), size)
 
 
@@ -97,7 +97,7 @@ def _best_name(characters: str) -> str | None:
 
 
 def _coverage(name: str | None, characters: str) -> int:
-    """How many of the characters a font has; -1 if it is not there."""
+    """Return how many of the characters a font has; -1 if it is not there."""
     try:
         font = _loaded(name, 16)
     except OSError:

@@ -22,7 +22,7 @@ def data_uri(picture: NDArray[np.uint8], kind: str = "JPEG", *, quality: int = 8
 
 
 def thumbnail(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
-    """The picture with its longer side at most ``longest`` pixels; a smaller one is returned as it is."""
+    """Return the picture with its longer side at most ``longest`` pixels; a smaller one is returned as it is."""
     image = Image.fromarray(checked_picture(picture))
     if max(image.size) <= longest:
         return picture
@@ -31,7 +31,7 @@ def thumbnail(picture: NDArray[np.uint8], longest: int) -> NDArray[np.uint8]:
 
 
 def bar_table(rows: Iterable[tuple[str, float, str]]) -> str:
-    """A table of names, bars (0..1 of the full length) and the numbers behind them."""
+    """Return a table of names, bars (0..1 of the full length) and the numbers behind them."""
     cell = '<td style="text-align:left;padding:0 .5em 0 0{}">'
     bar = '<span style="display:inline-block;height:.7em;width:{:.3g}em;background:#4a7fb5"></span>'
     lines = [

@@ -29,19 +29,21 @@ def contrast(
     percentiles: tuple[float, float] = (50, 99.5),
     smooth: float = 1 / 256,
 ) -> NDArray[np.float32]:
-    """A map [H,W] of numbers >= 0, stretched for display, as float32 [H,W] in 0..1.
+    """Return a map [H,W] of numbers >= 0, stretched for display, as float32 [H,W] in 0..1.
 
     First smoothed by a Gaussian of ``smooth`` times the longer side, then stretched so that
     the first percentile becomes 0 and the second 1, both taken over the positive values: zeros outside a crop
     say nothing. ``percentiles=(0, 100), smooth=0`` only divides by the range of those. A flat map stays flat.
-    Raises :class:`InputError` for another rank, NaN, infinity or negative values.
+
+    Raises:
+        InputError: another rank, NaN, infinity or negative values.
     """
     values = _checked_map(saliency)
     if values.min() < 0:
-        raise InputError(f"the map holds negative values (down to {values.min():g}); take magnitudes or signed=True")
+        raise InputError(f"the map holds negative values (down to {values.min():g}); take magnitudes or signed=True.")
     low, high = percentiles
     if not 0 <= low < high <= 100:
-        raise InputError(f"percentiles are {percentiles}; they ascend within 0..100")
+        raise InputError(f"percentiles are {percentiles}; they ascend within 0..100.")
     values = _smoothed(values, smooth * max(values.shape))
     positive = values[values > 0]
     if positive.size == 0:
@@ -58,10 +60,12 @@ def signed_contrast(
     percentiles: tuple[float, float] = (0, 99.5),
     smooth: float = 0.0,
 ) -> NDArray[np.float32]:
-    """A map [H,W] of numbers of either sign, stretched for display, as float32 [H,W] in -1..1; zero stays zero.
+    """Return a map [H,W] of numbers of either sign, stretched for display, as float32 [H,W] in -1..1; zero stays zero.
 
     First smoothed as by :func:`contrast`, then its magnitudes are stretched and its signs put back.
-    Raises :class:`InputError` for another rank, NaN or infinity.
+
+    Raises:
+        InputError: another rank, NaN or infinity.
     """
     smoothed = _smoothed(_checked_map(values), smooth * max(values.shape))
     stretched: NDArray[np.float32] = np.sign(smoothed) * contrast(np.abs(smoothed), percentiles=percentiles, smooth=0)
@@ -90,7 +94,7 @@ def heatmap(
     smooth: float = 0.0,
     signed: bool = False,
 ) -> NDArray[np.uint8]:
-    """The map [H,W] in colours, uint8 RGB [H,W,3].
+    """Return the map [H,W] in colours, uint8 RGB [H,W,3].
 
     Unsigned maps go through :func:`contrast` and, by default, "inferno". With ``signed`` zero is the middle
     of the colour map ("diverging" by default) and the upper percentile of magnitudes its ends; see
@@ -115,17 +119,19 @@ def overlay_image(
     signed: bool = False,
     threads: int = 0,
 ) -> NDArray[np.uint8]:
-    """The map laid over the photo, uint8 RGB [H,W,3].
+    """Return the map laid over the photo, uint8 RGB [H,W,3].
 
     The photo keeps ``saturation`` of its colour and ``brightness`` of its light (1 and 1: unchanged); then each
     pixel takes the map's colour with weight ``alpha`` (0..1) times the stretched map (see :func:`contrast`), or,
     with ``signed``, times the magnitude of the stretched map (see :func:`signed_contrast`): zero leaves the photo.
     ``colormap``: "inferno", and "diverging_dark" for signed maps, unless stated.
-    Raises :class:`InputError` when the map's size is not the photo's.
+
+    Raises:
+        InputError: the map's size is not the photo's.
     """
     base = dimmed(photo, saliency, saturation, brightness)
     if not 0 <= alpha <= 1:
-        raise InputError(f"alpha is {alpha}; it lies within 0..1")
+        raise InputError(f"alpha is {alpha}; it lies within 0..1.")
     level, weight = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
     table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
     if not signed:
@@ -138,16 +144,17 @@ def overlay_image(
 def dimmed(
     photo: NDArray[np.uint8], saliency: NDArray[np.generic], saturation: float, brightness: float
 ) -> NDArray[np.uint8]:
-    """The photo as the ground for its map: each pixel pulled towards its luma, then darkened.
+    """Return the photo as the ground for its map: each pixel pulled towards its luma, then darkened.
 
-    Raises :class:`InputError` when the map's size is not the photo's, or a share lies outside 0..1.
+    Raises:
+        InputError: the map's size is not the photo's, or a share lies outside 0..1.
     """
     picture = checked_picture(photo)
     if saliency.shape != picture.shape[:2]:
-        raise InputError(f"the map is {list(saliency.shape)}, the photo {list(picture.shape[:2])}; map it back first")
+        raise InputError(f"the map is {list(saliency.shape)}, the photo {list(picture.shape[:2])}; map it back first.")
     for name, value in (("saturation", saturation), ("brightness", brightness)):
         if not 0 <= value <= 1:
-            raise InputError(f"{name} is {value}; it lies within 0..1")
+            raise InputError(f"{name} is {value}; it lies within 0..1.")
     mix = brightness * (saturation * np.eye(3) + (1 - saturation) * np.array(_LUMA))
     matrix = tuple(np.hstack([mix, np.zeros((3, 1))]).ravel().tolist())
     return np.asarray(Image.fromarray(picture).convert("RGB", matrix))
@@ -156,21 +163,24 @@ def dimmed(
 def encode(picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92) -> bytes:
     """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP"; ``quality`` (1..100) is that of the latter two.
 
-    Raises :class:`OutputError` where the picture is too large for the format.
+    Raises:
+        OutputError: the picture is too large for the format.
     """
     encoded = io.BytesIO()
     try:
         Image.fromarray(checked_picture(picture)).save(encoded, format=kind, quality=quality)
     except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
-        raise OutputError(f"this picture cannot be stored as {kind}: {error}") from error
+        raise OutputError(f"this picture cannot be stored as {kind}: {error}.") from error
     return encoded.getvalue()
 
 
 def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, quality: int = 92) -> Path:
-    """Writes uint8 RGB [H,W,3] as PNG, JPEG or WebP, by the suffix; see :func:`write_bytes`.
+    """Write uint8 RGB [H,W,3] as PNG, JPEG or WebP, by the suffix; see :func:`write_bytes`.
 
-    ``quality`` (1..100) is that of JPEG and WebP. Returns the path. Raises :class:`OutputError` for another
-    suffix and where the file cannot be written.
+    ``quality`` (1..100) is that of JPEG and WebP. Returns the path.
+
+    Raises:
+        OutputError: another suffix, or the file cannot be written.
     """
     place = Path(path)
     kind = picture_format(place)
@@ -182,27 +192,35 @@ def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, qual
 
 
 def picture_format(path: Path) -> str:
-    """PNG, JPEG or WEBP, by the suffix. Raises :class:`OutputError` for another one."""
+    """PNG, JPEG or WEBP, by the suffix.
+
+    Raises:
+        OutputError: another one.
+    """
     kind = _FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise OutputError(f"{path}: pictures are written as {', '.join(_FORMATS)}, not {path.suffix or 'no suffix'}")
+        raise OutputError(f"{path}: pictures are written as {', '.join(_FORMATS)}, not {path.suffix or 'no suffix'}.")
     return kind
 
 
 def _checked_map(saliency: NDArray[np.generic]) -> NDArray[np.float32]:
     values = np.asarray(saliency)
     if values.ndim != 2 or values.size == 0 or not np.issubdtype(values.dtype, np.floating):
-        raise InputError(f"a map is float [H,W], found {values.dtype} {list(values.shape)}")
+        raise InputError(f"a map is float [H,W], found {values.dtype} {list(values.shape)}.")
     single = values.astype(np.float32)
     if not np.isfinite(single).all():
-        raise InputError("the map holds NaN or infinity; nothing can be drawn of it")
+        raise InputError("the map holds NaN or infinity; nothing can be drawn of it.")
     return single
 
 
 def checked_picture(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``photo``, contiguous. Raises :class:`ImageError` unless it is uint8 RGB [H,W,3] with pixels."""
+    """``photo``, contiguous.
+
+    Raises:
+        ImageError: it is not uint8 RGB [H,W,3] with pixels.
+    """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or 0 in photo.shape:
-        raise ImageError(f"a picture is uint8 RGB [H,W,3], found {photo.dtype} {list(photo.shape)}")
+        raise ImageError(f"a picture is uint8 RGB [H,W,3], found {photo.dtype} {list(photo.shape)}.")
     return np.ascontiguousarray(photo)
 
 
@@ -212,7 +230,7 @@ def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     From four pixels on it works on the map averaged over blocks of at most half a sigma.
     """
     if sigma < 0:
-        raise InputError(f"smooth is negative ({sigma:g} pixels); it is 0 or more")
+        raise InputError(f"smooth is negative ({sigma:g} pixels); it is 0 or more.")
     block = int(sigma // 2)
     if block > 1:
         height, width = values.shape

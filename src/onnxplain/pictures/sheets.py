@@ -26,11 +26,13 @@ def panel(pictures: Sequence[Picture], *, title: str = "", captions: Sequence[st
     """Pictures side by side on white, uint8 RGB [H,W,3], with a title above and a caption below each.
 
     Pictures that are larger than 640 pixels are made smaller, those below 224 larger; text that is too long for
-    its place is made smaller, then cut off. Raises :class:`InputError` when there is no picture or more captions
-    than pictures.
+    its place is made smaller, then cut off.
+
+    Raises:
+        InputError: there is no picture, or there are more captions than pictures.
     """
     if not pictures or len(captions) > len(pictures):
-        raise InputError(f"a panel of {len(pictures)} pictures cannot carry {len(captions)} captions")
+        raise InputError(f"a panel of {len(pictures)} pictures cannot carry {len(captions)} captions.")
     row = [_fitted(picture, (_PANEL, _PANEL), least=_TINY) for picture in pictures]
     return _sheet([row], title, (), [captions] if captions else [])
 
@@ -56,12 +58,12 @@ def grid_sheet(
         InputError: there is no picture, ``cell`` is below 32, or the sheet would exceed what viewers open.
     """
     if not any(picture is not None for row in rows for picture in row):
-        raise InputError("a grid needs at least one picture")
+        raise InputError("a grid needs at least one picture.")
     if cell < 32:
-        raise InputError(f"the cells of the grid are {cell} pixels wide; 32 is the least")
+        raise InputError(f"the cells of the grid are {cell} pixels wide; 32 is the least.")
     columns = max(len(row) for row in rows)
     if len(rows) * columns * cell * cell > MAX_PIXELS:
-        raise InputError(f"a grid of {len(rows)} x {columns} cells is too large for one picture; take the HTML report")
+        raise InputError(f"a grid of {len(rows)} x {columns} cells is too large for one picture; take the HTML report.")
     box = (cell, 3 * cell // 2)
     scaled = [[None if one is None else _fitted(one, box, least=max(box)) for one in row] for row in rows]
     return _sheet(scaled, title, headers, captions)
@@ -129,7 +131,7 @@ def _sheet(
 
 
 def _fitted(picture: Picture, box: tuple[int, int], least: int) -> Image.Image:
-    """The picture within ``box`` (width, height); a smaller one is enlarged until a side is ``least`` or fills it."""
+    """Return the picture within ``box`` (width, height); a smaller one grows until a side is ``least`` or fills it."""
     image = Image.fromarray(checked_picture(picture))
     scale = min(box[0] / image.width, box[1] / image.height)
     if scale > 1:

@@ -19,13 +19,14 @@ _LUMA = (0.299, 0.587, 0.114)
 
 
 def signed_colours(values: ArrayLike, colormap: str | NDArray[np.uint8] = "diverging") -> list[Colour]:
-    """One colour for each number [T]: zero the middle of the colour map, the largest magnitude an end of it.
+    """Return one colour for each number [T]: zero the middle of the colour map, the largest magnitude an end of it.
 
-    Raises :class:`InputError` for another rank, NaN or infinity.
+    Raises:
+        InputError: another rank, NaN or infinity.
     """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.ndim != 1 or not np.isfinite(numbers).all():
-        raise InputError(f"attributions are finite numbers, one for each name; found shape {list(numbers.shape)}")
+        raise InputError(f"attributions are finite numbers, one for each name; found shape {list(numbers.shape)}.")
     largest = np.abs(numbers).max(initial=0)
     level = 0.5 + (0.5 * numbers / largest if largest > 0 else 0 * numbers)
     table = table_of(colormap)
@@ -35,10 +36,12 @@ def signed_colours(values: ArrayLike, colormap: str | NDArray[np.uint8] = "diver
 def tokens_html(
     tokens: Sequence[str], attributions: ArrayLike, *, colormap: str | NDArray[np.uint8] = "diverging"
 ) -> str:
-    """The tokens as one ``<p>``, each on the colour of its attribution, which a pointer over it shows.
+    """Return the tokens as one ``<p>``, each on the colour of its attribution, which a pointer over it shows.
 
-    All text is escaped; styles are inside, so the fragment stands alone. Raises :class:`InputError` when there are
-    more tokens than attributions or the reverse.
+    All text is escaped; styles are inside, so the fragment stands alone.
+
+    Raises:
+        InputError: there are more tokens than attributions, or the reverse.
     """
     spans = [
         f'<span title="{value:+.3g}" style="background:rgb{colour};color:rgb{_ink(colour)};'
@@ -57,13 +60,15 @@ def tokens_image(
     size: int = 18,
     colormap: str | NDArray[np.uint8] = "diverging",
 ) -> NDArray[np.uint8]:
-    """The tokens on white in lines of ``width`` pixels, uint8 RGB [H,W,3], each on the colour of its attribution.
+    """Return the tokens in lines of ``width`` pixels, uint8 RGB [H,W,3], each on the colour of its attribution.
 
-    ``size`` is that of the text in pixels. Raises :class:`InputError` when there are more tokens than attributions
-    or the reverse, and when ``width`` is below four times ``size``.
+    ``size`` is that of the text in pixels.
+
+    Raises:
+        InputError: there are more tokens than attributions, or the reverse; ``width`` is below four times ``size``.
     """
     if size < 6 or width < 4 * size:
-        raise InputError(f"text of {size} pixels in lines of {width}; the text is 6 or more, a line four times that")
+        raise InputError(f"text of {size} pixels in lines of {width}; the text is 6 or more, a line four times that.")
     margin, padding, line = size, max(2, size // 5), round(1.75 * size)
     top = margin + (2 * size if title else 0)
     placed, left = [], margin
@@ -90,7 +95,7 @@ def _coloured(
     values = np.asarray(attributions, dtype=np.float64)
     colours = signed_colours(values, colormap)
     if len(tokens) != len(colours):
-        raise InputError(f"there are {len(tokens)} tokens and {len(colours)} attributions; one belongs to each")
+        raise InputError(f"there are {len(tokens)} tokens and {len(colours)} attributions; one belongs to each.")
     return list(zip(tokens, values.tolist(), colours))
 
 

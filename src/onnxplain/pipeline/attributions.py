@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from ..errors import InputError
 from ..methods import Method
-from ..methods.maps import check_finite
+from ..methods.helpers.maps import check_finite
 from ..model.attributor import Attribution, Attributor
-from ..model.classes import Target
+from ..model.question import Question, ask, targets_of
 from ..model.ranking import rank_classes
+from ..target import TargetLike
 
 Array = NDArray[Any]
 
@@ -25,28 +26,65 @@ def arrays(
     attributor: Attributor,
     method: Method,
     feeds: Mapping[str, Array],
-    target: Target,
+    target: TargetLike,
     reduction: Mapping[str, Any] | None,
 ) -> dict[str, Array]:
     """The attributions of all samples by the tensor they belong to, or the maps that ``reduction`` makes of them.
 
     ``reduction`` are arguments of :meth:`Method.map`. With "top3" there is an axis of classes after the batch.
     """
-    model = attributor if reduction is None else method.for_maps(attributor)
-    samples, axes, classes = model.samples(feeds), model.axes(method), model.classes
-    targets, top = classes.indices(target, samples), classes.top(target)
+    maps = reduction is not None
+    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
+    asks, top = question.attributor, question.top
+    axes = method.axes(method.for_maps(asks) if maps else asks)
     found: dict[str, list[Array]] = {name: [] for name in axes}
-    for start, ranked in model.micro_batches(method, feeds, targets, top):
-        names = [f"image {start + row}" for row in range(len(ranked[0].scores))]
+    for start, parts in micro_batches(question, method, feeds, maps=maps):
+        names = [f"image {start + row}" for row in range(len(parts[0].scores))]
         for index, (tensor, axis) in enumerate(axes.items()):
-            parts = [attribution.attributions[index] for attribution in ranked]
+            values = [part.attributions[index] for part in parts]
             if reduction is None:
-                for part in parts:
-                    check_finite(part, names)
+                for one in values:
+                    check_finite(one, names)
             else:
-                parts = [method.map(part, names, channel_axis=axis, **reduction) for part in parts]
-            found[tensor].append(parts[0] if top is None else np.stack(parts, axis=1))
-    return {name: parts[0] if len(parts) == 1 else np.concatenate(parts) for name, parts in found.items()}
+                values = [method.map(one, names, channel_axis=axis, **reduction) for one in values]
+            found[tensor].append(values[0] if top is None else np.stack(values, axis=1))
+    return {name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for name, pieces in found.items()}
+
+
+def ranked(
+    attributor: Attributor,
+    method: Method,
+    feeds: Mapping[str, Array],
+    targets: NDArray[np.int64],
+    top: int | None,
+    *,
+    maps: bool = False,
+) -> list[Attribution]:
+    """Return the attributions of one micro-batch: for its targets, or for the ``top`` best classes in turn.
+
+    Args:
+        attributor: runs the model.
+        method: computes the attributions.
+        feeds: the model's own inputs, n samples.
+        targets: class indices [n]; ``PREDICTED`` for the class with the highest score.
+        top: the number of classes; the run for the predicted one also tells which come next.
+        maps: whether only maps are wanted, so that attributions may come without channels.
+
+    Raises:
+        TargetError: a class is out of range.
+        ProviderError: ONNX Runtime failed.
+    """
+    attributor.check_targets(feeds, targets, top)
+    return method.ranked(method.for_maps(attributor) if maps else attributor, feeds, targets, top)
+
+
+def micro_batches(
+    question: Question, method: Method, feeds: Mapping[str, Array], *, maps: bool = False
+) -> Iterator[tuple[int, list[Attribution]]]:
+    """Return :func:`ranked` over any number of samples, each with the number of its first sample."""
+    asked = question.attributor
+    for start, part, chosen in asked.split({**feeds, **question.feeds}, question.targets):
+        yield start, ranked(asked, method, part, chosen, question.top, maps=maps)
 
 
 def only(axes: Iterable[str]) -> str:
@@ -63,7 +101,7 @@ def only(axes: Iterable[str]) -> str:
 
 
 def row_attributions(
-    attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: Target
+    attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: TargetLike
 ) -> Iterator[list[tuple[NDArray[np.float32], dict[str, Any]]]]:
     """One number for every feature of each sample [F], and the other fields of an explanation.
 
@@ -73,12 +111,12 @@ def row_attributions(
     Raises:
         InputError: an attribution has more axes than features.
     """
-    samples, axes, classes = attributor.samples(feeds), attributor.axes(method), attributor.classes
-    targets, top = classes.indices(target, samples), classes.top(target)
-    for start, ranked in attributor.micro_batches(method, feeds, targets, top):
-        names = [f"row {start + row}" for row in range(len(ranked[0].scores))]
+    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
+    axes = method.axes(question.attributor)
+    for start, parts in micro_batches(question, method, feeds):
+        names = [f"row {start + row}" for row in range(len(parts[0].scores))]
         joined = []
-        for part in ranked:
+        for part in parts:
             tensors = []
             for (tensor, axis), attribution in zip(axes.items(), part.attributions):
                 check_finite(attribution, names)
@@ -93,21 +131,23 @@ def row_attributions(
                 tensors.append(signed.astype(np.float32))
             joined.append(np.concatenate(tensors, axis=1))
         for row in range(len(names)):
-            yield [(found[row], facts(attributor, method, part, row)) for found, part in zip(joined, ranked)]
+            yield [(found[row], facts(question, method, part, row, start + row)) for found, part in zip(joined, parts)]
 
 
-def facts(attributor: Attributor, method: Method, part: Attribution, row: int) -> dict[str, Any]:
-    """What all explanations say of sample ``row`` of a micro-batch, by the names of their fields."""
-    ranking = rank_classes(part.class_scores[row], attributor.model.probability, attributor.classes)
+def facts(question: Question, method: Method, part: Attribution, row: int, sample: int) -> dict[str, Any]:
+    """What all explanations say of sample ``row`` of a micro-batch, the question's ``sample``, by field."""
+    attributor = question.attributor
+    known = attributor.probability if question.is_chance else None
+    ranking = rank_classes(part.class_scores[row], known, attributor.classes)
     mine = ranking.of(int(part.targets[row]))
     return {
         "target": mine.index,
         "label": mine.label,
-        "score": mine.score,
+        "score": float(part.scores[row]),
         "probability": mine.probability,
         "top": ranking.best(_LISTED),
-        "provider": attributor.session.session.provider,
-        "straight_through": attributor.model.straight_through and method.gradients,
+        "provider": attributor.provider,
+        "straight_through": attributor.signature.straight_through and method.gradients,
         "method": method.name,
         "details": {name: float(values[row]) for name, values in part.details.items()},
     }

@@ -8,14 +8,16 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..errors import GradientError, InputError, OnnxplainError
 from ..methods import Method
 from ..model.attributor import Attribution, Attributor
+from ..model.question import Question, ask
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
-from .attributions import facts
+from ..results.explanations import Explanations
+from ..target import Target
+from .attributions import facts, ranked
 from .stream import Outcome, Photo, load_photo, photo_name
 
 
@@ -23,14 +25,14 @@ from .stream import Outcome, Photo, load_photo, photo_name
 class PhotoExplainer:
     """Explains photos for given targets by one method; called by several threads at once.
 
-    ``targets`` has one class for each photo, or one for all of a number that is not known; ``top`` is how many classes
+    ``targets`` has one target for each photo, or one for all of a number that is not known; ``top`` is how many classes
     of each photo are explained, None for the target alone.
     """
 
-    model: Attributor
+    attributor: Attributor
     preprocessing: Preprocessing
     method: Method
-    targets: NDArray[np.int64]
+    targets: Sequence[Target]
     top: int | None
 
     def __call__(self, photos: Sequence[tuple[int, Any]]) -> list[Outcome]:
@@ -38,7 +40,7 @@ class PhotoExplainer:
 
         Raises:
             InputError: the attributions make no maps.
-            TargetError, ProviderError: as for :meth:`Attributor.ranked`.
+            TargetError, ProviderError: as for :func:`~.attributions.ranked`.
         """
         outcomes: dict[int, Outcome] = {}
         loaded: list[Photo] = []
@@ -54,20 +56,22 @@ class PhotoExplainer:
     def _explained(self, photos: list[Photo]) -> dict[int, Outcome]:
         """What came of photos with tensors of one shape."""
         outcomes: dict[int, Outcome] = {}
-        feeds = {self.model.model.inputs[0].name: np.stack([photo.tensor for photo in photos])}
-        targets = np.array([self.targets[photo.index % len(self.targets)] for photo in photos], dtype=np.int64)
-        ranked = self.model.ranked(self.method, feeds, targets, self.top)
+        feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
+        asked = [self.targets[photo.index % len(self.targets)] for photo in photos]
+        question = ask(self.attributor, asked, self.top, feeds, [photo.geometry for photo in photos])
+        asks = question.attributor
+        parts = ranked(asks, self.method, {**feeds, **question.feeds}, question.targets, self.top)
         for row, photo in enumerate(photos):
             try:
-                found = [self._explanation(photo, attribution, row) for attribution in ranked]
-                outcomes[photo.index] = photo.name, found[0] if self.top is None else found
+                found = [self._explanation(question, photo, part, row) for part in parts]
+                outcomes[photo.index] = photo.name, found[0] if self.top is None else Explanations(found)
             except GradientError as error:
                 outcomes[photo.index] = photo.name, error
         return outcomes
 
-    def _explanation(self, photo: Photo, part: Attribution, row: int) -> Explanation:
-        method, model = self.method, self.model
-        attribution, axis = part.attributions[0][row].copy(), next(iter(model.axes(method).values()))
+    def _explanation(self, question: Question, photo: Photo, part: Attribution, row: int) -> Explanation:
+        method = self.method
+        attribution, axis = part.attributions[0][row].copy(), next(iter(method.axes(question.attributor).values()))
         reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=1)[0]
         if reduced.ndim != 2:
             raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
@@ -79,5 +83,5 @@ class PhotoExplainer:
             saliency_input=reduced,
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
-            **facts(model, method, part, row),
+            **facts(question, method, part, row, row),
         )

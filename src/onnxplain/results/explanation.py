@@ -19,13 +19,14 @@ from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
 from ..model.ranking import ClassScore
 from ..photos import Geometry
-from ..pictures import contour_image, heatmap, overlay_image, panel, save_image
+from ..pictures import PictureOptions, contour_image, heatmap, overlay_image, panel, save_image
 from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from typing_extensions import Unpack
 
 #: What :meth:`Explanation.save` writes: a picture, a figure of matplotlib, the map as an array, the facts.
 FORMATS = ("png", "svg", "pdf", "npy", "json")
@@ -94,33 +95,32 @@ class Explanation:
         """The class and how sure the model is of it, for people."""
         return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
-    def overlay(self, **options: Any) -> NDArray[np.uint8]:
-        """The map laid over the photo: :meth:`picture` of kind "overlay"."""
+    def overlay(self, **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
+        """Return the map laid over the photo: :meth:`picture` of kind "overlay"."""
         return self.picture("overlay", **options)
 
-    def picture(self, kind: str = "overlay", *, signed: bool = False, **options: Any) -> NDArray[np.uint8]:
-        """A picture of the map in the photo's own pixels, uint8 RGB [H,W,3].
+    def picture(self, kind: str = "overlay", **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
+        """Return a picture of the map in the photo's own pixels, uint8 RGB [H,W,3].
 
         Args:
             kind: "overlay", the map laid over the dimmed photo; "heatmap", the map alone; "contour", its iso-lines
                 over the photo; "panel", the photo, the map and the overlay side by side below the class and its score.
-            signed: draw :attr:`signed` instead of :attr:`saliency`: what speaks for the class and what against it,
-                in colours that diverge at zero.
-            options: those of :func:`onnxplain.pictures.overlay_image` (``colormap``, ``alpha``, ``percentiles``,
-                ``smooth``, ``saturation``, ``brightness``, ``threads``), which a panel takes as well,
-                :func:`~onnxplain.pictures.heatmap` or :func:`~onnxplain.pictures.contour_image`.
+            options: see :class:`~onnxplain.pictures.PictureOptions`; a kind has those of
+                :func:`onnxplain.pictures.overlay_image` (a panel as well), :func:`~onnxplain.pictures.heatmap` or
+                :func:`~onnxplain.pictures.contour_image`. With ``signed=True`` :attr:`signed` is drawn in the place
+                of :attr:`saliency`.
 
         Raises:
             InputError: an unknown kind, an option that it does not have, a signed picture of a method whose sign
                 says nothing.
         """
         if kind != "panel":
-            return self.pictures([kind], signed=signed, **options)[0]
-        parts = [self.image, *self.pictures(_PANEL, signed=signed, **options)]
+            return self.pictures([kind], **options)[0]
+        parts = [self.image, *self.pictures(_PANEL, **options)]
         return panel(parts, title=self.title, captions=["photo", self.method, "overlay"])
 
-    def pictures(self, kinds: Sequence[str], *, signed: bool = False, **options: Any) -> list[NDArray[np.uint8]]:
-        """One :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
+    def pictures(self, kinds: Sequence[str], **options: Unpack[PictureOptions]) -> list[NDArray[np.uint8]]:
+        """Return one :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
 
         Raises:
             InputError: a panel, an unknown kind, an option that none of them has, a signed picture of a method whose
@@ -129,18 +129,18 @@ class Explanation:
         if "panel" in kinds:
             raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
-        values = self.signed if signed else self.saliency
+        values = self.signed if options.get("signed") else self.saliency
         if values is None:
             raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
         found = []
         for kind in kinds:
             ground = () if kind == "heatmap" else (self.image,)
             chosen = {name: value for name, value in options.items() if name in _options_of(kind)}
-            found.append(_DRAWN[kind](*ground, values, signed=signed, **chosen))
+            found.append(_DRAWN[kind](*ground, values, **chosen))
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the arrays, as plain values for JSON."""
+        """Return everything but the arrays, as plain values for JSON."""
         return {
             "source": self.source,
             "size": list(self.image.shape[:2]),
@@ -162,7 +162,7 @@ class Explanation:
         formats: str | Sequence[str] | None = None,
         *,
         kind: str = "overlay",
-        **options: Any,
+        **options: Unpack[PictureOptions],
     ) -> list[Path]:
         """Write files; each appears whole or not at all. Existing ones are replaced.
 
@@ -188,7 +188,7 @@ class Explanation:
         return paths
 
     def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
-        """The files that :meth:`save` writes for the same arguments.
+        """Return the files that :meth:`save` writes for the same arguments.
 
         Raises:
             InputError: an unknown format.
@@ -208,20 +208,20 @@ class Explanation:
         """The photo's name without folder and suffix; "image" if it has none."""
         return "image" if self.source is None else Path(self.source).stem or "image"
 
-    def plot(self, kind: str = "overlay", *, signed: bool = False, **options: Any) -> Figure:
-        """A matplotlib figure: the photo and :meth:`picture` beside it; for "panel" photo, map and overlay.
+    def plot(self, kind: str = "overlay", **options: Unpack[PictureOptions]) -> Figure:
+        """Return a matplotlib figure: the photo and :meth:`picture` beside it; for "panel" photo, map and overlay.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
             InputError: as for :meth:`picture`.
         """
         kinds = _PANEL if kind == "panel" else (kind,)
-        parts = [self.image, *self.pictures(kinds, signed=signed, **options)]
+        parts = [self.image, *self.pictures(kinds, **options)]
         captions = ["photo", self.method, "overlay"] if kind == "panel" else []
         return pictures_figure(parts, title=self.title, captions=captions)
 
     def top_bars(self) -> list[tuple[str, float, str]]:
-        """The classes of :attr:`top`: name, length of a bar (0..1), number.
+        """Return the classes of :attr:`top`: name, length of a bar (0..1), number.
 
         Bars are as long as probabilities, or as scores relative to the highest where there are none.
         """
@@ -237,7 +237,7 @@ class Explanation:
         return encode(self.overlay())
 
     def _repr_html_(self) -> str:
-        """The picture beside bars of the best classes; styles and pixels are inside."""
+        """Return the picture beside bars of the best classes; styles and pixels are inside."""
         picture = data_uri(thumbnail(self.overlay(), _NOTEBOOK_PIXELS))
         return (
             '<figure style="margin:0;display:flex;flex-wrap:wrap;gap:1em;align-items:flex-start">'
@@ -250,7 +250,7 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"<Explanation of {self.source or 'an image'} ({height}x{width}): {self.title}, target {self.target}>"
 
-    def _write(self, path: Path, kind: str, options: dict[str, Any]) -> None:
+    def _write(self, path: Path, kind: str, options: PictureOptions) -> None:
         if path.suffix.lower() == ".npy":
             encoded = io.BytesIO()
             np.save(encoded, self.saliency, allow_pickle=False)
@@ -283,12 +283,13 @@ def check_picture(kinds: Sequence[str], options: Iterable[str]) -> None:
     known = list(dict.fromkeys(name for kind in single for name in _options_of(kind)))
     for name in options:
         if name not in known:
-            raise InputError(f"a picture of kind {', '.join(kinds)} has no option {name!r}; it has {', '.join(known)}.")
+            listed = ", ".join(one for one in known if one != "signed")
+            raise InputError(f"a picture of kind {', '.join(kinds)} has no option {name!r}; it has {listed}.")
 
 
 def _options_of(kind: str) -> list[str]:
     parameters = inspect.signature(_DRAWN[kind]).parameters.values()
-    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY and one.name != "signed"]
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
 
 
 def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
@@ -306,7 +307,7 @@ def parse_formats(formats: str | Sequence[str] | None) -> list[str]:
 
 
 def is_result_file(path: Path) -> bool:
-    """Whether :meth:`Explanation.save` takes ``path`` for a file; False for a folder, new or old.
+    """Return whether :meth:`Explanation.save` takes ``path`` for a file; False for a folder, new or old.
 
     Raises:
         OutputError: it has the suffix of a file that cannot be written.

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,13 @@ from numpy.typing import NDArray
 from .._version import __version__
 from ..errors import InputError
 from ..files import make_folder, write_chunks
+from ..pictures import PictureOptions
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from .explanation import Explanation, check_picture
 from .grid import flattened, photo_key
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _KINDS = ("heatmap", "overlay")
 _QUALITY = 80
@@ -35,8 +39,7 @@ def report(
     title: str = "What the model looked at",
     kinds: Sequence[str] = _KINDS,
     pixels: int = 400,
-    signed: bool = False,
-    **options: Any,
+    **options: Unpack[PictureOptions],
 ) -> Path:
     """Write one HTML file that shows explanations and needs nothing else: it opens offline, in any browser.
 
@@ -51,7 +54,7 @@ def report(
         title: the headline.
         kinds: what is shown of each, any of "overlay", "heatmap", "contour"; see :meth:`Explanation.picture`.
         pixels: the longer side of the pictures.
-        signed, options: as for :meth:`Explanation.pictures`.
+        options: as for :meth:`Explanation.pictures`.
 
     Returns:
         The path.
@@ -60,7 +63,7 @@ def report(
         InputError: there are no explanations; or as for :meth:`Explanation.pictures`.
         OutputError: the file cannot be written.
     """
-    made = Report(title=title, kinds=kinds, pixels=pixels, signed=signed, **options)
+    made = Report(title=title, kinds=kinds, pixels=pixels, **options)
     for explanation in flattened(explanations):
         made.add(explanation)
     return made.write(path)
@@ -75,8 +78,7 @@ class Report:
         title: str = "What the model looked at",
         kinds: Sequence[str] = _KINDS,
         pixels: int = 400,
-        signed: bool = False,
-        **options: Any,
+        **options: Unpack[PictureOptions],
     ) -> None:
         """The arguments are those of :func:`report`.
 
@@ -89,7 +91,7 @@ class Report:
             raise InputError(f"pictures of {pixels} pixels show nothing; take 200 or more.")
         check_picture(kinds, options)
         self._title, self._kinds, self._pixels = title, tuple(kinds), pixels
-        self._options = {"signed": signed, **options}
+        self._options = options
         self._cards: dict[str, _Card] = {}
 
     def add(self, explanation: Explanation) -> None:
@@ -117,6 +119,10 @@ class Report:
         make_folder(place.parent)
         return write_chunks(place, (part.encode() for part in self._parts()))
 
+    def __repr__(self) -> str:
+        explanations = sum(len(card.explanations) for card in self._cards.values())
+        return f"<Report {self._title!r}: photos {len(self._cards)}, explanations {explanations}>"
+
     def _parts(self) -> Iterator[str]:
         before, after = _asset("report.html").split("{{cards}}")
         values = {
@@ -132,7 +138,7 @@ class Report:
         yield after
 
     def _figure(self, picture: NDArray[np.uint8], caption: str, description: str) -> str:
-        """A picture that can be enlarged, with its caption."""
+        """Return a picture that can be enlarged, with its caption."""
         small = thumbnail(picture, self._pixels)
         height, width = small.shape[:2]
         return (

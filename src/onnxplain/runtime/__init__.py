@@ -5,7 +5,7 @@ from __future__ import annotations
 from .batching import BatchedSession, Plan
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
-from .session import Session
+from .session import Session, frames_of_the_package
 from .workers import side_by_side
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Session",
     "clear_cache",
     "expected",
+    "frames_of_the_package",
     "open_cache",
     "side_by_side",
     "usable",

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from ..checks import check_count
 from ..errors import InputError, ProviderError
 from .providers import CPU
 from .session import Array, Session
@@ -79,8 +80,8 @@ class BatchedSession:
             InputError: ``batch_size`` or ``memory_limit`` is not positive, or ``batch_size`` is not ``fixed``.
         """
         for name, value in (("batch_size", batch_size), ("memory_limit", memory_limit)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise InputError(f"{name} is a positive whole number or None; found {value!r}.")
+            if value is not None:
+                check_count(name, value)
         if fixed is not None and batch_size not in (None, fixed):
             raise InputError(f"the model fixes the batch at {fixed}, so batch_size={batch_size} is impossible.")
         self.session = session
@@ -100,11 +101,16 @@ class BatchedSession:
         return self._single()
 
     @property
+    def provider(self) -> str:
+        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        return self.session.provider
+
+    @property
     def workers(self) -> int:
         """Threads that should bring samples side by side."""
         if self._batch_size is not None:
             return min(self._threads, self._batch_size)
-        return self._threads if self.session.provider == CPU else min(self._threads, _READERS)
+        return self._threads if self.provider == CPU else min(self._threads, _READERS)
 
     @property
     def share(self) -> int:
@@ -113,7 +119,7 @@ class BatchedSession:
             return self.fixed
         if self._batch_size is not None:
             return self._batch_size // self.workers
-        return _ON_ONE_CORE if self.session.provider == CPU else _ELSEWHERE
+        return _ON_ONE_CORE if self.provider == CPU else _ELSEWHERE
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
         """How inputs shaped like ``feeds`` are run, whatever their batch."""
@@ -138,7 +144,7 @@ class BatchedSession:
         if self._batch_size is not None:
             runs = min(runs, self._batch_size)
             return runs, self._batch_size // runs
-        if self.session.provider != CPU:
+        if self.provider != CPU:
             return 1, min(_ELSEWHERE, most)
         if runs > most:
             return 1, most

@@ -111,7 +111,7 @@ class Session:
         else:
             return
         message = f"{name} was requested but not given: {reason}. {self.provider} runs."
-        warnings.warn(message, ProviderWarning, _frames_of_the_package())
+        warnings.warn(message, ProviderWarning, frames_of_the_package())
 
 
 def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
@@ -126,7 +126,7 @@ def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
     return data
 
 
-def _frames_of_the_package() -> int:
+def frames_of_the_package() -> int:
     """How many callers, from the one of this function on, are in this package: a warning names the next one."""
     package, depth = __name__.partition(".")[0], 1
     frame = sys._getframe(1)

@@ -6,8 +6,8 @@ image, the weights fixed, S_c the score before softmax.
 
 from __future__ import annotations
 
-from .result import ClassVisualization
+from .result import ClassVisualization, ConvergenceWarning
 from .settings import PRESETS, Settings
 from .visualize import Drawing, draw_classes, draw_neurons
 
-__all__ = ["PRESETS", "ClassVisualization", "Drawing", "Settings", "draw_classes", "draw_neurons"]
+__all__ = ["PRESETS", "ClassVisualization", "ConvergenceWarning", "Drawing", "Settings", "draw_classes", "draw_neurons"]

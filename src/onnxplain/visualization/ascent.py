@@ -1,7 +1,12 @@
-"""Gradient ascent on S_c(I) - lambda ||I||_2^2 - t TV(I), the score taken of random views of I.
+"""Gradient ascent on f(I) = S_c(I) - lambda ||I||_2^2 - t TV(I), the score taken of random views of I, if of any.
 
 With V a random view, the gradient of one step is V^T dS/d(V I) - 2 lambda I - t dTV/dI, carried on to the parameters of
 the image by the transpose of the parametrisation's derivative.
+
+Without random views f is a function, and "ascent" climbs it: a step along the gradient is taken if f rises by it, and
+the next one is as long as the curvature along the last one allows (Barzilai and Borwein 1988, "Two-Point Step Size
+Gradient Methods"), so that the size of neither lambda nor the gradient matters. Otherwise the optimiser's rate says how
+long steps are.
 """
 
 from __future__ import annotations
@@ -16,20 +21,27 @@ from numpy.typing import NDArray
 from ..errors import GradientError
 from .images import FourierImages, Parametrization, TensorImages
 from .objective import Objective
-from .optimizers import Adam, GradientAscent, Optimizer
-from .penalties import l2_gradient, total_variation_gradient
+from .optimizers import Adam, GradientAscent, LineSearch, Optimizer, Place
+from .penalties import l2, l2_gradient, total_variation, total_variation_gradient
 from .settings import Settings
 from .views import RandomViews
 
 Array = NDArray[Any]
 
+#: An image so many half pixel ranges large (root mean square) is on its way to infinity.
+_FAR = 1e9
+
 
 @dataclass(frozen=True)
 class Step:
-    """After one step: the images [N,C,H,W], and the scores [N] of the views of the images before it."""
+    """After one step: the images [N,C,H,W], and the scores [N] of the views of the images before it.
+
+    ``converged`` [N] says which images are best ones, None where that is not known.
+    """
 
     images: Array
     scores: NDArray[np.float64]
+    converged: NDArray[np.bool_] | None
 
 
 def ascend(
@@ -39,7 +51,7 @@ def ascend(
     settings: Settings,
     generators: Sequence[np.random.Generator],
 ) -> Iterator[Step]:
-    """The steps of N images at once.
+    """Return the steps of N images at once, ``settings.steps`` of them.
 
     Args:
         objective: what is maximised.
@@ -49,24 +61,77 @@ def ascend(
         generators: the source of what is random in each image, so that it does not depend on the others.
 
     Raises:
-        GradientError: a gradient holds NaN or infinity, or the first one is zero everywhere.
+        GradientError: a gradient holds NaN or infinity, the first one is zero everywhere, or an image diverges.
         ProviderError: ONNX Runtime failed.
     """
     form = _parametrization(objective, shape, settings)
+    first = form.first(generators)
+    if settings.optimizer == "ascent" and RandomViews.of(settings).none:
+        yield from _climb(objective, targets, form, first, settings)
+    else:
+        yield from _follow(objective, targets, form, first, settings, generators)
+
+
+def _climb(
+    objective: Objective, targets: NDArray[np.int64], form: Parametrization, first: Array, settings: Settings
+) -> Iterator[Step]:
+    """Return the steps of a line search, for an f without anything random."""
+
+    def at(parameters: Array) -> Place:
+        images = form.images(parameters)
+        _check_near(images, targets)
+        found = objective.evaluate(images, targets)
+        pull = form.gradient(images, found.gradients)
+        slopes = form.gradient(images, found.gradients - _penalty_gradient(images, settings))
+        values = found.scores - settings.l2 * l2(images)
+        if settings.total_variation:
+            values = values - settings.total_variation * total_variation(images)
+        return Place(parameters, images, found.scores, values, slopes, pull)
+
+    here = at(first)
+    _check_finite(here.pull)
+    _check_slope(here.pull, targets)
+    search = LineSearch(here, settings.learning_rate, penalised=bool(settings.l2 or settings.total_variation))
+    for _ in range(settings.steps):
+        scores = search.here.scores
+        if not search.converged.all():
+            search.move(at(search.candidate))
+        yield Step(search.here.images, scores, search.converged)
+
+
+def _follow(
+    objective: Objective,
+    targets: NDArray[np.int64],
+    form: Parametrization,
+    first: Array,
+    settings: Settings,
+    generators: Sequence[np.random.Generator],
+) -> Iterator[Step]:
+    """Return the steps of an optimiser that looks at gradients alone."""
     optimizer: Optimizer = (Adam if settings.optimizer == "adam" else GradientAscent)(settings.learning_rate)
-    parameters = form.first(generators)
-    images = form.images(parameters)
+    parameters, images = first, form.images(first)
     for number in range(settings.steps):
         scores, gradient = _score_gradient(objective, images, targets, settings, generators)
+        _check_finite(gradient)
         if number == 0:
             _check_slope(gradient, targets)
-        if settings.l2:
-            gradient = gradient - settings.l2 * l2_gradient(images)
-        if settings.total_variation:
-            gradient = gradient - settings.total_variation * total_variation_gradient(images)
+        gradient = gradient - _penalty_gradient(images, settings)
         parameters = parameters + optimizer.step(form.gradient(images, gradient))
         images = form.images(parameters)
-        yield Step(images, scores)
+        _check_near(images, targets)
+        yield Step(images, scores, None)
+
+
+def _penalty_gradient(images: Array, settings: Settings) -> Array:
+    gradient = settings.l2 * l2_gradient(images)
+    if settings.total_variation:
+        gradient = gradient + settings.total_variation * total_variation_gradient(images)
+    return gradient
+
+
+def _check_finite(gradient: Array) -> None:
+    if not np.isfinite(gradient).all():
+        raise GradientError("the gradient of the score holds NaN or infinity; try another preset or seed.")
 
 
 def _check_slope(gradient: Array, targets: NDArray[np.int64]) -> None:
@@ -76,6 +141,17 @@ def _check_slope(gradient: Array, targets: NDArray[np.int64]) -> None:
             raise GradientError(
                 f"the score of class {target} does not change with the first image: its gradient is zero. "
                 "Start elsewhere: with preset='natural', another seed, or more noise."
+            )
+
+
+def _check_near(images: Array, targets: NDArray[np.int64]) -> None:
+    """Refuse images that grow without end: the score rises faster than lambda pulls them back."""
+    sizes = np.sqrt((images**2).mean(axis=(1, 2, 3)))
+    for target, size in zip(targets, sizes):
+        if not size < _FAR:
+            raise GradientError(
+                f"the image of class {target} diverges: it has grown to {size:.1e} half pixel ranges, for its score "
+                "rises without end. Take a larger l2, or a smaller learning_rate."
             )
 
 
@@ -92,8 +168,8 @@ def _score_gradient(
     settings: Settings,
     generators: Sequence[np.random.Generator],
 ) -> tuple[NDArray[np.float64], Array]:
-    """The scores [N] and their gradients, averaged over the random views of each image."""
-    random = RandomViews(settings.jitter, settings.scaling, settings.rotation)
+    """Return the scores [N] and their gradients, averaged over the random views of each image."""
+    random = RandomViews.of(settings)
     if random.none:
         found = objective.evaluate(images, targets)
         return found.scores, found.gradients

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import GradientError, InputError
+from ..errors import InputError
 from ..model.attributor import Attributor
 from ..photos import Preprocessing
 
@@ -31,8 +31,8 @@ class Objective:
     the bounds of that range for I; ``reverse`` says whether channels are BGR.
     """
 
-    def __init__(self, model: Attributor, preprocessing: Preprocessing) -> None:
-        """Images for the one input of ``model``.
+    def __init__(self, attributor: Attributor, preprocessing: Preprocessing) -> None:
+        """Images for the one input of the model.
 
         Scores that are summed over positions become their mean where the model also has the values of the tensor that
         they are taken of.
@@ -40,16 +40,16 @@ class Objective:
         Raises:
             InputError: it has several inputs, or takes integers.
         """
-        inputs = model.model.inputs
+        inputs = attributor.inputs
         if len(inputs) != 1:
             names = ", ".join(repr(tensor.name) for tensor in inputs)
             raise InputError(f"a picture is made for a model with one image as its input; this one has {names}.")
-        if model.gradients[0].wrt != inputs[0].name:
+        if attributor.gradients[0].wrt != inputs[0].name:
             raise InputError(
-                f"the gradient is that of {model.gradients[0].wrt!r}, not of the input {inputs[0].name!r} "
+                f"the gradient is that of {attributor.gradients[0].wrt!r}, not of the input {inputs[0].name!r} "
                 f"({inputs[0].dtype}); gradient ascent changes an input of floats. Export the model with one."
             )
-        self.model, self.preprocessing = model, preprocessing
+        self.attributor, self.preprocessing = attributor, preprocessing
         low, high = (bound.reshape(-1, 1, 1) for bound in preprocessing.value_range())
         self.unit = float((high - low).max() / 2)
         self.low, self.high = low / self.unit, high / self.unit
@@ -60,19 +60,15 @@ class Objective:
         """S and dS/dI of images [N,C,H,W], one class for each.
 
         Raises:
-            GradientError: a gradient holds NaN or infinity.
             ProviderError: ONNX Runtime failed.
         """
-        model = self.model.model
         parts: list[tuple[Array, Array, Array]] = []
-        for _, feeds in self.model.session.split({model.inputs[0].name: self.tensor(images), model.target: targets}):
-            found = self.model.attribute(feeds, feeds.pop(model.target))
+        for _, feeds, chosen in self.attributor.split({self.attributor.inputs[0].name: self.tensor(images)}, targets):
+            found = self.attributor.attribute(feeds, chosen)
             positions = sum(value.size for value in found.tensors.values()) // found.class_scores.size or 1
             gradient = found.attributions[0].astype(np.float64) * (self.unit / positions)
             parts.append((found.scores / positions, found.class_scores / positions, gradient))
         scores, class_scores, gradients = (np.concatenate(part).astype(np.float64) for part in zip(*parts))
-        if not np.isfinite(gradients).all():
-            raise GradientError("the gradient of the score holds NaN or infinity; try another preset or seed.")
         return Evaluation(scores, class_scores, np.moveaxis(gradients, -1, 1) if self._channels_last else gradients)
 
     def tensor(self, images: Array) -> Array:

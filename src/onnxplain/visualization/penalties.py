@@ -1,6 +1,6 @@
 """What is subtracted from the score so that images stay small and smooth, with its gradient.
 
-Both take images [N,C,H,W] and return their gradients, shaped like them.
+All take images [N,C,H,W]; values are one number for each image [N], gradients are shaped like the images.
 """
 
 from __future__ import annotations
@@ -16,18 +16,34 @@ Array = NDArray[Any]
 _EVEN = 0.01
 
 
+def l2(images: Array) -> Array:
+    """Return ||I||_2^2."""
+    return np.asarray((images**2).sum(axis=(1, 2, 3)))
+
+
 def l2_gradient(images: Array) -> Array:
-    """Of ||I||_2^2."""
+    """Return the gradient of :func:`l2`."""
     return 2 * images
 
 
+def total_variation(images: Array) -> Array:
+    """Return the sum over pixels of sqrt(sum over channels of (dI/dy)^2 + (dI/dx)^2 + e^2); 0 across the border."""
+    _, _, lengths = _differences(images)
+    return np.asarray(lengths.sum(axis=(1, 2, 3)))
+
+
 def total_variation_gradient(images: Array) -> Array:
-    """Of the sum over pixels of sqrt(sum over channels of (dI/dy)^2 + (dI/dx)^2 + e^2); 0 across the border."""
-    down = np.diff(images, axis=2, append=images[:, :, -1:])
-    right = np.diff(images, axis=3, append=images[..., -1:])
-    lengths = np.sqrt((down**2 + right**2).sum(axis=1, keepdims=True) + _EVEN**2)
+    """Return the gradient of :func:`total_variation`."""
+    down, right, lengths = _differences(images)
     down, right = down / lengths, right / lengths
     gradient: Array = -(down + right)
     gradient[:, :, 1:] += down[:, :, :-1]
     gradient[..., 1:] += right[..., :-1]
     return gradient
+
+
+def _differences(images: Array) -> tuple[Array, Array, Array]:
+    """Return dI/dy and dI/dx [N,C,H,W], and their lengths over channels [N,1,H,W]."""
+    down = np.diff(images, axis=2, append=images[:, :, -1:])
+    right = np.diff(images, axis=3, append=images[..., -1:])
+    return down, right, np.sqrt((down**2 + right**2).sum(axis=1, keepdims=True) + _EVEN**2)

@@ -19,6 +19,11 @@ from ..files import make_folder, write_bytes
 from ..model.ranking import ClassScore
 from ..pictures.render import encode, save_image
 
+
+class ConvergenceWarning(UserWarning):
+    """The image of a class is not the best one yet."""
+
+
 _ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG"}
 
 
@@ -27,6 +32,11 @@ class ClassVisualization:
     """The picture of one class, or of one neuron.
 
     - ``image``: uint8 RGB [H,W,3].
+    - ``input``: the image itself, before it is cut off at the bounds of pixels and rounded, as the model's input tensor
+      with a batch of one, [1,C,H,W] or [1,H,W,C] (float32, unless the model takes another type):
+      ``explainer.scores(found.input)`` are its scores.
+    - ``converged``: whether ``input`` is where f = S_c - lambda ||I||_2^2 has its largest value, at least nearby: the
+      gradient of f is at most a thousandth of that of the score. None where that is not judged: with random views.
     - ``target``, ``label``: the class, or the channel of the inner tensor and ``tensor:channel``.
     - ``scores``: the score at each step, float64 [steps], of the random views that were taken.
     - ``score``, ``probability``: those of ``image`` itself, as a photo; for a neuron the mean over its positions, and
@@ -37,6 +47,8 @@ class ClassVisualization:
     """
 
     image: NDArray[np.uint8]
+    input: NDArray[Any]
+    converged: bool | None
     target: int
     label: str | None
     scores: NDArray[np.float64]
@@ -104,6 +116,7 @@ class ClassVisualization:
             "score": self.score,
             "probability": self.probability,
             "top": [asdict(one) for one in self.top],
+            "converged": self.converged,
             "size": list(self.image.shape[:2]),
             "scores": self.scores.tolist(),
             "settings": dict(self.settings),
@@ -121,4 +134,6 @@ class ClassVisualization:
 
     def __repr__(self) -> str:
         height, width = self.image.shape[:2]
-        return f"<ClassVisualization ({height}x{width}): {self.title}, target {self.target}>"
+        made = f"{self.settings['preset']}, {len(self.scores)} steps"
+        doubt = ", not converged" if self.converged is False else ""
+        return f"<ClassVisualization {height}x{width}: {self.title}, target {self.target}, {made}{doubt}>"

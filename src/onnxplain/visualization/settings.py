@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Any, Literal
 
+from ..checks import check_count
 from ..errors import InputError
 
 
@@ -49,10 +50,10 @@ class Settings:
                 raise InputError(f"{name} is one of {', '.join(choices)}; found {getattr(self, name)!r}.")
         for name, least in _LEAST.items():
             value = getattr(self, name)
-            kind = int if isinstance(least, int) else (int, float)
-            if isinstance(value, bool) or not isinstance(value, kind) or not least <= value < float("inf"):
-                what = "a whole number" if kind is int else "a number"
-                raise InputError(f"{name} is {what} of at least {least:g}; found {value!r}.")
+            if isinstance(least, int):
+                check_count(name, value, least)
+            elif isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value < float("inf"):
+                raise InputError(f"{name} is a number, {least:g} or more; found {value!r}.")
 
 
 _CHOICES = {"parametrization": ("tensor", "fourier"), "optimizer": ("ascent", "adam")}

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .settings import Settings
+
 Array = NDArray[Any]
 
 
@@ -69,6 +71,11 @@ class RandomViews:
     jitter: float
     scaling: float
     rotation: float
+
+    @classmethod
+    def of(cls, settings: Settings) -> RandomViews:
+        """Return those of the settings."""
+        return cls(settings.jitter, settings.scaling, settings.rotation)
 
     def draw(self, generator: np.random.Generator, height: int, width: int) -> View:
         """A view of images [height, width]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -9,15 +10,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_count
 from ..errors import InputError, TargetError
 from ..model.attributor import Attributor
-from ..model.classes import Target
-from ..model.ranking import rank_classes
+from ..model.classes import ClassTarget
+from ..model.ranking import ClassScore, rank_classes
 from ..photos import Preprocessing
 from ..progress import track
+from ..runtime import frames_of_the_package
+from ..target import Kind
 from .ascent import Step, ascend
 from .objective import Objective
-from .result import ClassVisualization
+from .result import ClassVisualization, ConvergenceWarning
 from .settings import Settings, find_settings
 
 _TOP = 5
@@ -53,8 +57,8 @@ class Drawing:
 
     def __post_init__(self) -> None:
         for name, value, least in (("seed", self.seed, 0), ("every", self.every, 1)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-                raise InputError(f"{name} is a whole number of at least {least}; found {value!r}.")
+            if value is not None:
+                check_count(name, value, least)
 
     def generator(self, target: int) -> np.random.Generator:
         """The source of what is random in the picture of one class."""
@@ -62,12 +66,12 @@ class Drawing:
 
 
 def draw_classes(
-    model: Attributor, preprocessing: Preprocessing, target: Target, preset: str, options: Mapping[str, Any]
+    attributor: Attributor, preprocessing: Preprocessing, target: ClassTarget, preset: str, options: Mapping[str, Any]
 ) -> Any:
     """The picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
-    artist = _Artist(model, preprocessing, Drawing.of(preset, options))
+    artist = _Artist(attributor, preprocessing, Drawing.of(preset, options))
     for name in names:
         if name is None or artist.classes.top(name) is not None:
             raise TargetError(f"a picture is made of a class that is named, found {name!r}; give an index or a label.")
@@ -76,7 +80,7 @@ def draw_classes(
 
 
 def draw_neurons(
-    model: Attributor,
+    attributor: Attributor,
     preprocessing: Preprocessing,
     neuron: str | Sequence[str],
     preset: str,
@@ -88,7 +92,10 @@ def draw_neurons(
     found = []
     for name in names:
         tensor, channel = _parse_neuron(name)
-        inner = model.variant(tensor=tensor, score="probability", class_axis=None, values=(tensor,))
+        everywhere = Kind("class", "all")
+        inner = attributor.variant(
+            target=everywhere, tensor=tensor, score="probability", class_axis=None, values=(tensor,)
+        )
         artist = _Artist(inner, preprocessing, drawing, tensor=tensor)
         found += artist.draw([int(artist.classes.indices(channel, 1)[0])])
     return found[0] if isinstance(neuron, str) else found
@@ -102,25 +109,25 @@ class _Record:
     scores: list[NDArray[np.float64]] = field(default_factory=list)
     frames: list[list[NDArray[np.uint8]]] = field(default_factory=list)
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    last: Step | None = None
 
 
 class _Artist:
     """Makes the pictures of classes of one model, or of the channels of its inner tensor ``tensor``."""
 
     def __init__(
-        self, model: Attributor, preprocessing: Preprocessing, drawing: Drawing, tensor: str | None = None
+        self, attributor: Attributor, preprocessing: Preprocessing, drawing: Drawing, tensor: str | None = None
     ) -> None:
-        self._objective = Objective(model, preprocessing)
+        self._objective = Objective(attributor, preprocessing)
         self._drawing, self._tensor = drawing, tensor
-        self._shape = (preprocessing.channel_count, *_size(model, preprocessing, drawing.size))
-        self._input = model.model.inputs[0].name
-        self.classes = model.classes if tensor is None else replace(model.classes, labels=None)
-        if self.classes.count is None:
-            self.classes = replace(self.classes, count=model.class_scores(self._feeds()).shape[1])
+        self._shape = (preprocessing.channel_count, *_size(attributor, preprocessing, drawing.size))
+        self._input = attributor.inputs[0].name
+        classes = attributor.known_classes(self._feeds())
+        self.classes = classes if tensor is None else replace(classes, labels=None)
 
     def draw(self, targets: Sequence[int]) -> list[ClassVisualization]:
         """The pictures of classes, in batches as large as the model's."""
-        size = max(1, self._objective.model.session.size(self._feeds()) // self._drawing.settings.views)
+        size = max(1, self._objective.attributor.session.size(self._feeds()) // self._drawing.settings.views)
         records = [_Record(np.array(targets[n : n + size], np.int64)) for n in range(0, len(targets), size)]
         steps = ((record, step) for record in records for step in self._ascend(record.targets))
         for record, step in track(steps, len(records) * self._drawing.settings.steps, show=self._drawing.progress):
@@ -136,20 +143,27 @@ class _Artist:
         number, every = len(record.scores), self._drawing.every
         last = number == self._drawing.settings.steps
         if last or (every is not None and number % every == 0):
+            record.last = step
             record.pictures = [self._objective.pixels(image) for image in step.images]
             record.frames += [] if every is None else [record.pictures]
 
     def _results(self, record: _Record) -> Iterator[ClassVisualization]:
         images = np.stack([self._objective.image(picture) for picture in record.pictures])
         final = self._objective.evaluate(images, record.targets)
-        settings = asdict(self._drawing.settings)
+        assert record.last is not None
+        settings, inputs = asdict(self._drawing.settings), self._objective.tensor(record.last.images)
         settings = {"preset": self._drawing.preset, "seed": self._drawing.seed, **settings}
-        probability = self._objective.model.model.probability if self._tensor is None else None
+        probability = self._objective.attributor.signature.probability if self._tensor is None else None
         for row, picture in enumerate(record.pictures):
             ranking = rank_classes(final.class_scores[row], probability, self.classes)
             mine = ranking.of(int(record.targets[row]))
+            converged = None if record.last.converged is None else bool(record.last.converged[row])
+            if converged is False:
+                self._warn(mine)
             yield ClassVisualization(
                 image=picture,
+                input=inputs[row : row + 1],
+                converged=converged,
                 target=mine.index,
                 label=mine.label if self._tensor is None else f"{self._tensor}:{mine.index}",
                 scores=np.array([scores[row] for scores in record.scores]),
@@ -160,18 +174,29 @@ class _Artist:
                 frames=[frame[row] for frame in record.frames],
             )
 
+    def _warn(self, what: ClassScore) -> None:
+        name = what.name if self._tensor is None else f"{self._tensor}:{what.index}"
+        warnings.warn(
+            f"the ascent for {name} did not converge in {self._drawing.settings.steps} steps: another image has a "
+            "higher score with its penalty taken off. Take more steps, or a larger l2.",
+            ConvergenceWarning,
+            frames_of_the_package(),
+        )
+
     def _feeds(self) -> Mapping[str, NDArray[Any]]:
         """One empty image."""
         return {self._input: self._objective.tensor(np.zeros((1, *self._shape)))}
 
 
-def _size(model: Attributor, preprocessing: Preprocessing, wanted: int | tuple[int, int] | None) -> tuple[int, int]:
+def _size(
+    attributor: Attributor, preprocessing: Preprocessing, wanted: int | tuple[int, int] | None
+) -> tuple[int, int]:
     """Height and width of the picture.
 
     Raises:
         InputError: the model fixes another size, or none is known.
     """
-    shape = model.model.inputs[0].shape
+    shape = attributor.inputs[0].shape
     axes = (1, 2) if preprocessing.layout == "NHWC" else (2, 3)
     stated = preprocessing.output_size
     sides = (None, None) if wanted is None else (wanted, wanted) if isinstance(wanted, int) else tuple(wanted)

@@ -14,8 +14,8 @@ from onnxplain.autodiff.forms import order as for_provider
 from onnxplain.autodiff.forms.blocked_masks import blocked_masks
 from onnxplain.autodiff.forms.flip_convolutions import flip_convolutions
 from onnxplain.autodiff.forms.mask_pools import mask_pools
-from onnxplain.autodiff.forms.report import Report
 from onnxplain.autodiff.forms.split_convolutions import split_convolutions
+from onnxplain.autodiff.graph.passes import Report
 
 from support.gradient_passes import LEVELS, gradient_operators, same_outputs
 from support.small_models import FLOAT, build
@@ -92,7 +92,7 @@ def test_splits_that_are_left_alone(only: Only) -> None:
     ):
         report = Report()
         assert "Split" in gradient_operators(differentiate(model, form="cpu", report=report))
-        assert [o.reason for o in report.outcomes if o.rewrite == "split_convolutions"] == [reason]
+        assert [o.reason for o in report.of("split_convolutions")] == [reason]
 
 
 @pytest.mark.parametrize("act", ["Relu", "Clip"])

@@ -9,7 +9,7 @@ from onnx import helper
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.forms.flip_convolutions import flip_convolutions
 from onnxplain.autodiff.forms.order import PASSES
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.graph.passes import Report
 
 from support.cases.base import Case, normal
 from support.convolution_grid import GRID, fixed_weight
@@ -35,7 +35,7 @@ CASES = [fixed_weight(case) for case in GRID if unit_stride(case)]
 def test_same_gradient(case: Case) -> None:
     model, report = same_gradients(case)
     assert "ConvTranspose" not in gradient_operators(model)
-    assert [(o.rewrite, o.reason) for o in report.outcomes] == [(NAME, None)]
+    assert [o.reason for o in report.of(NAME)] == [None]
 
 
 def test_the_cases_are_many() -> None:
@@ -74,9 +74,9 @@ def test_a_weight_that_is_an_input_is_left_alone() -> None:
     case = Case("Conv", (normal("N", 3, 5, 5), normal(2, 3, 3, 3)))
     report = Report()
     differentiate(case.model(np.dtype(np.float32), None), target="cotangent", wrt="x0", form="cpu", report=report)
-    assert [(o.rewrite, o.reason) for o in report.outcomes] == [(NAME, "the weight is computed while the model runs")]
-    assert str(report.outcomes[0]).startswith("flip_convolutions: grad/node/ConvTranspose: left alone: the weight")
-    assert report.counts() == {NAME: (0, 1)}
+    assert [o.reason for o in report.of(NAME)] == ["the weight is computed while the model runs"]
+    assert str(report.of(NAME)[0]).startswith("flip_convolutions: grad/node/ConvTranspose: left alone: the weight")
+    assert report.counts()[NAME] == (0, 1)
 
 
 @pytest.mark.parametrize("kind", [np.int8, np.uint8])

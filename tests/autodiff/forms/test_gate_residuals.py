@@ -9,7 +9,7 @@ from onnx import helper
 
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.forms.order import PASSES
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.graph.passes import Report
 
 from support.gradient_passes import same_outputs
 from support.small_models import FLOAT, build
@@ -61,7 +61,7 @@ def test_same_gradient(batch: int | str, extents: tuple[int | str, int | str]) -
 def test_left_alone() -> None:
     report = Report()
     assert gates(differentiate(residual(12, "N", (7, 6)), form="cpu", report=report)) == []
-    assert [o.reason for o in report.outcomes if o.rewrite == NAME] == ["12 channels do not fill blocks of 16"] * 2
+    assert [o.reason for o in report.of(NAME)] == ["12 channels do not fill blocks of 16"] * 2
 
 
 def test_only_where_the_gradient_forks() -> None:
@@ -79,4 +79,4 @@ def test_only_where_the_gradient_forks() -> None:
 
 def test_the_last_pass() -> None:
     """It must see what the others have written."""
-    assert PASSES["cpu"][-1].__name__ == NAME
+    assert PASSES["cpu"][-1].name == NAME

@@ -11,6 +11,7 @@ from onnx import helper
 import onnxplain
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.explainable import DifferentiatedModel
+from onnxplain.autodiff.request import Request
 from onnxplain.runtime import CPU, expected
 
 from support.gradient_passes import gradient_operators
@@ -24,8 +25,9 @@ def test_the_default_is_portable() -> None:
 
 
 def test_an_unknown_provider_is_refused() -> None:
-    known = "'portable', 'cpu', 'cpu_shared', 'cuda'"
-    with pytest.raises(onnxplain.InputError, match=f"provider must be one of {known}; found 'tpu'"):
+    with pytest.raises(
+        onnxplain.InputError, match=r"form must be 'portable', 'cpu', 'cpu_shared' or 'cuda'; found 'tpu'"
+    ):
         differentiate(signal(), form="tpu")
 
 
@@ -34,9 +36,9 @@ def watched_forms(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     build = DifferentiatedModel.build
 
-    def watched(*args: Any, provider: str, **options: Any) -> DifferentiatedModel:
-        seen.append(provider)
-        return build(*args, form=provider, **options)
+    def watched(source: Any, request: Request) -> DifferentiatedModel:
+        seen.append(request.form)
+        return build(source, request)
 
     monkeypatch.setattr(DifferentiatedModel, "build", watched)
     return seen
@@ -48,7 +50,7 @@ def test_the_explainer_takes_the_forms_for_its_provider(monkeypatch: pytest.Monk
     explainer = onnxplain.Explainer(signal(), providers=CPU, cache=False, threads=2, batch_size=2)
     assert seen == ["cpu_shared"] and explainer.provider == CPU
     x = np.random.default_rng(0).standard_normal((8, 2, 6)).astype(np.float32)
-    portable = DifferentiatedModel.build(signal(), form="portable")
+    portable = DifferentiatedModel.build(signal(), Request.of(form="portable"))
     seen.clear()
     found = [explainer.attribute(x[:1], 1), explainer.attribute(x, 1), explainer.attribute(x, 1)]
     assert seen == ["cpu"]

@@ -8,7 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from onnxplain.autodiff import differentiate
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.graph.passes import Report
 
 from support.gradient_passes import gradient_operators, same_outputs
 

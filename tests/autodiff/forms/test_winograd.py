@@ -12,7 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.forms import winograd_convolutions as winograd
-from onnxplain.autodiff.forms.report import Report
+from onnxplain.autodiff.graph.passes import Report
 
 from support.gradient_passes import LEVELS, gradient_operators, run, same_outputs
 from support.small_models import FLOAT, build
@@ -112,7 +112,7 @@ CASES = [
 def test_where(channels: tuple[int, int], extents: Extents, attributes: dict[str, Any], reason: str | None) -> None:
     report = Report()
     differentiate(convolution(channels, extents, **attributes), form="cpu", report=report)
-    found = [outcome.reason for outcome in report.outcomes if outcome.rewrite == NAME]
+    found = [outcome.reason for outcome in report.of(NAME)]
     assert found == ([] if reason == "not a candidate" else [reason])
 
 
@@ -132,7 +132,7 @@ def test_only_large_products_are_shared_by_cores(
     report, everywhere = Report(), Report()
     model = convolution(channels, extents)
     found = differentiate(model, form="cpu_shared", report=report)
-    assert [o.reason for o in report.outcomes if o.rewrite == NAME] == [reason]
+    assert [o.reason for o in report.of("winograd_large_convolutions")] == [reason]
     differentiate(model, form="cpu", report=everywhere)
     assert everywhere.counts()[NAME] == (1, 0)
     if reason is None and isinstance(extents[0], int) and isinstance(extents[1], int):
@@ -147,7 +147,7 @@ def test_other_types_are_left_alone() -> None:
     report = Report()
     model = convolution((128, 128), (8, 8), dtype=TensorProto.DOUBLE)
     differentiate(model, form="cpu", report=report)
-    assert [o.reason for o in report.outcomes if o.rewrite == NAME] == ["it is of DOUBLE, not FLOAT"]
+    assert [o.reason for o in report.of(NAME)] == ["it is of DOUBLE, not FLOAT"]
 
 
 def transposed(fed: bool) -> onnx.ModelProto:
@@ -171,7 +171,7 @@ def test_the_gradient_of_a_transposed_convolution() -> None:
 def test_a_weight_that_is_fed_is_left_alone() -> None:
     report = Report()
     differentiate(transposed(fed=True), form="cpu", report=report, wrt=["x"])
-    reasons = [o.reason for o in report.outcomes if o.rewrite == NAME]
+    reasons = [o.reason for o in report.of(NAME)]
     assert reasons == ["the weight is computed while the model runs"]
 
 

@@ -19,18 +19,15 @@ EfficientNet-Lite0 3.48 and 3.62, VGG-16 2.26 and 2.30.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
-
-NAME = "blocked_masks"
 
 _LARGEST = float(np.finfo(np.float32).max)
 _STEEP = 2.0**100
@@ -39,8 +36,10 @@ _SMALLEST_BOUND, _LARGEST_BOUND = 2.0**-76, 2.0**27
 _NO_CONSTANT = "the condition is not a comparison with a constant"
 
 
-def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="masks as comparisons", ensures="masks of float32 are saturated ramps")
+def blocked_masks(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every mask (a comparison cast to float32) that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "Cast"):
         condition = node.inputs[0]
         comparison = None if condition is None else condition.producer()
@@ -49,16 +48,16 @@ def blocked_masks(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> 
         if comparison.op_type == "Equal":
             continue  # a one-hot seed, not a mask
         if node.outputs[0].dtype != ir.DataType.FLOAT:
-            report.left(NAME, node, f"the mask is {node.outputs[0].dtype}, not FLOAT")
+            yield left(node, f"the mask is {node.outputs[0].dtype}, not FLOAT")
             continue
         ramps = _ramps(condition)
         if isinstance(ramps, str):
-            report.left(NAME, node, ramps)
+            yield left(node, ramps)
             continue
         with emit.scope(scope_of(node)):
             factors = [emit.HardSigmoid(v, alpha=alpha, beta=beta) for v, alpha, beta in ramps]
             mask = reduce(emit.Mul, factors)
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, mask)
 
 

@@ -11,30 +11,33 @@ read the normalised tensor (queries, keys and values), each gets its own. Four o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.inference import made_by, small_constant
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, is_constant, scope_of, substitute
 
-NAME = "center_normalizations"
 
-
-def center_normalizations(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(
+    needs="the gradient of layer normalisations as the rule writes it",
+    ensures="their scale and centring are part of the weights",
+)
+def center_normalizations(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every gradient of a LayerNormalization over the last axis that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for normalization in gradient_nodes(emit, forward, "LayerNormalization"):
         found = _Backward.of(normalization)
         if isinstance(found, str):
-            report.left(NAME, normalization, found)
+            yield left(normalization, found)
             continue
         with emit.scope(scope_of(found.result)):
             g = _centred(emit, found.dy, found.scale)
             along = emit.ReduceMean(emit.Mul(g, found.n), [-1], keepdims=1)
             new = emit.Mul(emit.Sub(g, emit.Mul(found.n, along)), found.r)
-        report.fired(NAME, normalization)
+        yield fired(normalization)
         substitute(emit, found.result, new)
 
 

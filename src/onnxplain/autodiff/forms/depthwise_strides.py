@@ -14,24 +14,26 @@ and 3.97.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
 from ..geometry.placement import dilate
-from ..graph.emitter import Emitter
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, with_unit_stride
 
-NAME = "depthwise_strides"
 #: Below this extent of the result Concat puts the zeros in faster.
 SMALL = 56
 
 
-def depthwise_strides(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(
+    needs="transposed convolutions", ensures="no depthwise transposed convolution with a stride, but for taps of one"
+)
+def depthwise_strides(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every depthwise ConvTranspose with a stride that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "ConvTranspose"):
         t = Transposed.read(node)
         if isinstance(t, str) or not t.depthwise or t.channels == 1 or max(t.strides) == 1:
@@ -46,7 +48,7 @@ def depthwise_strides(emit: Emitter, forward: Sequence[ir.Node], report: Report)
                 one = emit.constant(np.ones((t.channels, 1, *[1] * len(t.kernel))), t.weight.dtype)
                 spread = emit.ConvTranspose(t.grid, one, strides=t.strides, group=t.group)
                 new = with_unit_stride(emit, t, spread)
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

@@ -8,7 +8,7 @@ x/2 (1 + erf(x / √2)), takes six passes instead of eight, and that of SiLU one
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
 
@@ -16,14 +16,14 @@ import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass
 from .rewriting import gradient_nodes, scope_of, substitute
 
-NAME = "factor_products"
 
-
-def factor_products(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="sums of products", ensures="no common factor in a sum of two products")
+def factor_products(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every sum of two products with a common factor that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     own = set(forward)
     for node in gradient_nodes(emit, forward, "Add"):
         a, b = (_Product.of(value, node.outputs[0], own) for value in node.inputs)
@@ -32,7 +32,7 @@ def factor_products(emit: Emitter, forward: Sequence[ir.Node], report: Report) -
             continue
         with emit.scope(scope_of(node)):
             new = emit.Mul(common, emit.Add(a.without(common).emitted(emit), b.without(common).emitted(emit)))
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

@@ -15,30 +15,27 @@ and 5.37, ResNet-18 2.66 and 3.05, ResNet-50 2.54 and 3.17, VGG-16 2.26 and 2.84
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
-import onnx_ir as ir
-
-from ..graph.emitter import Emitter
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, with_unit_stride
 
-NAME = "flip_convolutions"
 
-
-def flip_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="transposed convolutions", ensures="no transposed convolution with stride 1")
+def flip_convolutions(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every ConvTranspose with stride 1 that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "ConvTranspose"):
         t = Transposed.read(node)
         if isinstance(t, str):
-            report.left(NAME, node, t)
+            yield left(node, t)
         elif max(t.strides) > 1 and t.depthwise and max(t.kernel) == 1:
             continue  # puts zeros in between, see depthwise_strides.py
         elif max(t.strides) > 1:
-            report.left(NAME, node, f"strides {list(t.strides)} and no form for them")
+            yield left(node, f"strides {list(t.strides)} and no form for them")
         else:
             with emit.scope(scope_of(node)):
                 new = with_unit_stride(emit, t, t.grid)
-            report.fired(NAME, node)
+            yield fired(node)
             substitute(emit, node, new)

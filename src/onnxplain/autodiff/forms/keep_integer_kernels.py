@@ -12,20 +12,24 @@ numbers, so that it is not taken for the same.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import onnx_ir as ir
 
 from ..geometry.scales import dequantized, quantized
+from ..graph.editing import reread
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
+from ..graph.passes import Step, Work, fired, graph_pass
 from ..reverse.quantized import MICROSOFT
 
 _ACTIVATIONS = {"Relu", "Clip"}
 
 
-def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
+@graph_pass(needs="the model's own nodes as they are", ensures="gradients read copies of what integer kernels compute")
+def keep_integer_kernels(work: Work) -> Iterator[Step]:
     """Replace what the nodes that are not in ``forward`` read, in place."""
+    emit, forward = work.emit, work.forward
     inside = {v for node in forward for v in _inside(node)}
     own = {n for node in forward for n in [node, *_nested(node)]}
     readers = [n for n in emit.graph.all_nodes() if n not in own]
@@ -40,10 +44,8 @@ def keep_integer_kernels(emit: Emitter, forward: Sequence[ir.Node]) -> None:
         if any(v in needed for v in node.outputs):
             with emit.scope(node.name or node.op_type):
                 copies[node.outputs[0]] = _copy(emit, node, copies)
-    for node in readers:
-        for index, value in enumerate(node.inputs):
-            if value in copies:
-                node.replace_input_with(index, copies[value])
+            yield fired(node)
+    reread(readers, copies)
     emit.graph.sort()
 
 

@@ -10,20 +10,21 @@ ONNX Runtime's blocked layout, which the scatter's are not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from ..graph.editing import set_input
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 
-NAME = "mask_pools"
 
-
-def mask_pools(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="masks as comparisons", ensures="masks lie behind max pooling, where they are smaller")
+def mask_pools(work: Work) -> Iterator[Step]:
     """Move, in place, every mask of a scattered gradient that is not in ``forward`` before the scatter."""
+    emit, forward = work.emit, work.forward
     for scatter in gradient_nodes(emit, forward, "ScatterElements"):
         pool, flat = _pool(scatter), _reshape_of(scatter.inputs[2])
         result, dy = _only_reader(scatter.outputs[0], "Reshape"), None if flat is None else flat.inputs[0]
@@ -31,15 +32,15 @@ def mask_pools(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> Non
             continue
         masked = _masked_parts(result.outputs[0], pool.inputs[0])
         if isinstance(masked, str):
-            report.left(NAME, scatter, masked)
+            yield left(scatter, masked)
             continue
         y = _forward_value(pool, set(forward))
         with emit.scope(scope_of(masked[0][0])):
             small = emit.Mul(dy, _copied(emit, masked[0][1], y))
         small.shape = dy.shape
-        flat.replace_input_with(0, small)
+        set_input(flat, 0, small)
         for product, mask in masked:
-            report.fired(NAME, product)
+            yield fired(product)
             other = next(v for v in product.inputs if v is not mask)
             assert other is not None
             substitute(emit, product, other)

@@ -1,4 +1,4 @@
-"""The passes on the gradient graph, chosen by the execution provider that will run it.
+"""The passes on the gradient graph: those for every file, and between them those for the provider that will run it.
 
 ``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
 ``cuda`` is the same, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
@@ -14,12 +14,10 @@ VGG-16 are of two runs, where only the second had the pass :mod:`.gate_residuals
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
-import onnx_ir as ir
+from collections.abc import Sequence
 
 from ...errors import InputError
-from ..graph.emitter import Emitter
+from ..graph.passes import Pass, Report, Runner, Work
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
 from .depthwise_strides import depthwise_strides
@@ -27,21 +25,20 @@ from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
 from .join_slices import join_slices
+from .keep_integer_kernels import keep_integer_kernels
 from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
-from .report import Report
+from .prune import prune
 from .rewriting import remove_dead
 from .select_rows import select_rows
 from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
+from .transpose_in_float32 import transpose_in_float32
 from .transpose_parts import transpose_parts
 from .unpool_maxima import unpool_maxima
 from .winograd_convolutions import winograd_convolutions, winograd_large_convolutions
 
-#: A pass rewrites what is not in the forward nodes, in place, and says what it did.
-Pass = Callable[[Emitter, Sequence[ir.Node], Report], None]
-
-_CPU: tuple[Pass, ...] = (
+_CPU: tuple[Pass[Work], ...] = (
     select_rows,
     subpixel_images,
     depthwise_strides,
@@ -57,7 +54,7 @@ _CPU: tuple[Pass, ...] = (
     transpose_parts,
 )
 #: In the order in which they run.
-PASSES: dict[str, tuple[Pass, ...]] = {
+PASSES: dict[str, tuple[Pass[Work], ...]] = {
     "portable": (),
     "cpu": (*_CPU, winograd_convolutions, gate_residuals),
     "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
@@ -65,7 +62,7 @@ PASSES: dict[str, tuple[Pass, ...]] = {
 }
 
 
-def passes_for(provider: str) -> tuple[Pass, ...]:
+def passes_for(provider: str) -> tuple[Pass[Work], ...]:
     """The passes for a provider.
 
     Raises:
@@ -76,13 +73,21 @@ def passes_for(provider: str) -> tuple[Pass, ...]:
     return PASSES[provider]
 
 
-def rewrite_for_provider(
-    emit: Emitter, forward: Sequence[ir.Node], passes: Sequence[Pass], report: Report | None = None
-) -> None:
-    """Run ``passes`` over what was added to the ``forward`` nodes, in place; ``report`` is filled."""
-    report = Report() if report is None else report
-    for rewrite in passes:
-        rewrite(emit, forward, report)
-        remove_dead(emit.graph, forward)
-    if any(outcome.reason is None for outcome in report.outcomes):
-        emit.graph.sort()
+def finish(work: Work, passes: Sequence[Pass[Work]], report: Report | None = None) -> None:
+    """Run everything that comes after the walk over what it added to ``work.forward``, in place.
+
+    ``passes`` are those for a provider, between the ones for every file; ``report`` is filled.
+    """
+    runner = Runner(work.model, "after", report)
+    runner.run(keep_integer_kernels, work)
+    runner.run(prune, work.model)
+    if passes:
+        unordered = Runner(work.model, "after", report, ordered=False)
+        changed = False
+        for one in passes:
+            changed = unordered.run(one, work) or changed
+            remove_dead(work.emit.graph, work.forward)
+        if changed:
+            work.emit.graph.sort()
+        runner.run(prune, work.model)
+    runner.run(transpose_in_float32, work)

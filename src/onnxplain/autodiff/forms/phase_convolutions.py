@@ -18,7 +18,7 @@ Measured (see :mod:`.order`), with this pass and without: ResNet-50 2.54 and 2.6
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import gcd
 
@@ -26,16 +26,17 @@ import onnx_ir as ir
 
 from ..geometry.placement import BEGINNING
 from ..graph.emitter import Emitter
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, convolve, cut_off, interleave, swapped
 
-NAME = "phase_convolutions"
 _LARGEST_STRIDE = 2
 
 
-def phase_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="transposed convolutions", ensures="no dense transposed convolution with stride 2")
+def phase_convolutions(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every dense ConvTranspose with stride 2 that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "ConvTranspose"):
         t = Transposed.read(node)
         if isinstance(t, str) or t.group > 1 or max(t.strides) == 1:
@@ -43,13 +44,13 @@ def phase_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report
         phases = [[_Phase.of(t, axis, r) for r in range(t.strides[axis])] for axis in range(len(t.kernel))]
         reason = _reason(t, phases)
         if reason is not None:
-            report.left(NAME, node, reason)
+            yield left(node, reason)
             continue
         with emit.scope(scope_of(node)):
             new = _assembled(emit, t, swapped(emit, t), phases, [])
             assert new is not None
             new = cut_off(emit, new, t.excess)
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

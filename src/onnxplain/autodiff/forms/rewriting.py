@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import onnx_ir as ir
 
+from ..graph.editing import redirect
 from ..graph.emitter import Emitter
 
 #: Operators that runtimes fold when they load a model, and that weights are made by.
@@ -33,14 +34,9 @@ def substitute(emit: Emitter, node: ir.Node, new: ir.Value) -> None:
 
 def substitute_outputs(emit: Emitter, node: ir.Node, values: Sequence[ir.Value]) -> None:
     """:func:`substitute` for all outputs of a node."""
-    outputs = emit.graph.outputs
     for old, new in zip(node.outputs, values):
         new.shape = old.shape if old.shape is not None else new.shape
-        for index, value in enumerate(outputs):
-            if value is old:
-                outputs[index] = new
-                old.name, new.name = f"{old.name}/replaced", old.name
-        old.replace_all_uses_with(new)
+        redirect(emit, old, new)
     emit.graph.remove(node, safe=True)
 
 

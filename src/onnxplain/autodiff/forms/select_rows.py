@@ -11,27 +11,26 @@ gradient of EfficientNet-Lite0, so too little to see in a whole network; it grow
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter
 from ..graph.inference import made_by
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 
-NAME = "select_rows"
 
-
-def select_rows(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="a seed that is one-hot", ensures="no product of a one-hot seed with a matrix")
+def select_rows(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every product of a one-hot seed with a matrix that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in [*gradient_nodes(emit, forward, "Gemm"), *gradient_nodes(emit, forward, "MatMul")]:
         target, weight = _target(node.inputs[0]), node.inputs[1]
         if target is None or weight is None:
             continue
         if not _is_product(node) or _rank(weight) != 2:
-            report.left(NAME, node, "it is more than a product of two matrices")
+            yield left(node, "it is more than a product of two matrices")
             continue
         turned = node.attributes.get_int("transB", 0) == 1
         source = None if turned else weight.producer()
@@ -42,7 +41,7 @@ def select_rows(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> No
                 new = emit.Transpose(emit.Gather(weight, target, axis=1), perm=[1, 0])
             else:
                 new = emit.Gather(weight, target, axis=0)
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

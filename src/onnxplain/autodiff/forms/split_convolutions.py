@@ -10,23 +10,24 @@ ONNX Runtime has no Split in its blocked layout: the gradient of every part woul
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from itertools import accumulate
 
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute_outputs
 
-NAME = "split_convolutions"
 #: Channels of a block of ONNX Runtime's layout with AVX-512; fewer would be filled up.
 _BLOCK = 16
 
 
-def split_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="convolutions in the place of transposed ones", ensures="no split of a convolution's channels")
+def split_convolutions(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every Split along the channels of convolutions that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     own = set(forward)
     for node in gradient_nodes(emit, forward, "Split"):
         dy, sizes = node.inputs[0], small_constant(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -34,12 +35,12 @@ def split_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report
             continue
         reason = _reason(dy, own) or (None if not (sizes % _BLOCK).any() else f"parts of {sizes.tolist()} channels")
         if reason is not None:
-            report.left(NAME, node, reason)
+            yield left(node, reason)
             continue
         ends = list(accumulate(int(size) for size in sizes))
         with emit.scope(scope_of(node)):
             parts = [_part(emit, dy, end - int(size), end) for size, end in zip(sizes, ends)]
-        report.fired(NAME, node)
+        yield fired(node)
         substitute_outputs(emit, node, parts)
 
 

@@ -20,17 +20,16 @@ ResNet-50 2.54 and 2.66, VGG-16 2.26 and 2.28; EfficientNet-Lite0 3.48 and 3.45,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
 from ..geometry.placement import flip
 from ..graph.emitter import Emitter
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 from .transposed import Transposed, convolve, cut_off, flipped, interleave, swapped
 
-NAME = "subpixel_images"
 #: Channels of an image: grey, colour, colour with opacity.
 FEW = 4
 _BLOCK = 2
@@ -38,19 +37,21 @@ _BLOCK = 2
 _SMALL_BLOCK = 4
 
 
-def subpixel_images(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="transposed convolutions", ensures="no transposed convolution to a few channels")
+def subpixel_images(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every dense ConvTranspose over two axes to at most four channels not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "ConvTranspose"):
         t = Transposed.read(node)
         if isinstance(t, str) or t.group > 1 or t.out_channels > FEW or len(t.kernel) != 2:
             continue
         reason = _reason(t, node.outputs[0])
         if reason is not None:
-            report.left(NAME, node, reason)
+            yield left(node, reason)
             continue
         with emit.scope(scope_of(node)):
             new = _unit_stride(emit, t, node.outputs[0]) if t.strides[0] == 1 else _strided(emit, t)
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

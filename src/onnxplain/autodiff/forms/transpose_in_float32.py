@@ -7,24 +7,34 @@ left-hand forms: it exchanges the two itself, to fuse the transposition, and stu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
+
+from ..graph.editing import replace
+from ..graph.emitter import Emitter
+from ..graph.passes import Step, Work, fired, graph_pass
 
 _HALF, _FLOAT = ir.DataType.FLOAT16, ir.DataType.FLOAT
 
 
-def transpose_in_float32(model: ir.Model) -> None:
+@graph_pass(needs="inferred types", ensures="no transposition of what was cast to float16 from float32")
+def transpose_in_float32(work: Work) -> Iterator[Step]:
     """Exchange the two in place, in subgraphs too; the first of them stays beside if others read it."""
-    for node in list(model.graph.all_nodes()):
+    emit = work.emit
+    for node in list(emit.graph.all_nodes()):
         x = node.inputs[0] if node.inputs else None
         before = None if x is None else x.producer()
         if before is None:
             continue
         if _transposes(node) and _casts(before, _HALF):
-            _exchange(before, node)
+            yield fired(node)
+            _exchange(emit, before, node)
         elif _casts(node, _FLOAT) and _transposes(before) and before.inputs[0] is not None:
             reads = {use.node.op_type for use in node.outputs[0].uses()}
             if before.inputs[0].dtype == _HALF and "MatMul" in reads:
-                _exchange(before, node)
+                yield fired(node)
+                _exchange(emit, before, node)
 
 
 def _transposes(node: ir.Node) -> bool:
@@ -35,19 +45,15 @@ def _casts(node: ir.Node, dtype: ir.DataType) -> bool:
     return node.op_type == "Cast" and node.attributes.get_int("to", 0) == dtype
 
 
-def _exchange(first: ir.Node, second: ir.Node) -> None:
-    """second(first(x)) becomes first'(second(x)), with a copy of ``first`` behind ``second``."""
-    x, between = first.inputs[0], second.outputs[0]
-    assert x is not None and x.dtype is not None and second.graph is not None
-    after = ir.node(first.op_type, [between], first.attributes, name=f"{second.name}/{first.op_type}")
-    result = after.outputs[0]
-    ir.convenience.replace_all_uses_with(between, result, replace_graph_outputs=True)
-    after.replace_input_with(0, between)
-    second.replace_input_with(0, x)
-    second.graph.insert_after(second, after)
-    result.name, between.name = between.name, f"{between.name}/{second.op_type}"
-    result.type, result.shape = between.type, between.shape
-    if second.op_type == "Transpose":
-        between.type = ir.TensorType(x.dtype)
-    else:
-        between.shape = x.shape
+def _exchange(emit: Emitter, first: ir.Node, second: ir.Node) -> None:
+    """Replace second(first(x)) by first(second(x))."""
+    x = first.inputs[0]
+    assert x is not None and second.graph is not None
+    with emit.before(second):
+        between = _copy(emit, second, x)
+        replace(emit, second.outputs[0], _copy(emit, first, between))
+    second.graph.remove(second, safe=True)
+
+
+def _copy(emit: Emitter, node: ir.Node, x: ir.Value) -> ir.Value:
+    return emit.op(node.op_type, x, outputs=1, domain=node.domain, **dict(node.attributes))[0]

@@ -11,19 +11,18 @@ Measured (see :mod:`.order`), with this pass and without: VGG-16 2.26 and 2.29.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
-from ..graph.emitter import Emitter
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, scope_of, substitute
 
-NAME = "unpool_maxima"
 
-
-def unpool_maxima(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="max pooling's gradient as a scatter", ensures="max pooling without overlaps is undone by MaxUnpool")
+def unpool_maxima(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every such scatter that is not in ``forward``."""
+    emit, forward = work.emit, work.forward
     for node in gradient_nodes(emit, forward, "ScatterElements"):
         indices, dy = (_before_reshape(value) for value in node.inputs[1:3])
         pool = None if indices is None else indices.producer()
@@ -36,16 +35,16 @@ def unpool_maxima(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> 
         given = pool.attributes
         plain = given.get_string("auto_pad", "NOTSET") == "NOTSET" and not given.get_int("ceil_mode", 0)
         if node.attributes.get_string("reduction", "none") != "none":
-            report.left(NAME, node, "windows overlap")
+            yield left(node, "windows overlap")
         elif not plain or max(given.get_ints("dilations", [1])) > 1:
-            report.left(NAME, node, "ceil_mode, auto_pad or dilations")
+            yield left(node, "ceil_mode, auto_pad or dilations")
         elif dy.dtype != ir.DataType.FLOAT:
-            report.left(NAME, node, f"{dy.dtype} is pooled, not FLOAT")
+            yield left(node, f"{dy.dtype} is pooled, not FLOAT")
         else:
             windows = {n: given.get_ints(n) for n in ("kernel_shape", "pads", "strides") if n in given}
             with emit.scope(scope_of(node)):
                 new = emit.MaxUnpool(dy, indices, emit.shape(x), **windows)
-            report.fired(NAME, node)
+            yield fired(node)
             substitute(emit, result, new)
 
 

@@ -29,7 +29,7 @@ gain nothing (ResNet-50 on two threads 2.23 and 2.23), and lose where other proc
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -38,11 +38,10 @@ import onnx_ir as ir
 
 from ..geometry.placement import Extent, minus
 from ..graph.emitter import Emitter, static_shape
-from .report import Report
+from ..graph.passes import Step, Work, fired, graph_pass, left
 from .rewriting import gradient_nodes, is_constant, scope_of, substitute
 from .transposed import interleave
 
-NAME = "winograd_convolutions"
 #: Channels of a block of ONNX Runtime's layout with AVX-512.
 _BLOCK = 16
 #: Per position the multiplications saved go with in * out channels, the sums of the tiles with in + out: the least
@@ -74,27 +73,30 @@ _DIFFERENCES = (_Difference(0, 2, (1, -1)), _Difference(1, 2, (1, 1)), _Differen
                 _Difference(1, 3, (-1, 1)))  # fmt: skip
 
 
-def winograd_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="convolutions in the place of transposed ones", ensures="wide 3 x 3 convolutions are in tiles")
+def winograd_convolutions(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every dense 3 x 3 convolution with stride 1 that is not in ``forward``."""
-    _rewrite(emit, forward, report, shared=False)
+    yield from _rewrite(work, shared=False)
 
 
-def winograd_large_convolutions(emit: Emitter, forward: Sequence[ir.Node], report: Report) -> None:
+@graph_pass(needs="convolutions in the place of transposed ones", ensures="large 3 x 3 convolutions are in tiles")
+def winograd_large_convolutions(work: Work) -> Iterator[Step]:
     """:func:`winograd_convolutions` for a single sample whose operators are shared by all cores."""
-    _rewrite(emit, forward, report, shared=True)
+    yield from _rewrite(work, shared=True)
 
 
-def _rewrite(emit: Emitter, forward: Sequence[ir.Node], report: Report, *, shared: bool) -> None:
-    for node in gradient_nodes(emit, forward, "Conv"):
+def _rewrite(work: Work, *, shared: bool) -> Iterator[Step]:
+    emit = work.emit
+    for node in gradient_nodes(emit, work.forward, "Conv"):
         if not _is_candidate(node):
             continue
         reason = _reason(node, shared)
         if reason is not None:
-            report.left(NAME, node, reason)
+            yield left(node, reason)
             continue
         with emit.scope(scope_of(node)):
             new = _Tiles(emit, node).result()
-        report.fired(NAME, node)
+        yield fired(node)
         substitute(emit, node, new)
 
 

@@ -96,14 +96,29 @@ def windows_of(emit: Emitter, node: Operator, kernel: tuple[int, ...]) -> Window
     if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
         windows = _same(emit, node, windows, auto_pad)
     windows = _with_positions(windows, bool(node.attribute("ceil_mode", 0)))
-    inferred = spatial(node.outputs[0])
-    if windows.positions is not None and inferred not in (None, windows.positions):
-        raise node.refuse(
-            f"output extents {list(windows.positions)} where shape inference says {list(inferred or ())}; ceil_mode",
-            node.attribute("ceil_mode", 0),
-            "ONNX infers a window too many below opset 22: raise the model's opset, or set ceil_mode to 0",
-        )
+    _refuse_another_count(node, windows)
     return windows
+
+
+def _refuse_another_count(node: Operator, windows: Windows) -> None:
+    """Refuse a node whose shape inference counts other windows than a run, along any axis of known extent.
+
+    Raises:
+        UnsupportedOperatorError: as said.
+    """
+    x, y, ceil = node.input(0).shape, node.outputs[0].shape, bool(node.attribute("ceil_mode", 0))
+    if isinstance(windows.head, ir.Value) or x is None or y is None:
+        return
+    for axis, (extent, inferred) in enumerate(zip(x[2:], y[2:])):
+        if not isinstance(extent, int) or not isinstance(inferred, int):
+            continue
+        count, _ = _count(windows, axis, extent, ceil)
+        if count != inferred:
+            raise node.refuse(
+                f"output extent {count} of axis {axis + 2} where shape inference says {inferred}; ceil_mode",
+                int(ceil),
+                "ONNX infers a window too many below opset 22: raise the model's opset, or set ceil_mode to 0",
+            )
 
 
 def _same(emit: Emitter, node: Operator, windows: Windows, auto_pad: str) -> Windows:
@@ -130,19 +145,26 @@ def _same(emit: Emitter, node: Operator, windows: Windows, auto_pad: str) -> Win
 
 
 def _with_positions(windows: Windows, ceil: bool) -> Windows:
-    """(extent + pads - reach) / s + 1, rounded down or up; a window that starts in the tail is dropped."""
+    """The windows with the positions and surplus that follow from their extents, where these are known."""
     if isinstance(windows.head, ir.Value) or isinstance(windows.tail, ir.Value):
         return windows
     if windows.extents is None:
         return replace(windows, surplus=(0,) * len(windows.kernel)) if max(windows.strides) == 1 else windows
-    positions, surplus = [], []
-    for axis, (extent, s) in enumerate(zip(windows.extents, windows.strides)):
-        room = extent + windows.head[axis] + windows.tail[axis] - windows.reach[axis]
-        count = (-(-room // s) if ceil else room // s) + 1
-        count -= ceil and (count - 1) * s >= extent + windows.head[axis]
-        positions.append(count)
-        surplus.append(room - s * (count - 1))
-    return replace(windows, positions=tuple(positions), surplus=tuple(surplus))
+    counts, surplus = zip(*(_count(windows, axis, extent, ceil) for axis, extent in enumerate(windows.extents)))
+    return replace(windows, positions=counts, surplus=surplus)
+
+
+def _count(windows: Windows, axis: int, extent: int, ceil: bool) -> tuple[int, int]:
+    """Return how many windows there are along an axis, and how many padded positions are left behind the last one.
+
+    (extent + pads - reach) / s + 1, rounded down or up; a window that starts in the tail is dropped.
+    """
+    assert isinstance(windows.head, tuple) and isinstance(windows.tail, tuple)
+    s = windows.strides[axis]
+    room = extent + windows.head[axis] + windows.tail[axis] - windows.reach[axis]
+    count = (-(-room // s) if ceil else room // s) + 1
+    count -= ceil and (count - 1) * s >= extent + windows.head[axis]
+    return count, room - s * (count - 1)
 
 
 def gather(emit: Emitter, windows: Windows, image: ir.Value, weight: ir.Value, group: int) -> ir.Value:

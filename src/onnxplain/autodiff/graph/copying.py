@@ -1,13 +1,14 @@
-"""Copies of nodes under fresh names: bodies of subgraphs and of functions."""
+"""Copies of nodes: bodies of subgraphs and of functions under fresh names, and single nodes that no graph holds."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from .emitter import Emitter
+from .schemas import is_standard
 
 Copies = dict[ir.Value, ir.Value | None]
 
@@ -21,8 +22,9 @@ def copy_nodes(
 ) -> None:
     """Append copies of ``source``'s nodes to ``into``; ``mapping`` (old value -> new) grows by what they make.
 
-    Constants become initialisers. ``attributes`` are those of the call of a function: references to them are
-    resolved, and left out where the call does not give them.
+    Constants become initialisers, and of an If whose condition is known the branch that is taken is copied.
+    ``attributes`` are those of the call of a function: references to them are resolved, and left out where the call
+    does not give them.
     """
     if isinstance(source, ir.Graph):
         for value in source.initializers.values():
@@ -30,8 +32,13 @@ def copy_nodes(
             mapping[value] = emit.constant(value.const_value.numpy())
     for node in source:
         given = [_copy_attribute(emit, a, mapping, attributes or {}) for a in node.attributes.values()]
-        if node.op_type == "Constant" and node.domain in ("", "ai.onnx"):
+        if node.op_type == "Constant" and is_standard(node.domain):
             mapping[node.outputs[0]] = emit.constant(_constant(given[0]))
+            continue
+        taken = _decided(emit, node, mapping)
+        if taken is not None:
+            copy_nodes(emit, taken, into, mapping, attributes)
+            mapping.update((old, mapping.get(new, new)) for old, new in zip(node.outputs, taken.outputs))
             continue
         copy = ir.Node(
             node.domain,
@@ -49,6 +56,14 @@ def copy_nodes(
         emit.infer(copy)
 
 
+def _decided(emit: Emitter, node: ir.Node, mapping: Copies) -> ir.Graph | None:
+    """Return the branch that an If takes in every run; None for other nodes, and where a run decides."""
+    if node.op_type != "If" or not is_standard(node.domain) or (condition := node.inputs[0]) is None:
+        return None
+    known = emit.known(mapping.get(condition) or condition)
+    return None if known is None else node.attributes["then_branch" if known.all() else "else_branch"].as_graph()
+
+
 def _copy_attribute(
     emit: Emitter, attribute: ir.Attr, mapping: Copies, attributes: Mapping[str, ir.Attr]
 ) -> ir.Attr | None:
@@ -60,11 +75,11 @@ def _copy_attribute(
     source = attribute.as_graph()
     graph = ir.Graph([], [], nodes=[], opset_imports=source.opset_imports, name=emit.fresh(source.name or "graph"))
     inner = dict(mapping)
+    child = emit.child(graph)
     for value in source.inputs:
         copied = ir.Value(name=emit.fresh(value.name or "input"), type=value.type, shape=value.shape)
         graph.inputs.append(copied)
         inner[value] = copied
-    child = emit.child(graph)
     copy_nodes(child, source, graph, inner, attributes)
     for value in source.outputs:
         made = inner.get(value) or value
@@ -78,3 +93,19 @@ def _constant(attribute: ir.Attr | None) -> np.ndarray:
         return attribute.as_tensor().numpy()
     dtype = np.float32 if attribute.name.startswith("value_float") else np.int64
     return np.asarray(attribute.value, dtype=dtype)
+
+
+def loose_value(value: ir.Value) -> ir.Value:
+    """Return a value of the same name, type, shape and content that no graph knows."""
+    return ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)
+
+
+def loose_node(node: ir.Node, domain: str, inputs: Sequence[ir.Value | None], named: bool = False) -> ir.Node:
+    """Return the node with other inputs, as an operator of ``domain``, in no graph.
+
+    Its outputs have no names, or those of their numbers.
+    """
+    copy = ir.Node(domain, node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+    for index, output in enumerate(copy.outputs if named else ()):
+        output.name = f"output{index}"
+    return copy

@@ -1,4 +1,4 @@
-"""The only way a rule adds nodes: ``emit.Mul(a, b)`` appends a node and returns its output.
+"""The only way to add nodes: ``emit.Mul(a, b)`` appends a node and returns its output.
 
 Every value it makes has a type and, as far as ONNX's inference and the naming of symbolic dimensions
 can tell, a shape. Python numbers become constants of the type of the node's first tensor argument;
@@ -7,6 +7,7 @@ lists and integer arrays become int64 constants.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from .inference import Inference
+from ...errors import InputError
+from .inference import Inference, small_constant
+from .names import Names
+from .schemas import NEWEST_OPSET, since_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,22 +27,27 @@ Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 
 
 class Emitter:
-    """Appends nodes to ``graph``; names them ``grad/<scope>/<operator>_<k>``."""
+    """Appends nodes to ``graph``; names them ``<under>/<scope>/<operator>_<k>``."""
 
-    def __init__(self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None) -> None:
+    def __init__(
+        self, graph: ir.Graph, inference: Inference, parent: Emitter | None = None, under: str = "grad"
+    ) -> None:
         self.graph = graph
         #: What the walk in progress hands to the walks through expansions and bodies; nothing here looks at it.
         self.rules: Any = None if parent is None else parent.rules
-        self._inference = inference
+        self.inference = inference
         self._parent = parent
+        self._under: str = under if parent is None else parent._under
         self._scope: str = "" if parent is None else parent._scope
-        self._counts: dict[str, int] = _names(graph) if parent is None else parent._counts
+        self._names: Names = Names.of(graph) if parent is None else parent._names
+        self._opset: int = graph.opset_imports.get("", NEWEST_OPSET) if parent is None else parent._opset
+        self._place: ir.Node | None = None
         self._constants: dict[tuple[str, tuple[int, ...], bytes], ir.Value] = {}
         self._shapes: dict[ir.Value, ir.Value] = {}
 
     def child(self, graph: ir.Graph) -> Emitter:
         """An emitter for a subgraph: names stay unique, constants live in the outermost graph."""
-        return Emitter(graph, self._inference, self)
+        return Emitter(graph, self.inference, self)
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -48,6 +57,16 @@ class Emitter:
             yield
         finally:
             self._scope = before
+
+    @contextmanager
+    def before(self, node: ir.Node) -> Iterator[None]:
+        """Put the nodes emitted inside right before ``node``, in its graph, and name them after it."""
+        outside, self._place = self._place, node
+        try:
+            with self.scope(node.name or node.op_type):
+                yield
+        finally:
+            self._place = outside
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
         if not op_type[:1].isupper():
@@ -61,22 +80,50 @@ class Emitter:
     def op(
         self, op_type: str, *inputs: Argument, outputs: int, domain: str = "", **attributes: Any
     ) -> tuple[ir.Value, ...]:
-        """Append a node with several outputs, or of another domain; returns its outputs.
+        """Append a node with several outputs, or of another domain; return its outputs.
 
         Attributes that are None are left out.
+
+        Raises:
+            InputError: the default domain has no such operator at the graph's opset.
         """
+        if domain in ("", "ai.onnx"):
+            self._check_operator(op_type)
         like = next((v for v in inputs if isinstance(v, ir.Value) and v.dtype is not None), None)
         values = [self._argument(v, None if like is None else like.dtype) for v in inputs]
-        if not domain and not self._inference.takes(op_type, values):
+        if not domain and not self.inference.takes(op_type, values):
             return self._in_float32(op_type, values, outputs, attributes)
         name = self.fresh(op_type)
         given = {k: v for k, v in attributes.items() if v is not None}
         node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
             output.name = name if index == 0 else f"{name}:{index}"
-        self.graph.append(node)
-        self._inference.infer(node)
+        if self._place is None:
+            self.graph.append(node)
+        else:
+            assert self._place.graph is not None
+            self._place.graph.insert_before(self._place, node)
+        self.inference.infer(node)
         return tuple(node.outputs)
+
+    def input(self, name: str, type: ir.TypeProtocol | None, shape: ir.Shape | None) -> ir.Value:
+        """Append an input of this name to the graph."""
+        value = ir.Value(name=name, type=type, shape=shape)
+        self.graph.inputs.append(value)
+        return value
+
+    def _check_operator(self, op_type: str) -> None:
+        if since_version("", op_type, self._opset) is not None:
+            return
+        if since_version("", op_type, NEWEST_OPSET) is not None:
+            raise InputError(
+                f"emit.{op_type}: the operator {op_type!r} is newer than opset {self._opset}, which the graph has; "
+                "write it in older operators, or bring the model to a newer opset first."
+            )
+        raise InputError(
+            f"emit.{op_type}: ONNX's default domain has no operator {op_type!r} at opset {self._opset}; check the "
+            f"spelling, or name its domain: emit.op({op_type!r}, ..., domain=...)."
+        )
 
     def _in_float32(
         self, op_type: str, values: Sequence[ir.Value | None], outputs: int, attributes: dict[str, Any]
@@ -93,7 +140,7 @@ class Emitter:
             return self._parent.constant(array, dtype)
         array = np.asarray(array, dtype=None if dtype is None else dtype.numpy())
         tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
-        key = (str(tensor.dtype), array.shape, array.tobytes())
+        key = (str(tensor.dtype), array.shape, hashlib.blake2b(array.tobytes(), digest_size=16).digest())
         if key not in self._constants:
             value = ir.Value(
                 name=self.fresh("constant"),
@@ -110,6 +157,8 @@ class Emitter:
         static = static_shape(value)
         if static is not None:
             return self.constant(np.array(static, dtype=np.int64))
+        if self._place is not None:
+            return self.Shape(value)
         if value not in self._shapes:
             self._shapes[value] = self.Shape(value)
         return self._shapes[value]
@@ -163,7 +212,7 @@ class Emitter:
         producer = output.producer()
         if not output.name and producer is not None:
             output.name = self.fresh("output")
-            self._inference.infer(producer)
+            self.inference.infer(producer)
         return output
 
     def zeros(self, extents: Sequence[int | ir.Value], dtype: ir.DataType | None) -> ir.Value:
@@ -197,26 +246,18 @@ class Emitter:
             return self.constant(argument)
         return self.constant(np.asarray(argument, dtype=np.int64))
 
+    def known(self, value: ir.Value) -> np.ndarray | None:
+        """Return what a small tensor holds in every run, if that is known."""
+        found = small_constant(value)
+        return self.inference.numbers(value) if found is None else found
+
     def infer(self, node: ir.Node) -> None:
         """Infer types and shapes of a node that was not emitted but copied."""
-        self._inference.infer(node)
+        self.inference.infer(node)
 
     def fresh(self, stem: str) -> str:
         """A name in the current scope that nothing in the graph has yet."""
-        stem = f"grad/{self._scope}/{stem}" if self._scope else f"grad/{stem}"
-        name = stem
-        while name in self._counts:
-            self._counts[stem] += 1
-            name = f"{stem}_{self._counts[stem]}"
-        self._counts[name] = 0
-        return name
-
-
-def _names(graph: ir.Graph) -> dict[str, int]:
-    """Every name in the graph and its subgraphs, none of them counted up yet."""
-    nodes = list(graph.all_nodes())
-    values = [v for node in nodes for v in node.outputs] + [*graph.inputs, *graph.initializers.values()]
-    return dict.fromkeys((name for name in [*(n.name for n in nodes), *(v.name for v in values)] if name), 0)
+        return self._names.fresh("/".join(part for part in (self._under, self._scope, stem) if part))
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

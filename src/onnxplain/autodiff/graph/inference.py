@@ -17,7 +17,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from .carried_shapes import loop_shapes
 from .machine_learning_shapes import ML_LIKE_FIRST, machine_learning_shape
+from .schemas import is_standard
 from .shape_values import ShapeValues
 
 _DATA_DEPENDENT = {
@@ -56,7 +58,17 @@ def small_constant(value: ir.Value | None) -> np.ndarray | None:
 def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
     """The node that makes ``value``, if it is this operator of the default domain."""
     node = None if value is None else value.producer()
-    return node if node is not None and node.op_type == op_type and node.domain in ("", "ai.onnx") else None
+    return node if node is not None and node.op_type == op_type and is_standard(node.domain) else None
+
+
+def advice_on_rank(value: ir.Value) -> str:
+    """Return what to do about a value of unknown rank: the node that leaves it open is named, if there is one."""
+    lost: ir.Value | None = value
+    while lost is not None and (node := lost.producer()) is not None:
+        lost = next((v for v in node.inputs if v is not None and v.shape is None), None)
+        if lost is None:
+            return f"the {node.op_type} node {node.name!r} leaves it open: let it have the same rank in every run"
+    return "give the model's inputs static ranks"
 
 
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
@@ -78,8 +90,11 @@ class Inference:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
         inferred = self._onnx(node)
         foreign: Sequence[ir.Value | None] = []
-        if self._foreign is not None and node.domain not in ("", "ai.onnx"):
+        if self._foreign is not None and not is_standard(node.domain):
             foreign = self._foreign(node, self._opsets.get("", 0))
+        carried: Sequence[ir.Shape | None] = []
+        if node.op_type == "Loop" and is_standard(node.domain):
+            carried = loop_shapes(node, Inference(self._opsets, self._foreign).infer)
         if node.op_type in _LIKE_FIRST and node.inputs[0] is not None:
             x, y = node.inputs[0], node.outputs[0]
             y.type = y.type or x.type
@@ -97,6 +112,8 @@ class Inference:
                 _fill(output, like.shape)
             if index == 0:
                 _fill(output, self._values.output_shape(node))
+            if index < len(carried):
+                _fill(output, carried[index])
             if node.domain == "ai.onnx.ml":
                 _fill(output, machine_learning_shape(node, index))
             if (rank := _rank(node, index)) is not None:
@@ -164,7 +181,7 @@ class Inference:
                 parts.append((str(value.shape), value.name))
         unranked = any(value is not None and value.shape is None for value in node.inputs)
         has_graph = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
-        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or node.domain not in ("", "ai.onnx"):
+        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or not is_standard(node.domain):
             parts.append(node.outputs[0].name)
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
         return f"{node.op_type}_{digest}_{axis}"

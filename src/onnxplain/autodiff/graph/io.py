@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from ...errors import ModelError
-from .schemas import NEWEST_OPSET
+from .schemas import NEWEST_OPSET, is_standard
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"
@@ -31,7 +31,7 @@ def read_model(source: ModelSource) -> ir.Model:
     proto, where, folder = _proto(source)
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         raise ModelError(f"{where} is not an ONNX model: it holds no graph. Check that the file is complete.")
-    opset = max((o.version for o in proto.opset_import if o.domain in ("", "ai.onnx")), default=None)
+    opset = max((o.version for o in proto.opset_import if is_standard(o.domain)), default=None)
     if opset is None and not proto.opset_import:
         raise ModelError(f"{where} names no operator set, so its operators have no meaning. Export it again.")
     if opset is not None and opset > NEWEST_OPSET:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import UnsupportedOperatorError
+from .inference import advice_on_rank
 from .schemas import since_version
 
 #: What to do with a model that has no gradient.
@@ -81,9 +82,7 @@ class Operator:
         """The rank of input ``index``; refuses if shape inference could not find it."""
         value = self.input(index)
         if value.shape is None:
-            raise self.refuse(
-                f"rank of input {index} ({value.name})", "unknown", "give the model's inputs static ranks"
-            )
+            raise self.refuse(f"rank of input {index} ({value.name})", "unknown", advice_on_rank(value))
         return len(value.shape)
 
     def refuse(self, what: str, found: object, advice: str) -> UnsupportedOperatorError:

@@ -8,6 +8,11 @@ import onnx
 NEWEST_OPSET = 28
 
 
+def is_standard(domain: str) -> bool:
+    """Return whether ``domain`` is the default domain of ONNX, which has two names."""
+    return domain in ("", "ai.onnx")
+
+
 def since_version(domain: str, op_type: str, opset: int) -> int | None:
     """The ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
     try:

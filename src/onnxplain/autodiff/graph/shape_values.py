@@ -3,74 +3,27 @@
 ``Shape -> Gather -> Concat -> Reshape`` is how exporters write a reshape of a symbolic batch. ONNX's
 inference of one node does not look into its inputs' values, and its whole-graph inference knows few
 operators, so values are followed here: every element of an int64 scalar or vector is a product of a
-number and dimension names, or unknown.
+number and dimension names, or unknown. Two tables say how: ``_HOLDS`` what an operator's output holds,
+``_SHAPES`` which shape it has where an input's value decides that.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
+from .elements import ONE, ZERO, Element, Product, as_numbers, equal, minus, over, plus, product, times, wider
+from .schemas import is_standard
+
 Dim = int | ir.SymbolicDim
-#: A number times dimension names in alphabetical order; None if unknown.
-Element = tuple[int, tuple[str, ...]] | None
+#: One per element of a vector, or a single one of a scalar; None where nothing is known of the tensor.
+Elements = list[Element] | None
 _LONGEST = 64
-_UNCHANGED = {"Identity", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Flatten"}
-
-
-def _number(value: int) -> Element:
-    return int(value), ()
-
-
-def _times(a: Element, b: Element) -> Element:
-    if a is None or b is None:
-        return None
-    return (a[0] * b[0], tuple(sorted(a[1] + b[1]))) if a[0] * b[0] else _number(0)
-
-
-def _over(a: Element, b: Element) -> Element:
-    """a / b rounded down, for non-negative a and positive b; None unless it is exact or of numbers."""
-    if a is None or b is None or b[0] <= 0:
-        return None
-    names = list(a[1])
-    for name in b[1]:
-        if name not in names:
-            return None
-        names.remove(name)
-    exact = a[0] % b[0] == 0 or not a[1]
-    return (a[0] // b[0], tuple(names)) if exact and a[0] >= 0 else None
-
-
-def _plus(a: Element, b: Element, sign: int) -> Element:
-    if a is None or b is None:
-        return None
-    if a[1] == b[1]:
-        total = a[0] + sign * b[0]
-        return (total, a[1]) if total else _number(0)
-    return a if b[0] == 0 else b if a[0] == 0 and sign > 0 else None
-
-
-def _equal(a: Element, b: Element) -> Element:
-    """1, 0 or unknown; a dimension is never negative."""
-    if a is None or b is None:
-        return None
-    if a == b:
-        return _number(1)
-    numbers = not a[1] and not b[1]
-    negative = (not a[1] and a[0] < 0 and b[0] >= 0) or (not b[1] and b[0] < 0 and a[0] >= 0)
-    return _number(0) if numbers or negative else None
-
-
-_BINARY: dict[str, Callable[[Element, Element], Element]] = {
-    "Mul": _times,
-    "Div": _over,
-    "Add": lambda a, b: _plus(a, b, 1),
-    "Sub": lambda a, b: _plus(a, b, -1),
-    "Equal": _equal,
-}
+_WHOLE = (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
 
 
 class ShapeValues:
@@ -78,189 +31,60 @@ class ShapeValues:
 
     def __init__(self) -> None:
         self._known: dict[ir.Value, list[Element]] = {}
-        self._products: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._products: dict[str, Product] = {}
 
     def visit(self, node: ir.Node) -> None:
         """Note what the node's first output holds, if that follows from its inputs."""
-        if node.domain not in ("", "ai.onnx") or not node.outputs:
+        if not is_standard(node.domain) or not node.outputs or node.op_type not in _HOLDS:
             return
         output = node.outputs[0]
-        whole = output.dtype in (ir.DataType.INT64, ir.DataType.INT32, ir.DataType.BOOL)
-        if not whole or output.shape is None or len(output.shape) > 1:
+        if output.dtype not in _WHOLE or output.shape is None or len(output.shape) > 1:
             return
-        elements = self._evaluate(node)
+        elements = _HOLDS[node.op_type](Reading(node, self))
         if elements is not None and len(elements) <= _LONGEST and list(output.shape) in ([], [len(elements)]):
-            self._known[output] = elements
+            self._known[output] = [_in_type(element, output.dtype) for element in elements]
 
     def numbers(self, value: ir.Value) -> np.ndarray | None:
-        """What ``value`` holds, if every element is known to be a number."""
-        elements = self._known.get(value)
-        if elements is None or value.dtype is None or any(e is None or e[1] for e in elements):
+        """Return what ``value`` holds, if every element is known to be a number."""
+        numbers = as_numbers(self._known.get(value))
+        if numbers is None or value.dtype is None:
             return None
-        array = np.array([e[0] for e in elements if e is not None], dtype=value.dtype.numpy())
+        array = np.array(numbers, dtype=value.dtype.numpy())
         return array if value.shape else array.reshape(())
 
     def output_shape(self, node: ir.Node) -> list[Dim | None] | None:
-        """The shape of the first output where an input's value says it; None where this does not help."""
-        find = getattr(self, f"_shape_of_{node.op_type.lower()}", None)
-        if find is None or node.domain not in ("", "ai.onnx"):
+        """Return the shape of the first output where an input's value says it; None where this does not help."""
+        if node.op_type not in _SHAPES or not is_standard(node.domain):
             return None
-        elements: list[Element] | None = find(node)
+        elements = _SHAPES[node.op_type](Reading(node, self))
         return None if elements is None else [self._dim(element) for element in elements]
 
-    def _shape_of_reshape(self, node: ir.Node) -> list[Element] | None:
-        target, shape = self._input(node, 1), self._shape(node.inputs[0])
-        if target is None:
-            return None
-        zero_copies = not node.attributes.get_int("allowzero", 0)
-        result = [
-            (shape[i] if shape is not None and i < len(shape) else None) if zero_copies and e == (0, ()) else e
-            for i, e in enumerate(target)
-        ]
-        inferred = [i for i, e in enumerate(result) if e is not None and e[0] < 0]
-        if inferred:
-            total = self._product(shape) if shape is not None else None
-            rest = self._product([e for i, e in enumerate(result) if i != inferred[0]])
-            result[inferred[0]] = _over(total, rest)
-        return result
-
-    def _shape_of_expand(self, node: ir.Node) -> list[Element] | None:
-        target, shape = self._input(node, 1), self._shape(node.inputs[0])
-        if target is None or shape is None:
-            return None
-        rank = max(len(target), len(shape))
-        one = _number(1)
-        pairs = zip([one] * (rank - len(target)) + target, [one] * (rank - len(shape)) + shape)
-        return [b if a == one else a if b in (one, a) else _wider(a, b) for a, b in pairs]
-
-    def _shape_of_constantofshape(self, node: ir.Node) -> list[Element] | None:
-        return self._input(node, 0)
-
-    def _shape_of_tile(self, node: ir.Node) -> list[Element] | None:
-        repeats, shape = self._input(node, 1), self._shape(node.inputs[0])
-        if repeats is None or shape is None or len(repeats) != len(shape):
-            return None
-        return [_times(a, b) for a, b in zip(repeats, shape)]
-
-    def _shape_of_range(self, node: ir.Node) -> list[Element] | None:
-        start, limit, step = (self._input(node, index) for index in range(3))
-        return limit if start == [_number(0)] and step == [_number(1)] else None
-
-    def _shape_of_resize(self, node: ir.Node) -> list[Element] | None:
-        shape = self._shape(node.inputs[0])
-        if shape is None or "keep_aspect_ratio_policy" in node.attributes:
-            return None
-        axes = node.attributes["axes"].as_ints() if "axes" in node.attributes else range(len(shape))
-        sizes, scales = self._input(node, 3), node.inputs[2] if len(node.inputs) > 2 else None
-        if sizes:
-            wanted = sizes
-        elif scales is not None and scales.const_value is not None and not scales.is_graph_input():
-            factors = [float(factor) for factor in scales.const_value.numpy()]
-            wanted = [_times(shape[a], _number(int(f))) if f % 1 == 0 else None for a, f in zip(axes, factors)]
-        else:
-            return None
-        for axis, element in zip(axes, wanted):
-            shape[axis] = element
-        return shape
-
-    def _shape_of_pad(self, node: ir.Node) -> list[Element] | None:
-        shape, pads = self._shape(node.inputs[0]), self._input(node, 1)
-        given = len(node.inputs) > 3 and node.inputs[3] is not None
-        axes = self._input(node, 3) if given else [_number(axis) for axis in range(len(shape or []))]
-        if shape is None or axes is None or None in axes or (pads is None and not given):
-            return None
-        at = [axis[0] for axis in axes if axis is not None]
-        result = list(shape)
-        for index, axis in enumerate(at):
-            both = (None, None) if pads is None else (pads[index], pads[index + len(at)])
-            for pad in both:
-                result[axis] = _plus(result[axis], pad, 1)
-        return result
-
-    def _shape_of_slice(self, node: ir.Node) -> list[Element] | None:
-        """Axes that are not sliced keep their extent, and those sliced from 0 to it."""
-        shape, starts, ends = self._shape(node.inputs[0]), self._input(node, 1), self._input(node, 2)
-        axes = self._input(node, 3)
-        if shape is None or axes is None or any(axis is None for axis in axes):
-            return None
-        result = list(shape)
-        for index, axis in enumerate(axes):
-            position = 0 if axis is None else axis[0]
-            whole = starts is not None and starts[index] == _number(0) and len(node.inputs) < 5
-            if not (whole and ends is not None and ends[index] == shape[position]):
-                result[position] = None
-        return result
-
-    def _evaluate(self, node: ir.Node) -> list[Element] | None:
-        op = node.op_type
-        if op == "Shape":
-            shape = self._shape(node.inputs[0])
-            start, end = node.attributes.get_int("start", 0), node.attributes.get_int("end", None)
-            return None if shape is None else shape[slice(start, end)]
-        if op == "Size":
-            shape = self._shape(node.inputs[0])
-            return None if shape is None else [self._product(shape)]
-        values = [self._input(node, index) for index in range(len(node.inputs))]
-        if not values or (values[0] is None and op != "Concat"):
-            return None
-        if op in _UNCHANGED:
-            return values[0]
-        if op == "Concat":
-            return None if any(v is None for v in values) else [e for v in values if v is not None for e in v]
-        if op == "ReduceProd":
-            return [self._product(values[0] or [])]
-        if op == "ConstantOfShape":
-            return self._filled(node, values[0])
-        if op == "Expand" and len(values[0] or []) == 1:
-            return self._filled(node, values[1], values[0])
-        if any(v is None for v in values):
-            return None
-        known = [v for v in values if v is not None]
-        if op == "Gather":
-            return _taken(known[0], known[1])
-        if op == "Slice":
-            return _sliced(known)
-        if op == "Where":
-            return [None if c is None else a if c == _number(1) else b for c, a, b in _aligned(known)]
-        if op in _BINARY and len(known) == 2:
-            return [_BINARY[op](a, b) for a, b in _aligned(known)]
-        return None
-
-    def _filled(
-        self, node: ir.Node, shape: list[Element] | None, value: list[Element] | None = None
-    ) -> list[Element] | None:
-        if shape is None or len(shape) > 1 or any(e is None or e[1] for e in shape):
-            return None
-        count = math.prod(e[0] for e in shape if e is not None)
-        if value is None:
-            tensor = node.attributes.get("value")
-            value = [_number(0) if tensor is None else _number(int(tensor.as_tensor().numpy().reshape(-1)[0]))]
-        return value * count if count <= _LONGEST else None
-
-    def _input(self, node: ir.Node, index: int) -> list[Element] | None:
-        value = node.inputs[index] if index < len(node.inputs) else None
+    def holds(self, value: ir.Value | None) -> Elements:
+        """Return the elements of a vector or scalar, constant or followed."""
         if value is None:
             return None
-        if value.const_value is not None and not value.is_graph_input():
-            small = value.const_value.size <= _LONGEST and len(value.const_value.shape) <= 1
-            array = value.const_value.numpy() if small else None
-            if array is None or not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
-                return None
-            return [_number(int(v)) for v in array.reshape(-1)]
-        return self._known.get(value)
+        if value.const_value is None or value.is_graph_input():
+            return self._known.get(value)
+        if value.const_value.size > _LONGEST or len(value.const_value.shape) > 1:
+            return None
+        array = value.const_value.numpy()
+        if not (np.issubdtype(array.dtype, np.integer) or array.dtype == np.bool_):
+            return None
+        return [Product(int(v)) for v in array.reshape(-1)]
 
-    def _shape(self, value: ir.Value | None) -> list[Element] | None:
+    def shape(self, value: ir.Value | None) -> Elements:
+        """Return the shape of a tensor of known rank; an extent with neither number nor name is None."""
         if value is None or value.shape is None:
             return None
         return [self._element(dim) for dim in value.shape]
 
     def _element(self, dim: Dim) -> Element:
         if isinstance(dim, int):
-            return _number(dim)
-        return None if dim.value is None else self._products.get(dim.value, (1, (dim.value,)))
+            return Product(dim)
+        return None if dim.value is None else self._products.get(dim.value, Product(1, (dim.value,)))
 
     def _dim(self, element: Element) -> Dim | None:
-        if element is None or (not element[1] and element[0] < 0):
+        if element is None or (not element.names and element.number < 0):
             return None
         factor, names = element
         if not names:
@@ -270,36 +94,259 @@ class ShapeValues:
             self._products[name] = element
         return ir.SymbolicDim(name)
 
-    def _product(self, elements: Sequence[Element]) -> Element:
-        result: Element = _number(1)
-        for element in elements:
-            result = _times(result, element)
-        return result
 
-
-def _wider(a: Element, b: Element) -> Element:
-    """The extent two broadcast to: the number above one, if there is one."""
-    for element in (a, b):
-        if element is not None and not element[1] and element[0] > 1:
-            return element
-    return None
-
-
-def _aligned(values: list[list[Element]]) -> list[tuple[Element, ...]]:
-    length = max(len(v) for v in values)
-    return list(zip(*(v * length if len(v) == 1 else v for v in values)))
-
-
-def _taken(data: list[Element], indices: list[Element]) -> list[Element] | None:
-    positions = [e[0] for e in indices if e is not None and not e[1]]
-    inside = all(-len(data) <= p < len(data) for p in positions)
-    return [data[p] for p in positions] if inside and len(positions) == len(indices) else None
-
-
-def _sliced(values: list[list[Element]]) -> list[Element] | None:
-    data, *bounds = values
-    numbers = [v[0][0] for v in bounds if len(v) == 1 and v[0] is not None and not v[0][1]]
-    if len(numbers) != len(bounds):
+def _in_type(element: Element, dtype: ir.DataType) -> Element:
+    """Return the element in a type: None where a number does not fit, or where an extent may be zero or not."""
+    if element is None:
         return None
-    start, end, _, step = [*numbers, 0, 1][:4] if len(numbers) == 2 else [*numbers, 1][:4]
+    if dtype == ir.DataType.BOOL:
+        return ZERO if element.number == 0 else None if element.names else ONE
+    limits = np.iinfo(dtype.numpy())
+    return element if limits.min <= element.number <= limits.max else None
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A node, and what is known of its inputs."""
+
+    node: ir.Node
+    values: ShapeValues
+
+    def _input(self, index: int) -> ir.Value | None:
+        return self.node.inputs[index] if index < len(self.node.inputs) else None
+
+    def has(self, index: int) -> bool:
+        """Whether the node has the input."""
+        return self._input(index) is not None
+
+    def holds(self, index: int = 0) -> Elements:
+        """Return the elements of an input."""
+        return self.values.holds(self._input(index))
+
+    def all_hold(self) -> list[list[Element]] | None:
+        """Return the elements of every input; None if any of them is not known."""
+        found = [self.values.holds(value) for value in self.node.inputs]
+        known = [elements for elements in found if elements is not None]
+        return known if len(known) == len(found) else None
+
+    def shape(self) -> Elements:
+        """Return the shape of the first input."""
+        return self.values.shape(self._input(0))
+
+    def factors(self, index: int) -> list[float] | None:
+        """Return the numbers in an input that is a constant."""
+        value = self._input(index)
+        if value is None or value.const_value is None or value.is_graph_input():
+            return None
+        return [float(factor) for factor in value.const_value.numpy()]
+
+
+# What an output holds.
+
+
+def _shape(node: Reading) -> Elements:
+    shape, attributes = node.shape(), node.node.attributes
+    return None if shape is None else shape[slice(attributes.get_int("start", 0), attributes.get_int("end", None))]
+
+
+def _size(node: Reading) -> Elements:
+    shape = node.shape()
+    return None if shape is None else [product(shape)]
+
+
+def _same(node: Reading) -> Elements:
+    return node.holds()
+
+
+def _concat(node: Reading) -> Elements:
+    parts = node.all_hold()
+    return None if parts is None else [element for part in parts for element in part]
+
+
+def _multiplied(node: Reading) -> Elements:
+    elements = node.holds()
+    return None if elements is None else [product(elements)]
+
+
+def _filled(node: Reading) -> Elements:
+    tensor = node.node.attributes.get("value")
+    number = 0 if tensor is None else int(tensor.as_tensor().numpy().reshape(-1)[0])
+    return _repeated(Product(number), node.holds())
+
+
+def _spread(node: Reading) -> Elements:
+    elements = node.holds()
+    return None if elements is None or len(elements) != 1 else _repeated(elements[0], node.holds(1))
+
+
+def _repeated(element: Element, shape: Elements) -> Elements:
+    extents = as_numbers(shape)
+    if extents is None or len(extents) > 1 or math.prod(extents) > _LONGEST:
+        return None
+    return [element] * math.prod(extents)
+
+
+def _taken(node: Reading) -> Elements:
+    data, positions = node.holds(), as_numbers(node.holds(1))
+    if data is None or positions is None or not all(-len(data) <= p < len(data) for p in positions):
+        return None
+    return [data[p] for p in positions]
+
+
+def _sliced(node: Reading) -> Elements:
+    inputs = node.all_hold()
+    if inputs is None:
+        return None
+    data, *bounds = inputs
+    bounds = bounds or _stated_bounds(node.node)
+    numbers = as_numbers([v[0] if len(v) == 1 else None for v in bounds])
+    if numbers is None:
+        return None
+    start, end, _, step = [*numbers, 0, 1] if len(numbers) == 2 else [*numbers, 1][:4]
     return data[start:end:step]
+
+
+def _stated_bounds(node: ir.Node) -> list[list[Element]]:
+    """Return starts, ends and, if given, axes of a Slice below opset 10, which states them as attributes."""
+    stated = [node.attributes.get_ints(name, None) for name in ("starts", "ends", "axes")]
+    return [[Product(number) for number in numbers] for numbers in stated if numbers is not None]
+
+
+def _chosen(node: Reading) -> Elements:
+    inputs = node.all_hold()
+    return None if inputs is None else [a if c == ONE else b if c == ZERO else None for c, a, b in _aligned(inputs)]
+
+
+def _of_two(operation: Callable[[Element, Element], Element]) -> Callable[[Reading], Elements]:
+    def elementwise(node: Reading) -> Elements:
+        inputs = node.all_hold()
+        return None if inputs is None else [operation(a, b) for a, b in _aligned(inputs)]
+
+    return elementwise
+
+
+def _aligned(vectors: list[list[Element]]) -> list[tuple[Element, ...]]:
+    """Return the vectors' elements side by side; one of length one is broadcast."""
+    length = max(len(v) for v in vectors)
+    return list(zip(*(v * length if len(v) == 1 else v for v in vectors)))
+
+
+_HOLDS: dict[str, Callable[[Reading], Elements]] = {
+    "Shape": _shape,
+    "Size": _size,
+    "Identity": _same,
+    "Cast": _same,
+    "Reshape": _same,
+    "Squeeze": _same,
+    "Unsqueeze": _same,
+    "Flatten": _same,
+    "Concat": _concat,
+    "ReduceProd": _multiplied,
+    "ConstantOfShape": _filled,
+    "Expand": _spread,
+    "Gather": _taken,
+    "Slice": _sliced,
+    "Where": _chosen,
+    "Mul": _of_two(times),
+    "Div": _of_two(over),
+    "Add": _of_two(plus),
+    "Sub": _of_two(minus),
+    "Equal": _of_two(equal),
+}
+
+
+# Which shape an output has.
+
+
+def _reshaped(node: Reading) -> Elements:
+    """Return the target, in which a zero copies an extent and -1 is the rest."""
+    target, shape = node.holds(1), node.shape()
+    if target is None:
+        return None
+    result = list(target)
+    if not node.node.attributes.get_int("allowzero", 0):
+        known = dict(enumerate(shape or []))
+        result = [known.get(i) if element == ZERO else element for i, element in enumerate(target)]
+    rest = next((i for i, element in enumerate(result) if element is not None and element.number < 0), None)
+    if rest is not None:
+        total = None if shape is None else product(shape)
+        result[rest] = over(total, product([element for i, element in enumerate(result) if i != rest]))
+    return result
+
+
+def _broadcast(node: Reading) -> Elements:
+    target, shape = node.holds(1), node.shape()
+    if target is None or shape is None:
+        return None
+    rank = max(len(target), len(shape))
+    return [wider(a, b) for a, b in zip(_of_rank(target, rank), _of_rank(shape, rank))]
+
+
+def _of_rank(shape: list[Element], rank: int) -> list[Element]:
+    return [ONE] * (rank - len(shape)) + shape
+
+
+def _tiled(node: Reading) -> Elements:
+    repeats, shape = node.holds(1), node.shape()
+    if repeats is None or shape is None or len(repeats) != len(shape):
+        return None
+    return [times(a, b) for a, b in zip(repeats, shape)]
+
+
+def _counted(node: Reading) -> Elements:
+    return node.holds(1) if node.holds(0) == [ZERO] and node.holds(2) == [ONE] else None
+
+
+def _resized(node: Reading) -> Elements:
+    """Return the sizes, or the extents times scales that are whole numbers."""
+    shape, attributes = node.shape(), node.node.attributes
+    if shape is None or "keep_aspect_ratio_policy" in attributes:
+        return None
+    axes = attributes["axes"].as_ints() if "axes" in attributes else range(len(shape))
+    wanted, scales = node.holds(3), node.factors(2)
+    if not wanted and scales is None:
+        return None
+    wanted = wanted or [times(shape[a], Product(int(f))) if f % 1 == 0 else None for a, f in zip(axes, scales or [])]
+    for axis, element in zip(axes, wanted):
+        shape[axis] = element
+    return shape
+
+
+def _padded(node: Reading) -> Elements:
+    """Return the extents plus both pads; axes that are not padded stay known where the pads are not."""
+    shape, pads = node.shape(), node.holds(1)
+    if shape is None or (pads is None and not node.has(3)):
+        return None
+    axes = as_numbers(node.holds(3)) if node.has(3) else list(range(len(shape)))
+    if axes is None:
+        return None
+    for index, axis in enumerate(axes):
+        both = (None, None) if pads is None else (pads[index], pads[index + len(axes)])
+        for pad in both:
+            shape[axis] = plus(shape[axis], pad)
+    return shape
+
+
+def _cut(node: Reading) -> Elements:
+    """Return the shape in which axes that are not sliced keep their extent, and those sliced from 0 to it."""
+    shape, starts, ends, axes = node.shape(), node.holds(1), node.holds(2), as_numbers(node.holds(3))
+    if shape is None or axes is None:
+        return None
+    result = list(shape)
+    for index, axis in enumerate(axes):
+        from_start = starts is not None and starts[index] == ZERO and not node.has(4)
+        if not (from_start and ends is not None and ends[index] == shape[axis]):
+            result[axis] = None
+    return result
+
+
+_SHAPES: dict[str, Callable[[Reading], Elements]] = {
+    "Reshape": _reshaped,
+    "Expand": _broadcast,
+    "ConstantOfShape": _same,
+    "Tile": _tiled,
+    "Range": _counted,
+    "Resize": _resized,
+    "Pad": _padded,
+    "Slice": _cut,
+}

@@ -7,13 +7,17 @@ evaluator. Weights are never folded.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from ..graph.editing import put_constant
 from ..graph.emitter import static_shape
-from ..graph.inference import Inference, small_constant
+from ..graph.inference import small_constant
+from ..graph.passes import Step, Work, fired, graph_pass, left
 
 _FOLDABLE = {
     "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
@@ -26,35 +30,40 @@ _ROUNDED = {"Pow", "ReduceSum", "ReduceProd", "CumSum"}
 _LIMIT = 1024
 
 
-def fold_constants(model: ir.Model, inference: Inference) -> bool:
-    """Fold in place what ``inference`` has visited; returns whether anything folded. Graph outputs keep their nodes."""
-    graph, folded = model.graph, False
+@graph_pass(needs="inferred shapes", ensures="no arithmetic on small constants, nor on extents that are known")
+def fold_constants(work: Work) -> Iterator[Step]:
+    """Fold in place what the inference has visited; graph outputs keep their nodes."""
+    graph = work.model.graph
     imports = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
     for node in list(graph):
         if node.domain not in ("", "ai.onnx") or node.op_type not in _FOLDABLE:
             continue
-        if any(value.is_graph_output() for value in node.outputs):
+        reason = _reason(node)
+        if reason is not None:
+            if all(v is None or small_constant(v) is not None for v in node.inputs):
+                yield left(node, reason)
             continue
-        dtype = node.outputs[0].dtype
-        if node.op_type in _ROUNDED and (dtype is None or dtype.is_floating_point()):
-            continue
-        numbers = inference.numbers(node.outputs[0])
+        numbers = work.emit.inference.numbers(node.outputs[0])
         arrays = _evaluate(node, imports) if numbers is None or len(node.outputs) > 1 else [numbers]
-        if arrays is None or any(array.size > _LIMIT for array in arrays):
+        if arrays is None:
+            continue
+        if any(array.size > _LIMIT for array in arrays):
+            yield left(node, f"its result has more than {_LIMIT} elements")
             continue
         for value, array in zip(node.outputs, arrays):
-            constant = ir.Value(
-                name=value.name,
-                shape=ir.Shape(array.shape),
-                type=ir.TensorType(ir.tensor(array).dtype),
-                const_value=ir.tensor(array, name=value.name),
-            )
-            value.replace_all_uses_with(constant)
-            value.name = None
-            graph.register_initializer(constant)
+            put_constant(graph, value, array)
         graph.remove(node, safe=True)
-        folded = True
-    return folded
+        yield fired(node)
+
+
+def _reason(node: ir.Node) -> str | None:
+    """Why a node stays whatever it reads."""
+    if any(value.is_graph_output() for value in node.outputs):
+        return "it makes an output of the model"
+    dtype = node.outputs[0].dtype
+    if node.op_type in _ROUNDED and (dtype is None or dtype.is_floating_point()):
+        return "in floats its last place depends on who computes it"
+    return None
 
 
 def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:

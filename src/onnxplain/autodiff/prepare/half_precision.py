@@ -14,11 +14,15 @@ The gradient is scaled by 64 on its way through the graph, so that what is small
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..graph.editing import put_out, reread, set_input
 from ..graph.emitter import Emitter
+from ..graph.passes import Step, fired, graph_pass, left
 from ..reverse.reach import captured, depends_on, stand_ins
 
 #: The factor by which gradients are larger inside of the graph.
@@ -35,9 +39,10 @@ _WIDE = {
 _HEAVY = {"Attention", "Conv", "ConvTranspose", "Einsum", "Gemm", "MatMul"}
 
 
-def to_half_precision(model: ir.Model) -> None:
+@graph_pass(needs="a prepared graph", ensures="float16 in the place of float32, between the inputs and the outputs")
+def to_half_precision(emit: Emitter) -> Iterator[Step]:
     """Convert a prepared model (:func:`~.order.prepare`) in place; its inputs and outputs keep their types."""
-    _Conversion(model).run()
+    yield from _Conversion(emit).run()
 
 
 def single(emit: Emitter, value: ir.Value) -> ir.Value:
@@ -46,25 +51,30 @@ def single(emit: Emitter, value: ir.Value) -> ir.Value:
 
 
 class _Conversion:
-    def __init__(self, model: ir.Model) -> None:
-        self._graph, self._opset = model.graph, model.opset_imports[""]
+    def __init__(self, emit: Emitter) -> None:
+        self._emit, self._graph, self._opset = emit, emit.graph, emit.graph.opset_imports[""]
         self._twins: dict[ir.Value, ir.Value] = {}  # of a value the same one in the other precision
         self._wide: set[ir.Value] = set()  # what nodes compute that stayed in float32
 
-    def run(self) -> None:
+    def run(self) -> Iterator[Step]:
         graph = self._graph
         nodes = list(graph)
         active = depends_on(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source)])
         results = list(graph.outputs)
         for node in nodes:
-            halves = self._halves(node, active)
+            found = self._halves(node, active)
+            halves = {} if isinstance(found, str) else found
+            if isinstance(found, str):
+                yield left(node, found)
+            elif halves:
+                yield fired(node)
             if not halves:
                 self._wide.update(v for v in node.outputs if v in active)
             for index, value in enumerate(node.inputs):
                 if value is not None and index in halves:
-                    node.replace_input_with(index, self._as(value, _HALF, node))
+                    set_input(node, index, self._as(value, _HALF, node))
                 elif value is not None and value in self._twins and value.dtype == _HALF:
-                    node.replace_input_with(index, self._as(value, _FLOAT, node))
+                    set_input(node, index, self._as(value, _FLOAT, node))
             self._widen_captured(node)
             for index, output in enumerate(node.outputs):
                 if halves and output.dtype == _FLOAT and self._variable(node, index, False) in halves.values():
@@ -72,24 +82,31 @@ class _Conversion:
                     self._twins.setdefault(output, output)
         for index, value in enumerate(results):
             if value.dtype == _HALF and value in self._twins:
-                self._put_out(index, value)
+                put_out(self._emit, index, self._emit.Cast(value, to=_FLOAT))
 
-    def _halves(self, node: ir.Node, active: set[ir.Value]) -> dict[int, str]:
-        """The inputs that become float16, each with the type variable of the standard that binds it."""
-        standard = node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, "")
-        if not standard or node.op_type in _WIDE or captured(node):
+    def _halves(self, node: ir.Node, active: set[ir.Value]) -> dict[int, str] | str:
+        """The inputs that become float16, each with the type variable of the standard that binds it.
+
+        Or why a node that reads some stays in float32; no inputs where it reads none that the model computes.
+        """
+        floats = {i: v for i, v in enumerate(node.inputs) if v is not None and (v.dtype == _FLOAT or v in self._twins)}
+        if not any(v in active for v in floats.values()):
             return {}
-        found: dict[int, str] = {}
-        for index, value in enumerate(node.inputs):
-            if value is not None and (value.dtype == _FLOAT or value in self._twins):
-                variable = self._variable(node, index, True)
-                if variable is not None:
-                    found[index] = variable
-        floats = [v for index in found if (v := node.inputs[index]) is not None]
-        computed = [v for v in floats if v in active]
-        if not computed or not all(_fits(v) for v in floats):
-            return {}
-        return {} if node.op_type not in _HEAVY and all(v in self._wide for v in computed) else found
+        if node.domain not in ("", "ai.onnx") or not onnx.defs.has(node.op_type, ""):
+            return "the standard does not have it"
+        if captured(node):
+            return "its subgraphs read what is outside of them"
+        if node.op_type in _WIDE:
+            return "it may leave the range of float16"
+        found = {i: variable for i in floats if (variable := self._variable(node, i, True)) is not None}
+        computed = [floats[i] for i in found if floats[i] in active]
+        if not computed:
+            return "the standard does not have it for float16"
+        if not all(_fits(floats[i]) for i in found):
+            return "a constant is not in the range of float16"
+        if node.op_type not in _HEAVY and all(v in self._wide for v in computed):
+            return "it reads nothing but what stays in float32"
+        return found
 
     def _variable(self, node: ir.Node, index: int, of_input: bool) -> str | None:
         """The type variable of an input or output; None if it has none that may be float16."""
@@ -108,38 +125,18 @@ class _Conversion:
             twin = self._twins[value] = self._converted(value, dtype, node)
         return twin
 
-    def _converted(self, value: ir.Value, dtype: ir.DataType, node: ir.Node | None) -> ir.Value:
-        name = f"{value.name}/{'half' if dtype == _HALF else 'single'}"
+    def _converted(self, value: ir.Value, dtype: ir.DataType, node: ir.Node) -> ir.Value:
         if value.const_value is not None and value.is_initializer():
-            tensor = ir.tensor(value.const_value.numpy().astype(dtype.numpy()), name=name)
-            found = ir.Value(name=name, shape=value.shape, type=ir.TensorType(dtype), const_value=tensor)
-            self._graph.register_initializer(found)
-            return found
-        cast = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
-        found = cast.outputs[0]
-        found.name, found.type, found.shape = name, ir.TensorType(dtype), value.shape
-        if node is None:
-            self._graph.append(cast)
-        else:
-            self._graph.insert_before(node, cast)
-        return found
+            return self._emit.constant(value.const_value.numpy(), dtype)
+        with self._emit.before(node):
+            return self._emit.Cast(value, to=dtype)
 
     def _widen_captured(self, node: ir.Node) -> None:
         """Let the subgraphs of ``node`` read in float32 what they captured."""
         converted = {v: self._as(v, _FLOAT, node) for v in captured(node) if v in self._twins and v.dtype == _HALF}
         for attribute in node.attributes.values():
             if converted and attribute.type == ir.AttributeType.GRAPH:
-                for inner in attribute.as_graph().all_nodes():
-                    for index, value in enumerate(inner.inputs):
-                        if value in converted:
-                            inner.replace_input_with(index, converted[value])
-
-    def _put_out(self, index: int, value: ir.Value) -> None:
-        """Let output number ``index`` of the graph be float32 again, under its name."""
-        name, value.name = value.name, f"{value.name}/half"
-        result = self._converted(value, _FLOAT, None)
-        result.name = name
-        self._graph.outputs[index] = result
+                reread(attribute.as_graph().all_nodes(), converted)
 
 
 def _fits(value: ir.Value) -> bool:

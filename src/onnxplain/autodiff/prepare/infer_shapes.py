@@ -9,12 +9,27 @@ understood are given anew in every turn, since more may be understood by then.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx
 import onnx_ir as ir
 
 from ..graph.inference import Inference, is_provisional, unknown
+from ..graph.passes import Step, Work, graph_pass, left
 
 _LARGE = 1024
+
+
+_UNKNOWN = "its shape is only known when the model runs"
+
+
+@graph_pass(needs="opset 18 or newer", ensures="shapes and types as far as they can be told")
+def know_shapes(work: Work) -> Iterator[Step]:
+    """:func:`infer_shapes`, which says what it could not infer; there is nothing to rewrite."""
+    infer_shapes(work.model, work.emit.inference)
+    for node in work.model.graph:
+        if any(value.name and value.shape is None for value in node.outputs):
+            yield left(node, _UNKNOWN)
 
 
 def infer_shapes(model: ir.Model, inference: Inference) -> None:

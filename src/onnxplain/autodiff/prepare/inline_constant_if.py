@@ -6,30 +6,31 @@ branches may differ in rank, and then nobody knows the rank of the result as lon
 
 from __future__ import annotations
 
-import onnx_ir as ir
+from collections.abc import Iterator
 
+from ..graph.editing import inline, replace, value_names
 from ..graph.inference import small_constant
+from ..graph.passes import Step, Work, fired, graph_pass, left
 
 
-def inline_constant_if(model: ir.Model) -> bool:
-    """Inline in place, the main graph only; returns whether anything changed. Graph outputs keep their names."""
-    changed = False
-    for node in list(model.graph):
-        condition = small_constant(node.inputs[0]) if node.op_type == "If" and node.domain in ("", "ai.onnx") else None
+@graph_pass(needs="folded constants", ensures="no If whose condition is constant")
+def inline_constant_if(work: Work) -> Iterator[Step]:
+    """Inline in place, the main graph only. Graph outputs keep their names."""
+    emit, graph, taken = work.emit, work.emit.graph, set[str | None]()
+    for node in list(graph):
+        if node.op_type != "If" or node.domain not in ("", "ai.onnx"):
+            continue
+        condition = small_constant(node.inputs[0])
         if condition is None:
+            yield left(node, "its condition is computed while the model runs")
             continue
         branch = node.attributes["then_branch" if bool(condition.all()) else "else_branch"].as_graph()
         if branch.initializers:
+            yield left(node, "its branch has initialisers of its own")
             continue
-        inner = list(branch)
-        results = list(branch.outputs)
-        branch.outputs.clear()
-        for one in inner:
-            branch.remove(one)
-            one.name = f"{node.name}/{one.name}"
-        model.graph.insert_before(node, inner)
-        copies = [ir.node("Identity", [value], name=f"{node.name}/{value.name}") for value in results]
-        replaced = [copy.outputs[0] for copy in copies]
-        ir.convenience.replace_nodes_and_values(model.graph, node, [node], copies, node.outputs, replaced)
-        changed = True
-    return changed
+        taken = taken or value_names(graph)
+        with emit.before(node):
+            for old, new in zip(node.outputs, inline(emit, node, branch, taken)):
+                replace(emit, old, emit.Identity(new))
+        graph.remove(node, safe=True)
+        yield fired(node)

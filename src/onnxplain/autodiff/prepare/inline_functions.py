@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 from onnx_ir.passes.common import InlinePass
 
+from ..graph.passes import Step, fired, graph_pass
 from .name_everything import name_everything
 
 
-def inline_functions(model: ir.Model) -> None:
+@graph_pass(needs="names", ensures="no local function")
+def inline_functions(model: ir.Model) -> Iterator[Step]:
     """Inline every local function, in place; does nothing to a model without one."""
-    if model.functions:
+    functions = [function.name for function in model.functions.values()]
+    if functions:
         InlinePass()(model)
         name_everything(model)
+    yield from map(fired, functions)

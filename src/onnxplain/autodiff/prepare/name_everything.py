@@ -7,20 +7,26 @@ names mean equal extents.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
+from ..graph.editing import name
+from ..graph.names import Names
+from ..graph.passes import Step, fired, graph_pass
 
-def name_everything(model: ir.Model) -> None:
+
+@graph_pass(needs="nothing", ensures="every node and value has a name, every open dimension of an input one of its own")
+def name_everything(model: ir.Model) -> Iterator[Step]:
     """Name nodes, values and open input dimensions, in place."""
-    nodes = [node for graph in model.graphs() for node in graph]
-    taken = {node.name for node in nodes}
-    values = {value.name for node in nodes for value in node.outputs}
-    for index, node in enumerate(nodes):
+    names = Names.renewed(model.graph)
+    for index, node in enumerate(node for graph in model.graphs() for node in graph):
         if not node.name:
-            node.name = _fresh(f"{node.op_type}_{index}", taken)
+            name(names, node, f"{node.op_type}_{index}")
+            yield fired(node)
         for position, value in enumerate(node.outputs):
             if value.name is None:
-                value.name = _fresh(f"{node.name}:{position}", values)
+                name(names, value, f"{node.name}:{position}")
     for value in model.graph.inputs:
         if value.shape is not None:
             value.shape = ir.Shape([_dimension(value, axis) for axis in range(len(value.shape))])
@@ -37,11 +43,3 @@ def _dimension(value: ir.Value, axis: int) -> int | ir.SymbolicDim:
     assert value.shape is not None
     dim = value.shape[axis]
     return ir.SymbolicDim(f"{value.name}_dim{axis}") if _is_open(dim) else dim
-
-
-def _fresh(name: str, taken: set[str | None]) -> str:
-    candidate, count = name, 1
-    while candidate in taken:
-        candidate, count = f"{name}_{count}", count + 1
-    taken.add(candidate)
-    return candidate

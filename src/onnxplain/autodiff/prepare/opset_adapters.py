@@ -1,23 +1,24 @@
-"""What one operator needs to pass one version of the standard, and the small tools for it.
+"""What one operator needs to pass one version of the standard.
 
 An adapter is registered under (operator, version) and changes a node of the version before, in place,
-into one that means the same from that version on. Nodes that it inserts have their opset 18 form.
-The node itself always computes the same outputs as before, so nobody who reads them notices.
+into one that means the same from that version on. The nodes that it emits, which lie before that node, have their
+opset 18 form. The node itself always computes the same outputs as before, so nobody who reads them notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import onnx_ir as ir
 
 from ...errors import UnsupportedOperatorError
+from ..graph.editing import become, replace, set_input, take
+from ..graph.emitter import Emitter
 
 WORKING_OPSET = 18
 
-Adapter = Callable[[ir.Node], None]
+Adapter = Callable[[Emitter, ir.Node], None]
 ADAPTERS: dict[tuple[str, int], Adapter] = {}
 
 
@@ -32,57 +33,11 @@ def adapter(version: int, *op_types: str) -> Callable[[Adapter], Adapter]:
     return register
 
 
-def insert(node: ir.Node, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-    """A new node of opset 18 right before ``node``; returns its output."""
-    assert node.graph is not None
-    new = ir.node(op_type, inputs, attributes, name=fresh(node, op_type))
-    new.outputs[0].name = new.name
-    node.graph.insert_before(node, new)
-    return new.outputs[0]
-
-
-def fresh(node: ir.Node, what: str) -> str:
-    """A name for something inserted for ``node``; unique, as the names of values are."""
-    count = node.meta["inserted"] = node.meta.get("inserted", 0) + 1
-    return f"{next(value.name for value in node.outputs if value.name)}/upgrade/{what}_{count}"
-
-
-def become(node: ir.Node, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> None:
-    """Turn ``node`` into another operator with the same outputs."""
-    node.op_type = op_type
-    node.resize_inputs(len(inputs))
-    for index, value in enumerate(inputs):
-        node.replace_input_with(index, value)
-    node.attributes.clear()
-    for attribute in ir.convenience.convert_attributes(attributes):
-        node.attributes.add(attribute)
-
-
-def constant(node: ir.Node, array: np.ndarray | Sequence[int]) -> ir.Value:
-    """A constant before ``node``; a sequence of numbers is int64."""
-    array = array if isinstance(array, np.ndarray) else np.array(array, dtype=np.int64)
-    value = insert(node, "Constant", value=ir.tensor(array))
-    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.tensor(array).dtype)
-    return value
-
-
-def scalar_like(node: ir.Node, number: float, like: ir.Value) -> ir.Value:
+def scalar_like(emit: Emitter, number: float, like: ir.Value) -> ir.Value:
     """A scalar constant of the type of ``like``, which may be known only at run time."""
     if like.dtype is None:
-        return insert(node, "CastLike", constant(node, np.float32(number)[...]), like)
-    return constant(node, np.array(np.float32(number)).astype(like.dtype.numpy()))
-
-
-def take(node: ir.Node, name: str) -> Any:
-    """Remove an attribute and return its value; None if there is none."""
-    attribute = node.attributes.pop(name, None)
-    return None if attribute is None else attribute.value
-
-
-def set_input(node: ir.Node, index: int, value: ir.Value | None) -> None:
-    """Set an input that the node may not have yet."""
-    node.resize_inputs(max(len(node.inputs), index + 1))
-    node.replace_input_with(index, value)
+        return emit.CastLike(emit.constant(np.float32(number)[...]), like)
+    return emit.constant(np.array(np.float32(number)).astype(like.dtype.numpy()))
 
 
 def source(node: ir.Node) -> ir.Value:
@@ -103,23 +58,23 @@ def refuse(node: ir.Node, what: str, found: object, advice: str) -> UnsupportedO
 @adapter(18, "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax")
 @adapter(18, "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSumSquare")
 @adapter(13, "ReduceSum", "Squeeze", "Unsqueeze")
-def axes_to_input(node: ir.Node) -> None:
+def axes_to_input(emit: Emitter, node: ir.Node) -> None:
     """The attribute ``axes`` became an input. None and an empty list both mean all axes, but for Unsqueeze."""
     axes = take(node, "axes")
     if axes or node.op_type == "Unsqueeze":
-        set_input(node, 1, constant(node, axes))
+        set_input(node, 1, emit.vector(axes))
 
 
 @adapter(13, "Split")
-def split_to_input(node: ir.Node) -> None:
+def split_to_input(emit: Emitter, node: ir.Node) -> None:
     """The attribute ``split`` became an input."""
     split = take(node, "split")
     if split is not None:
-        set_input(node, 1, constant(node, split))
+        set_input(node, 1, emit.vector(split))
 
 
 @adapter(18, "Split")
-def split_num_outputs(node: ir.Node) -> None:
+def split_num_outputs(emit: Emitter, node: ir.Node) -> None:
     """A split into equal parts must say how many."""
     if len(node.inputs) < 2 or node.inputs[1] is None:
         node.resize_inputs(1)
@@ -127,31 +82,31 @@ def split_num_outputs(node: ir.Node) -> None:
 
 
 @adapter(10, "Slice")
-def slice_to_inputs(node: ir.Node) -> None:
+def slice_to_inputs(emit: Emitter, node: ir.Node) -> None:
     """The attributes ``starts``, ``ends`` and ``axes`` became inputs."""
     for index, name in enumerate(("starts", "ends", "axes"), start=1):
         values = take(node, name)
         if values is not None:
-            set_input(node, index, constant(node, values))
+            set_input(node, index, emit.vector(values))
 
 
 @adapter(10, "TopK")
-def top_k_to_input(node: ir.Node) -> None:
+def top_k_to_input(emit: Emitter, node: ir.Node) -> None:
     """The attribute ``k`` became an input."""
-    set_input(node, 1, constant(node, [take(node, "k")]))
+    set_input(node, 1, emit.vector([take(node, "k")]))
 
 
 @adapter(11, "Pad")
-def pad_to_inputs(node: ir.Node) -> None:
+def pad_to_inputs(emit: Emitter, node: ir.Node) -> None:
     """The attributes ``pads`` and ``value`` became inputs."""
-    set_input(node, 1, constant(node, take(node, "pads")))
+    set_input(node, 1, emit.vector(take(node, "pads")))
     value = take(node, "value")
     if value:
-        set_input(node, 2, scalar_like(node, value, source(node)))
+        set_input(node, 2, scalar_like(emit, value, source(node)))
 
 
 @adapter(11, "Clip")
-def clip_to_inputs(node: ir.Node) -> None:
+def clip_to_inputs(emit: Emitter, node: ir.Node) -> None:
     """The attributes ``min`` and ``max`` became inputs; left out, they were the limits of float32.
 
     Those are stated, for infinity was clipped to them; float16 cannot hold them and was not.
@@ -160,11 +115,11 @@ def clip_to_inputs(node: ir.Node) -> None:
     for index, (name, limit) in enumerate((("min", -largest), ("max", largest)), start=1):
         bound = take(node, name)
         if bound is not None or x.dtype != ir.DataType.FLOAT16:
-            set_input(node, index, scalar_like(node, limit if bound is None else bound, x))
+            set_input(node, index, scalar_like(emit, limit if bound is None else bound, x))
 
 
 @adapter(12, "Dropout")
-def dropout_without_ratio(node: ir.Node) -> None:
+def dropout_without_ratio(emit: Emitter, node: ir.Node) -> None:
     """Inference is the identity. The mask, all true since version 12, was all zero before."""
     take(node, "ratio")
     if len(node.outputs) == 1:
@@ -172,35 +127,28 @@ def dropout_without_ratio(node: ir.Node) -> None:
     mask = node.outputs[1]
     if mask.uses() or mask.is_graph_output():
         x = source(node)
-        zeros = insert(node, "ConstantOfShape", insert(node, "Shape", x))
-        typed = insert(node, "Cast", zeros, to=mask.dtype) if mask.dtype else insert(node, "CastLike", zeros, x)
-        replace(mask, typed)
+        zeros = emit.ConstantOfShape(emit.Shape(x))
+        typed = emit.Cast(zeros, to=mask.dtype) if mask.dtype else emit.CastLike(zeros, x)
+        replace(emit, mask, typed)
     node.resize_outputs(1)
 
 
-def replace(old: ir.Value, new: ir.Value) -> None:
-    """Let ``new`` take the place, the name and the type of ``old``."""
-    new.shape, new.type = old.shape, old.type
-    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
-    old.name, new.name = None, old.name
-
-
 @adapter(9, "BatchNormalization")
-def batch_normalization_spatial(node: ir.Node) -> None:
+def batch_normalization_spatial(emit: Emitter, node: ir.Node) -> None:
     """``spatial = 0`` had one scale, bias, mean and variance per element: flatten, so that they are channels."""
     if take(node, "spatial") in (None, 1):
         return
     if len(node.outputs) > 1:
         raise refuse(node, "spatial", 0, "with training outputs; export the model for inference")
     x = source(node)
-    flat = [insert(node, "Reshape", value, constant(node, [-1])) for value in node.inputs[1:]]
-    rows = insert(node, "Flatten", x, axis=1)
-    y = insert(node, "BatchNormalization", rows, *flat, epsilon=take(node, "epsilon"))
-    become(node, "Reshape", y, insert(node, "Shape", x), allowzero=1)
+    flat = [emit.Reshape(value, [-1]) for value in node.inputs[1:]]
+    rows = emit.Flatten(x, axis=1)
+    y = emit.BatchNormalization(rows, *flat, epsilon=take(node, "epsilon"))
+    become(node, "Reshape", y, emit.Shape(x), allowzero=1)
 
 
 @adapter(14, "BatchNormalization")
-def batch_normalization_training(node: ir.Node) -> None:
+def batch_normalization_training(emit: Emitter, node: ir.Node) -> None:
     """Optional outputs meant training mode; ``saved_mean`` and ``saved_var`` are gone."""
     if not any(value.name for value in node.outputs[1:]):
         node.resize_outputs(1)
@@ -213,7 +161,7 @@ def batch_normalization_training(node: ir.Node) -> None:
 
 
 @adapter(13, "Softmax", "LogSoftmax", "Hardmax")
-def softmax_of_one_axis(node: ir.Node) -> None:
+def softmax_of_one_axis(emit: Emitter, node: ir.Node) -> None:
     """It was taken over all axes from ``axis`` (default 1) on together; it is taken over one.
 
     They agree where the later extents are 1. Otherwise: flatten to two axes, take it, restore the shape.
@@ -224,24 +172,24 @@ def softmax_of_one_axis(node: ir.Node) -> None:
     if x.shape is not None and all(extent == 1 for extent in list(x.shape)[axis % len(x.shape) + 1 :]):
         node.attributes.add(ir.AttrInt64("axis", axis))
         return
-    y = insert(node, node.op_type, insert(node, "Flatten", x, axis=axis), axis=1)
-    become(node, "Reshape", y, insert(node, "Shape", x), allowzero=1)
+    y = emit.op(node.op_type, emit.Flatten(x, axis=axis), outputs=1, axis=1)[0]
+    become(node, "Reshape", y, emit.Shape(x), allowzero=1)
 
 
 @adapter(11, "Scatter")
-def scatter_elements(node: ir.Node) -> None:
+def scatter_elements(emit: Emitter, node: ir.Node) -> None:
     """Scatter was renamed."""
     node.op_type = "ScatterElements"
 
 
 @adapter(13, "MeanVarianceNormalization")
-def mean_variance_axes(node: ir.Node) -> None:
+def mean_variance_axes(emit: Emitter, node: ir.Node) -> None:
     """Became a function whose inference fails in ONNX's checker unless the default ``axes`` are stated."""
     if "axes" not in node.attributes:
         node.attributes.add(ir.AttrInt64s("axes", [0, 2, 3]))
 
 
 @adapter(16, "RoiAlign")
-def roi_align_corners(node: ir.Node) -> None:
+def roi_align_corners(emit: Emitter, node: ir.Node) -> None:
     """The old coordinates are not the new default."""
     node.attributes.add(ir.AttrString("coordinate_transformation_mode", "output_half_pixel"))

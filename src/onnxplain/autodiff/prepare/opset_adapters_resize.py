@@ -11,24 +11,26 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .opset_adapters import adapter, become, constant, insert, refuse, set_input, source, take
+from ..graph.editing import become, set_input, take
+from ..graph.emitter import Emitter
+from .opset_adapters import adapter, refuse, source
 
 
 @adapter(9, "Upsample")
-def upsample_scales(node: ir.Node) -> None:
+def upsample_scales(emit: Emitter, node: ir.Node) -> None:
     """The attribute ``scales`` became an input."""
-    set_input(node, 1, constant(node, np.array(take(node, "scales"), dtype=np.float32)))
+    set_input(node, 1, emit.constant(np.array(take(node, "scales"), dtype=np.float32)))
 
 
 @adapter(10, "Upsample")
-def upsample_is_resize(node: ir.Node) -> None:
+def upsample_is_resize(emit: Emitter, node: ir.Node) -> None:
     """Upsample was renamed, and may shrink now; that it does not is kept as an attribute of version 11."""
     node.op_type = "Resize"
     node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
 @adapter(11, "Resize")
-def resize_asymmetric(node: ir.Node) -> None:
+def resize_asymmetric(emit: Emitter, node: ir.Node) -> None:
     """State the old coordinates and rounding; nearest grows and shrinks in separate nodes.
 
     Resizing is separable: first every axis by max(scale, 1), then by min(scale, 1).
@@ -45,19 +47,19 @@ def resize_asymmetric(node: ir.Node) -> None:
     elif known is not None and np.all(known.numpy() <= 1):
         become(node, "Resize", x, None, scales, nearest_mode="ceil", **same)
     else:
-        one = constant(node, np.ones((), dtype=np.float32))
-        grown = insert(node, "Resize", x, None, insert(node, "Max", scales, one), nearest_mode="floor", **same)
-        become(node, "Resize", grown, None, insert(node, "Min", scales, one), nearest_mode="ceil", **same)
+        one = emit.constant(np.ones((), dtype=np.float32))
+        grown = emit.Resize(x, None, emit.Max(scales, one), nearest_mode="floor", **same)
+        become(node, "Resize", grown, None, emit.Min(scales, one), nearest_mode="ceil", **same)
 
 
 @adapter(13, "Resize")
-def resize_one_of_scales_and_sizes(node: ir.Node) -> None:
+def resize_one_of_scales_and_sizes(emit: Emitter, node: ir.Node) -> None:
     """``sizes`` no longer comes with empty ``scales``; the coordinates ``tf_half_pixel_for_nn`` are gone.
 
     Those were half_pixel + 1/2, so that rounding down is rounding half_pixel to nearest, halves up.
     """
     if len(node.inputs) > 3 and node.inputs[3] is not None:
-        node.replace_input_with(2, None)
+        set_input(node, 2, None)
     coordinates = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
     if coordinates == "tf_half_pixel_for_nn":
         mode = node.attributes.get_string("mode", "nearest")

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes.common import (
-    CheckerPass,
-    LiftConstantsToInitializersPass,
-    LiftSubgraphInitializersToMainGraphPass,
-    RemoveInitializersFromInputsPass,
-)
 
 from ...errors import ModelError
+from ..graph.checks import complaint
+from ..graph.emitter import Emitter
 from ..graph.inference import Inference
+from ..graph.passes import Pass, Report, Runner, Work
 from ..reverse.foreign import outputs_of
+from .checkable_convolution import state_pads_of_transposed_convolutions
 from .checkable_normalization import make_normalization_checkable
 from .fold_constants import fold_constants
-from .infer_shapes import infer_shapes
+from .import_domains import import_domains
+from .infer_shapes import know_shapes
+from .initializers import lift_constants, lift_subgraph_initializers, take_initializers_off_inputs
 from .inline_constant_if import inline_constant_if
 from .inline_functions import inline_functions
 from .name_everything import name_everything
@@ -23,9 +23,24 @@ from .unpack_sequences import unpack_sequences
 from .upgrade_opset import upgrade_opset
 from .vector_operands import multiply_by_columns
 
+#: From any file to one opset and one form of constants.
+READABLE: tuple[Pass[ir.Model], ...] = (
+    name_everything,
+    take_initializers_off_inputs,
+    inline_functions,
+    import_domains,
+    upgrade_opset,
+    make_normalization_checkable,
+    lift_constants,
+    state_pads_of_transposed_convolutions,
+    lift_subgraph_initializers,
+)
+#: What is known folds, until nothing more is known; each starts again from the first once it has changed anything.
+KNOWN: tuple[Pass[Work], ...] = (fold_constants, inline_constant_if, unpack_sequences)
 
-def prepare(model: ir.Model) -> Inference:
-    """Rewrite ``model`` in place; returns the inference that names its dimensions.
+
+def prepare(model: ir.Model, report: Report | None = None) -> Inference:
+    """Rewrite ``model`` in place; return the inference that names its dimensions. ``report`` is filled.
 
     Afterwards: every node and value has a name, no initialiser is listed among the inputs, no local
     function is left, the opset is 18 or newer, constants are initialisers, shapes and types are
@@ -34,24 +49,17 @@ def prepare(model: ir.Model) -> Inference:
     Raises:
         ModelError: the model cannot be brought to the working opset.
     """
-    name_everything(model)
-    RemoveInitializersFromInputsPass()(model)
-    inline_functions(model)
-    for domain in sorted({node.domain for node in model.graph.all_nodes()} - {"", "ai.onnx"}):
-        model.graph.opset_imports.setdefault(domain, 1)  # ONNX Runtime takes models without
-    upgrade_opset(model)
-    make_normalization_checkable(model)
-    LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-    if any(node.graph is not model.graph for node in model.graph.all_nodes()):
-        LiftSubgraphInitializersToMainGraphPass()(model)
-    inference = Inference(model.graph.opset_imports, outputs_of)
-    infer_shapes(model, inference)
-    if multiply_by_columns(model):
-        LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        infer_shapes(model, inference)
-    while fold_constants(model, inference) or inline_constant_if(model) or unpack_sequences(model):
-        infer_shapes(model, inference)
-    return inference
+    runner = Runner(model, "before", report)
+    for one in READABLE:
+        runner.run(one, model)
+    emit = Emitter(model.graph, Inference(model.graph.opset_imports, outputs_of), under="prepare")
+    work = Work(model, emit)
+    runner.run(know_shapes, work)
+    if runner.run(multiply_by_columns, work):
+        runner.run(know_shapes, work)
+    while any(runner.run(known, work) for known in KNOWN):
+        runner.run(know_shapes, work)
+    return emit.inference
 
 
 def check(model: ir.Model, what: str) -> None:
@@ -60,8 +68,6 @@ def check(model: ir.Model, what: str) -> None:
     Raises:
         ModelError: with the checker's first complaint.
     """
-    try:
-        CheckerPass(full_check=True)(model)
-    except Exception as error:  # the checker raises several unrelated types
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
-        raise ModelError(f"{what} does not pass the ONNX checker: {reason}") from error
+    reason = complaint(model)
+    if reason is not None:
+        raise ModelError(f"{what} does not pass the ONNX checker: {reason}")

@@ -10,10 +10,14 @@ A model of opset 18 or newer is left as it is: a model is never raised more than
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from ...errors import ModelError
+from ..graph.emitter import Emitter
 from ..graph.inference import Inference
+from ..graph.passes import Step, fired, graph_pass
 from ..graph.schemas import since_version
 from ..reverse.foreign import outputs_of
 from . import opset_adapters_resize as upgrade_rules_resize
@@ -60,7 +64,8 @@ UNCHANGED: dict[str, tuple[int, ...]] = {
 _OF_RUNTIMES = {"LayerNormalization", "SimplifiedLayerNormalization"}
 
 
-def upgrade_opset(model: ir.Model) -> None:
+@graph_pass(needs="names; no local function", ensures="opset 18 or newer")
+def upgrade_opset(model: ir.Model) -> Iterator[Step]:
     """Raise ``model`` to opset 18 in place, subgraphs included; other domains stay untouched.
 
     A model that does not use the default domain at all imports it afterwards.
@@ -82,25 +87,36 @@ def upgrade_opset(model: ir.Model) -> None:
             f"opset is {OLDEST_OPSET}. Export it again with a newer opset, or convert it first with "
             "onnx.version_converter.convert_version."
         )
+    stated = {value: value.shape for node in model.graph for value in node.outputs}
     inference = Inference(imports, outputs_of)
     infer_shapes(model, inference)
+    imports[""] = WORKING_OPSET
+    emit = Emitter(model.graph, Inference(imports, outputs_of), under="prepare")
     for node in nodes:
         if node.graph is not model.graph:
             inference.infer(node)
-        _upgrade(node, opset)
-    imports[""] = WORKING_OPSET
+        with emit.before(node):
+            if _upgrade(emit, node, opset):
+                yield fired(node)
+    for value in (value for node in model.graph for value in node.outputs):
+        if value in stated or not value.is_graph_output():
+            value.shape = stated.get(value)  # inference below opset 11 keeps a symbolic extent that is sliced
     model.ir_version = max(model.ir_version, _IR_VERSION)
 
 
-def _upgrade(node: ir.Node, opset: int) -> None:
+def _upgrade(emit: Emitter, node: ir.Node, opset: int) -> bool:
+    """Rewrite one node for every version that it passes; return whether any of them asks for that."""
     if node.op_type in _OF_RUNTIMES:
-        return
+        return False
     if since_version("", node.op_type, opset) is None:
         raise ModelError(
             f"node {node.name!r} uses the operator {node.op_type!r}, which opset {opset} does not define (it may have "
             "been experimental or withdrawn). Export the model again with standard operators."
         )
+    adapted = False
     for version in range(opset + 1, WORKING_OPSET + 1):
         adapter = ADAPTERS.get((node.op_type, version))
         if adapter is not None:
-            adapter(node)
+            adapter(emit, node)
+            adapted = True
+    return adapted

@@ -7,19 +7,24 @@ depends on who else reads the values in between, so that adding a gradient would
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
-from .opset_adapters import become, constant, insert
+from ..graph.editing import become
+from ..graph.passes import Step, Work, fired, graph_pass
 
 
-def multiply_by_columns(model: ir.Model) -> bool:
-    """Rewrite such products in place, in subgraphs too; returns whether there were any."""
-    found = [node for node in model.graph.all_nodes() if node.op_type == "MatMul" and _by_vector(node)]
+@graph_pass(needs="inferred shapes", ensures="no product of a matrix with a vector")
+def multiply_by_columns(work: Work) -> Iterator[Step]:
+    """Rewrite such products in place, in subgraphs too."""
+    emit = work.emit
+    found = [node for node in emit.graph.all_nodes() if node.op_type == "MatMul" and _by_vector(node)]
     for node in found:
         matrix, vector = node.inputs
-        column = insert(node, "Unsqueeze", vector, constant(node, [1]))
-        become(node, "Squeeze", insert(node, "MatMul", matrix, column), constant(node, [-1]))
-    return bool(found)
+        yield fired(node)
+        with emit.before(node):
+            become(node, "Squeeze", emit.MatMul(matrix, emit.Unsqueeze(vector, [1])), emit.vector([-1]))
 
 
 def _by_vector(node: ir.Node) -> bool:

@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 
 from ...errors import UnsupportedOperatorError
+from ..graph.copying import loose_node, loose_value
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.operator import Operator
@@ -32,24 +33,17 @@ def outputs_of(node: ir.Node, opset: int) -> Sequence[ir.Value | None]:
         return []
     opset = max(opset, _OPSET)
     inference = Inference({"": opset})
-    inputs = [None if v is None else _copy(v) for v in node.inputs]
+    inputs = [None if v is None else loose_value(v) for v in node.inputs]
     if registration.expands:
-        probe = ir.Node(node.domain, node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
+        probe = loose_node(node, node.domain, inputs)
         emit = Emitter(ir.Graph([], [], nodes=[], opset_imports={"": opset}), inference)
         try:
             found: Sequence[ir.Value | None] = registration.rule(emit, Operator(probe, {"": opset}, lambda _: False))
         except UnsupportedOperatorError:  # said when the walk gets there
             return []
         return found
-    probe = ir.Node("", node.op_type, inputs, node.attributes.values(), num_outputs=len(node.outputs))
-    for index, output in enumerate(probe.outputs):
-        output.name = f"output{index}"
+    probe = loose_node(node, "", inputs, named=True)
     if since_version("", node.op_type, NEWEST_OPSET) is None:
         return inputs[:1]
     Inference({"": NEWEST_OPSET}).infer(probe)
     return probe.outputs
-
-
-def _copy(value: ir.Value) -> ir.Value:
-    """A value of the same name, type, shape and content that no graph knows."""
-    return ir.Value(name=value.name, type=value.type, shape=value.shape, const_value=value.const_value)

@@ -26,9 +26,15 @@ class Body:
 
     def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
         """Append an input."""
-        value = ir.Value(name=self.emit.fresh(name), type=ir.TensorType(dtype), shape=shape)
-        self.graph.inputs.append(value)
-        return value
+        return self.emit.input(self.emit.fresh(name), ir.TensorType(dtype), shape)
+
+    def input_like(self, name: str, value: ir.Value | None, across: int | None = None) -> ir.Value:
+        """Append an input of the type and shape of ``value``, or of its slices across an axis."""
+        assert value is not None and value.dtype is not None
+        shape = value.shape
+        if shape is not None and across is not None:
+            shape = ir.Shape([extent for axis, extent in enumerate(shape) if axis != across])
+        return self.input(name, value.dtype, shape)
 
     def copy(self, source: ir.Graph, arguments: Sequence[ir.Value]) -> dict[ir.Value, ir.Value]:
         """Copy the nodes of ``source`` with ``arguments`` for its inputs; returns old value -> new value."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
+from ..graph.editing import redirect
 from ..graph.emitter import Emitter, unbroadcast
 from ..graph.operator import Operator
 from . import registry
@@ -103,5 +104,5 @@ def by_expansion(
     gradients = walk(emit, nodes, seeds, variables, node.opsets)
     for output, forward in zip(outputs, node.outputs):
         if output is not None and output.producer() in nodes and forward.name and output.dtype == forward.dtype:
-            output.replace_all_uses_with(forward)
+            redirect(emit, output, forward)
     return [gradients.get(v) if v is not None else None for v in node.inputs]

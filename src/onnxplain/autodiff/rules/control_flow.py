@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -37,199 +38,240 @@ def if_(emit: Emitter, node: Operator, dys: Dys) -> Gradients:
     return [None, *(found.get(v) for v in outer)]
 
 
+@dataclass(frozen=True)
+class _Carried:
+    """What a Loop or Scan carries: s[k+1], y[k] = body(s[k], c), for states s and captured values c.
+
+    Backwards, ds[k] and dc = sum over k of dc[k] are carried: ds[k], dc[k] = (ds[k+1], dy[k]) J[k], with the Jacobian
+    J[k] of the body at s[k]. Only states that a gradient reaches (``active``, their indices) and captured values
+    that are ``wanted`` take part, in this order.
+    """
+
+    starts: Sequence[ir.Value]
+    ends: Sequence[ir.Value]
+    captured: Sequence[ir.Value]
+    wanted: Sequence[ir.Value]
+    active: Sequence[int]
+
+    @classmethod
+    def of(
+        cls, node: Operator, inputs: range, states: Sequence[tuple[ir.Value, ir.Value]], rows: Sequence[ir.Value] = ()
+    ) -> _Carried:
+        """Return the states that start at ``inputs`` of the node and are an (input, output) of its body each.
+
+        ``rows`` are other inputs of the body with a wanted gradient.
+        """
+        outer = captured(node.node)
+        wanted = [v for v in outer if node.wants_value(v)]
+        active = active_states(node.graph("body"), states, [*wanted, *rows], [node.wants(i) for i in inputs])
+        indices = [i for i in range(len(states)) if active[i]]
+        return cls([node.input(i) for i in inputs], node.outputs[: len(states)], outer, wanted, indices)
+
+    def targets(self) -> list[ir.Value]:
+        """Return what is like the gradients that are carried backwards: active states, then wanted values."""
+        return [*self.pick(self.starts), *self.wanted]
+
+    def starts_of_gradients(self, emit: Emitter, dys: Dys) -> list[ir.Value]:
+        """Return the gradients before the last iteration: of the states as they end, and zeros."""
+        ends = [dy if (dy := dys[i]) is not None else emit.zeros_like(self.ends[i]) for i in self.active]
+        return [*ends, *(emit.zeros_like(v) for v in self.wanted)]
+
+    def pick(self, states: Sequence[ir.Value]) -> list[ir.Value]:
+        """Return those of the active ones."""
+        return [states[i] for i in self.active]
+
+    def body_inputs(self, back: Body) -> tuple[list[ir.Value], list[ir.Value]]:
+        """Append the inputs ds[k+1], and the sums of dc so far."""
+        d_states = [back.input_like("d_state", start) for start in self.pick(self.starts)]
+        return d_states, [back.input_like("d_captured", v) for v in self.wanted]
+
+    def body_outputs(self, back: Body, totals: Sequence[ir.Value], gradients: Sequence[ir.Value]) -> None:
+        """Append the outputs ds[k], the ``totals`` of dc with this iteration's, and whatever gradients follow them."""
+        count = len(self.active)
+        for gradient in gradients[:count]:
+            back.output(gradient)
+        for total, gradient in zip(totals, gradients[count:]):
+            back.output(back.emit.Add(total, gradient))
+        for gradient in gradients[count + len(totals) :]:
+            back.output(gradient)
+
+    def by_state(self, outputs: Sequence[ir.Value]) -> list[ir.Value | None]:
+        """Return the gradient of every start, given the outputs of the node that runs backwards."""
+        found = dict(zip(self.active, outputs))
+        return [found.get(i) for i in range(len(self.starts))]
+
+    def by_capture(self, outputs: Sequence[ir.Value]) -> list[ir.Value | None]:
+        """Return the gradient of every captured value, likewise."""
+        found = dict(zip(self.wanted, outputs[len(self.active) :]))
+        return [found.get(v) for v in self.captured]
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Tensors of which every iteration of a Scan takes, or makes, one slice across an axis: in order, or in reverse."""
+
+    values: list[ir.Value]
+    axes: list[int]
+    reverse: list[int]
+
+    @classmethod
+    def inputs(cls, node: Operator) -> _Rows:
+        """Return the inputs of a Scan that it takes slices of."""
+        count = node.attribute("num_scan_inputs", 0)
+        states = len(node.inputs) - count
+        axes = [a % node.rank(states + i) for i, a in enumerate(node.attribute("scan_input_axes", [0] * count))]
+        values = [node.input(states + i) for i in range(count)]
+        return cls(values, axes, node.attribute("scan_input_directions", [0] * count))
+
+    @classmethod
+    def outputs(cls, node: Operator, states: int) -> _Rows:
+        """Return the outputs of a Scan that it stacks."""
+        values = list(node.outputs[states:])
+        axes = node.attribute("scan_output_axes", [0] * len(values))
+        axes = [a % (1 if v.shape is None else len(v.shape)) for v, a in zip(values, axes)]
+        return cls(values, axes, node.attribute("scan_output_directions", [0] * len(values)))
+
+    def backwards(self, indices: Sequence[int], values: Sequence[ir.Value | None] | None = None) -> _Rows:
+        """Return some of the tensors, or others in their place, from the other end on."""
+        chosen = self.values if values is None else values
+        found = [v for i in indices if (v := chosen[i]) is not None]
+        return _Rows(found, [self.axes[i] for i in indices], [1 - self.reverse[i] for i in indices])
+
+    def __add__(self, other: _Rows) -> _Rows:
+        return _Rows(self.values + other.values, self.axes + other.axes, self.reverse + other.reverse)
+
+    def body_inputs(self, body: Body, name: str) -> list[ir.Value]:
+        """Append one slice of each to the inputs of a body."""
+        return [body.input_like(name, value, axis) for value, axis in zip(self.values, self.axes)]
+
+
 @vjp("Scan", every_output=True, since=9)
 def scan(emit: Emitter, node: Operator, dys: Dys) -> Gradients:
-    """The gradient is a Scan in the other direction, over the states that the forward body started from.
+    """s[k+1], y[k] = body(s[k], x[k]); ds[k], dx[k], dc[k] = (ds[k+1], dy[k]) J[k]: a Scan from the last k on.
 
-    Its states are the gradients of the active states and of what the body captures; it scans the
-    forward's states and inputs and the gradients of its outputs, and returns those of its inputs.
+    It scans s (by the forward Scan once more), x and dy, and stacks dx.
     """
     body: ir.Graph = node.graph("body")
-    scanned = node.attribute("num_scan_inputs", 0)
-    states = len(node.inputs) - scanned
-    outs = len(node.outputs) - states
-    in_axes = [a % node.rank(states + i) for i, a in enumerate(node.attribute("scan_input_axes", [0] * scanned))]
-    in_reverse = node.attribute("scan_input_directions", [0] * scanned)
-    out_reverse = node.attribute("scan_output_directions", [0] * outs)
-    out_axes = [
-        a % (len(v.shape) if v.shape is not None else 1)
-        for v, a in zip(node.outputs[states:], node.attribute("scan_output_axes", [0] * outs))
-    ]
-    outer = captured(node.node)
-    wanted = [v for v in outer if node.wants_value(v)]
-    inputs_wanted = [i for i in range(scanned) if node.wants(states + i)]
-    pairs = list(zip(body.inputs[:states], body.outputs[:states]))
-    sources = [*wanted, *(body.inputs[states + i] for i in inputs_wanted)]
-    active = active_states(body, pairs, sources, [node.wants(i) for i in range(states)])
-    active_indices = [i for i in range(states) if active[i]]
-    dy_indices = [i for i in range(outs) if dys[states + i] is not None]
+    xs = _Rows.inputs(node)
+    count = len(node.inputs) - len(xs.values)
+    ys, d_ys = _Rows.outputs(node, count), dys[count:]
+    xs_wanted = [i for i in range(len(xs.values)) if node.wants(count + i)]
+    ys_used = [i for i in range(len(ys.values)) if d_ys[i] is not None]
+    pairs = list(zip(body.inputs[:count], body.outputs[:count]))
+    carried = _Carried.of(node, range(count), pairs, [body.inputs[count + i] for i in xs_wanted])
 
-    stacks = _scan_states(emit, node, body, states)
+    states = _Rows(_scan_states(emit, node, xs, count), [0] * count, [1] * count)
+    xs_back, ys_back = xs.backwards(range(len(xs.values))), ys.backwards(ys_used)
     back = Body(emit, "backward", node.opsets)
-    d_states = [back.input("d_state", *_like(node.input(i))) for i in active_indices]
-    d_captured = [back.input("d_captured", *_like(v)) for v in wanted]
-    state_args = [back.input("state", *_like(node.input(i))) for i in range(states)]
-    scan_args = [back.input("x", *_slice_of(node.input(states + i), in_axes[i])) for i in range(scanned)]
-    dy_args = [back.input("dy", *_slice_of(node.outputs[states + i], out_axes[i])) for i in dy_indices]
-    mapping = back.copy(body, [*state_args, *scan_args])
+    d_states, d_captured = carried.body_inputs(back)
+    s, x, dy = (rows.body_inputs(back, name) for rows, name in ((states, "state"), (xs_back, "x"), (ys_back, "dy")))
+    mapping = back.copy(body, [*s, *x])
     nodes = list(back.graph)
     results = [mapping.get(v, v) for v in body.outputs]
-    at = [*(results[i] for i in active_indices), *(results[states + i] for i in dy_indices)]
-    variables = [*(state_args[i] for i in active_indices), *(scan_args[i] for i in inputs_wanted), *wanted]
-    gradients = back.gradients(nodes, _seeds(back.emit, at, [*d_states, *dy_args]), variables)
-    split = len(active_indices)
-    split_inputs = split + len(inputs_wanted)
-    for gradient in gradients[:split]:
-        back.output(gradient)
-    for before, gradient in zip(d_captured, gradients[split_inputs:]):
-        back.output(back.emit.Add(before, gradient))
-    for gradient in gradients[split:split_inputs]:
-        back.output(gradient)
+    seeds = _seeds(back.emit, [*carried.pick(results), *(results[count + i] for i in ys_used)], [*d_states, *dy])
+    variables = [*carried.pick(s), *carried.wanted, *(x[i] for i in xs_wanted)]
+    carried.body_outputs(back, d_captured, back.gradients(nodes, seeds, variables))
 
-    starts = [_or_zeros(emit, dys[i], node.outputs[i]) for i in active_indices]
-    dy_outer = [dys[states + i] for i in dy_indices]
+    taken, given = states + xs_back + ys.backwards(ys_used, d_ys), xs.backwards(xs_wanted)
     outputs = emit.op(
         "Scan",
-        *starts,
-        *(emit.zeros_like(v) for v in wanted),
-        *stacks,
-        *node.inputs[states:],
-        *dy_outer,
-        outputs=len(gradients),
+        *carried.starts_of_gradients(emit, dys),
+        *taken.values,
+        outputs=len(back.graph.outputs),
         body=back.graph,
-        num_scan_inputs=states + scanned + len(dy_indices),
-        scan_input_axes=[0] * states + in_axes + [out_axes[i] for i in dy_indices],
-        scan_input_directions=[1] * states + [1 - d for d in in_reverse] + [1 - out_reverse[i] for i in dy_indices],
-        scan_output_axes=[in_axes[i] for i in inputs_wanted] or None,
-        scan_output_directions=[1 - in_reverse[i] for i in inputs_wanted] or None,
+        num_scan_inputs=len(taken.values),
+        scan_input_axes=taken.axes,
+        scan_input_directions=taken.reverse,
+        scan_output_axes=given.axes or None,
+        scan_output_directions=given.reverse or None,
     )
-    targets = [*(node.input(i) for i in active_indices), *wanted, *(node.input(states + i) for i in inputs_wanted)]
-    found = _typed_like(outputs, targets)
-    by_input: dict[int, ir.Value] = dict(zip(active_indices, found))
-    by_input.update(zip((states + i for i in inputs_wanted), found[split + len(wanted) :]))
-    by_capture = dict(zip(wanted, found[split:]))
-    return [*(by_input.get(i) for i in range(len(node.inputs))), *(by_capture.get(v) for v in outer)]
+    found = _typed_like(outputs, [*carried.targets(), *given.values])
+    d_xs = dict(zip(xs_wanted, found[len(d_states) + len(d_captured) :]))
+    return [*carried.by_state(found), *(d_xs.get(i) for i in range(len(xs.values))), *carried.by_capture(found)]
 
 
-def _scan_states(emit: Emitter, node: Operator, body: ir.Graph, states: int) -> list[ir.Value]:
-    """The states that every iteration of a Scan started from, stacked along axis 0: the Scan once more."""
-    if not states:
+def _scan_states(emit: Emitter, node: Operator, xs: _Rows, count: int) -> list[ir.Value]:
+    """Return the states that every iteration of a Scan started from, stacked along axis 0: the Scan once more."""
+    if not count:
         return []
+    body, starts = node.graph("body"), node.inputs[:count]
     again = Body(emit, "states", node.opsets)
-    arguments = [again.input(v.name or "input", *_like(outer)) for v, outer in zip(body.inputs, node.inputs[:states])]
-    scanned = len(node.inputs) - states
-    axes = [a % node.rank(states + i) for i, a in enumerate(node.attribute("scan_input_axes", [0] * scanned))]
-    arguments += [again.input("x", *_slice_of(node.input(states + i), axes[i])) for i in range(scanned)]
-    mapping = again.copy(body, arguments)
-    for value in body.outputs[:states]:
-        again.output(mapping.get(value, value))
-    for value in arguments[:states]:
+    states = [again.input_like(inner.name or "input", start) for inner, start in zip(body.inputs, starts)]
+    mapping = again.copy(body, [*states, *xs.body_inputs(again, "x")])
+    for value in [*(mapping.get(v, v) for v in body.outputs[:count]), *states]:
         again.output(value)
     outputs = emit.op(
         "Scan",
         *node.inputs,
-        outputs=2 * states,
+        outputs=2 * count,
         body=again.graph,
-        num_scan_inputs=scanned,
-        scan_input_axes=axes,
-        scan_input_directions=node.attribute("scan_input_directions", [0] * scanned),
+        num_scan_inputs=len(xs.values),
+        scan_input_axes=xs.axes,
+        scan_input_directions=xs.reverse,
     )
-    for stack, start in zip(outputs[states:], node.inputs[:states]):
-        assert start is not None
-        stack.type, stack.shape = start.type, None if start.shape is None else ir.Shape([None, *start.shape])
-    return list(outputs[states:])
+    return _stacked_like(outputs[count:], starts)
 
 
 @vjp("Loop", every_output=True)
 def loop(emit: Emitter, node: Operator, dys: Dys) -> Gradients:
-    """The gradient is a Loop over the same iterations, last to first, from the states each started with."""
+    """s[k+1], y[k] = body(k, s[k]); ds[k], dc[k] = (ds[k+1], dy[k]) J[k]: a Loop from the last k on.
+
+    The forward Loop once more says how often it ran, and stacks s.
+    """
     body: ir.Graph = node.graph("body")
-    carried = [node.input(i) for i in range(2, len(node.inputs))]
-    count = len(carried)
-    for value in carried:
+    count = len(node.inputs) - 2
+    carried = _Carried.of(node, range(2, 2 + count), list(zip(body.inputs[2:], body.outputs[1 : 1 + count])))
+    for value in carried.starts:
         if not isinstance(value.type, ir.TensorType):
             raise node.refuse("type of a carried value", str(value.type), "only tensors can be carried")
-    outer = captured(node.node)
-    wanted = [v for v in outer if node.wants_value(v)]
-    pairs = list(zip(body.inputs[2:], body.outputs[1 : 1 + count]))
-    active = active_states(body, pairs, wanted, [node.wants(2 + i) for i in range(count)])
-    active_indices = [i for i in range(count) if active[i]]
-    dy_indices = [i for i in range(count, len(node.outputs)) if dys[i] is not None]
+    trips, stacks = _loop_states(emit, node, carried.starts)
 
-    trips, stacks = _loop_states(emit, node, body, carried)
     back = Body(emit, "backward", node.opsets)
-    iteration = back.input("iteration", ir.DataType.INT64, ir.Shape([]))
-    back.input("condition", ir.DataType.BOOL, ir.Shape([]))
-    d_states = [back.input("d_state", *_like(carried[i])) for i in active_indices]
-    d_captured = [back.input("d_captured", *_like(v)) for v in wanted]
-    inner = back.emit
-    index = inner.Sub(inner.Sub(trips, 1), iteration)
-    states = [inner.Gather(stack, index, axis=0) for stack in stacks]
-    for state, start in zip(states, carried):
-        state.type, state.shape = start.type, start.shape
-    true = inner.constant(np.array(True))
+    inner, (iteration, _) = back.emit, _loop_inputs(back)
+    d_states, d_captured = carried.body_inputs(back)
+    k, true = inner.Sub(inner.Sub(trips, 1), iteration), inner.constant(np.array(True))
+    s = _typed_like([inner.Gather(stack, k, axis=0) for stack in stacks], carried.starts)
     before = len(back.graph)
-    mapping = back.copy(body, [index, true, *states])
+    mapping = back.copy(body, [k, true, *s])
     nodes = list(back.graph)[before:]
     results = [mapping.get(v, v) for v in body.outputs[1:]]
-    d_rows = [inner.Gather(dys[i], index, axis=0) for i in dy_indices]
-    at = [*(results[i] for i in active_indices), *(results[i] for i in dy_indices)]
-    variables = [*(states[i] for i in active_indices), *wanted]
-    gradients = back.gradients(nodes, _seeds(inner, at, [*d_states, *d_rows]), variables)
+    ys_used = [i for i in range(count, len(node.outputs)) if dys[i] is not None]
+    dy = [inner.Gather(dys[i], k, axis=0) for i in ys_used]
+    seeds = _seeds(inner, [*carried.pick(results), *(results[i] for i in ys_used)], [*d_states, *dy])
     back.output(true)
-    for gradient in gradients[: len(active_indices)]:
-        back.output(gradient)
-    for total, gradient in zip(d_captured, gradients[len(active_indices) :]):
-        back.output(inner.Add(total, gradient))
+    carried.body_outputs(back, d_captured, back.gradients(nodes, seeds, [*carried.pick(s), *carried.wanted]))
 
-    starts = [_or_zeros(emit, dys[i], node.outputs[i]) for i in active_indices]
-    zeros = [emit.zeros_like(v) for v in wanted]
-    outputs = emit.op("Loop", trips, None, *starts, *zeros, outputs=len(gradients), body=back.graph)
-    found = _typed_like(outputs, [*(carried[i] for i in active_indices), *wanted])
-    by_state = dict(zip(active_indices, found))
-    by_capture = dict(zip(wanted, found[len(active_indices) :]))
-    return [None, None, *(by_state.get(i) for i in range(count)), *(by_capture.get(v) for v in outer)]
+    starts = carried.starts_of_gradients(emit, dys)
+    outputs = emit.op("Loop", trips, None, *starts, outputs=len(starts), body=back.graph)
+    found = _typed_like(outputs, carried.targets())
+    return [None, None, *carried.by_state(found), *carried.by_capture(found)]
 
 
-def _loop_states(
-    emit: Emitter, node: Operator, body: ir.Graph, carried: Sequence[ir.Value]
-) -> tuple[ir.Value, list[ir.Value]]:
-    """The Loop once more: its number of iterations (scalar), and the states each started from, stacked."""
+def _loop_states(emit: Emitter, node: Operator, starts: Sequence[ir.Value]) -> tuple[ir.Value, list[ir.Value]]:
+    """Return how often the Loop ran (scalar), and the states it carried, stacked: the Loop once more."""
+    body, count = node.graph("body"), len(starts)
     again = Body(emit, "states", node.opsets)
-    iteration = again.input("iteration", ir.DataType.INT64, ir.Shape([]))
-    condition = again.input("condition", ir.DataType.BOOL, ir.Shape([]))
-    states = [again.input("state", *_like(v)) for v in carried]
+    iteration, condition = _loop_inputs(again)
+    states = [again.input_like("state", start) for start in starts]
     mapping = again.copy(body, [iteration, condition, *states])
-    for value in body.outputs[: 1 + len(carried)]:
-        again.output(mapping.get(value, value))
-    for value in (iteration, *states):
+    for value in [*(mapping.get(v, v) for v in body.outputs[: 1 + count]), iteration, *states]:
         again.output(value)
-    outputs = emit.op("Loop", *node.inputs, outputs=2 * len(carried) + 1, body=again.graph)
-    iterations, stacks = outputs[len(carried)], list(outputs[len(carried) + 1 :])
+    outputs = emit.op("Loop", *node.inputs, outputs=2 * count + 1, body=again.graph)
+    iterations = outputs[count]
     iterations.type, iterations.shape = ir.TensorType(ir.DataType.INT64), ir.Shape([None])
-    for final, stack, start in zip(outputs, stacks, carried):
-        final.type = stack.type = start.type
-        stack.shape = None if start.shape is None else ir.Shape([None, *start.shape])
-    return emit.Squeeze(emit.Shape(iterations), [0]), stacks
+    for end, start in zip(outputs, starts):
+        end.type = start.type
+    return emit.Squeeze(emit.Shape(iterations), [0]), _stacked_like(outputs[count + 1 :], starts)
 
 
-def _like(value: ir.Value | None) -> tuple[ir.DataType, ir.Shape | None]:
-    assert value is not None
-    assert value.dtype is not None
-    return value.dtype, value.shape
-
-
-def _slice_of(value: ir.Value, axis: int) -> tuple[ir.DataType, ir.Shape | None]:
-    dtype, shape = _like(value)
-    return dtype, None if shape is None else ir.Shape([d for a, d in enumerate(shape) if a != axis])
-
-
-def _or_zeros(emit: Emitter, dy: ir.Value | None, like: ir.Value) -> ir.Value:
-    return emit.zeros_like(like) if dy is None else dy
+def _loop_inputs(body: Body) -> tuple[ir.Value, ir.Value]:
+    """Append the inputs that every body of a Loop has: the number of the iteration, and whether to go on."""
+    iteration = body.input("iteration", ir.DataType.INT64, ir.Shape([]))
+    return iteration, body.input("condition", ir.DataType.BOOL, ir.Shape([]))
 
 
 def _seeds(emit: Emitter, values: Sequence[ir.Value], dys: Dys) -> dict[ir.Value, ir.Value]:
-    """Gradients by value; those of a value that is an output twice add up."""
+    """Return gradients by value; those of a value that is an output twice add up."""
     seeds: dict[ir.Value, ir.Value] = {}
     for value, dy in zip(values, dys):
         if dy is not None:
@@ -240,4 +282,12 @@ def _seeds(emit: Emitter, values: Sequence[ir.Value], dys: Dys) -> dict[ir.Value
 def _typed_like(outputs: Sequence[ir.Value], values: Sequence[ir.Value]) -> list[ir.Value]:
     for output, value in zip(outputs, values):
         output.type, output.shape = value.type, value.shape
+    return list(outputs)
+
+
+def _stacked_like(outputs: Sequence[ir.Value], values: Sequence[ir.Value | None]) -> list[ir.Value]:
+    """Give every output the type of a value, and its shape behind one more axis."""
+    for output, value in zip(outputs, values):
+        assert value is not None
+        output.type, output.shape = value.type, None if value.shape is None else ir.Shape([None, *value.shape])
     return list(outputs)

@@ -29,6 +29,7 @@ def max_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     kernel = kernel_of(node, None)
     strides = node.attribute("strides", [1] * len(kernel))
     dilations = node.attribute("dilations", [1] * len(kernel))
+    _refuse_dilated_same(node, kernel)
     _refuse_windows_of_padding(emit, node, kernel)
     if len(node.outputs) > 1 and not node.attribute("storage_order", 0):
         indices = emit.present(node.outputs[1])
@@ -107,13 +108,21 @@ def _refuse_windows_of_padding(emit: Emitter, node: Operator, kernel: tuple[int,
 
 
 def _sum_windows(emit: Emitter, node: Operator, kernel: tuple[int, ...]) -> Windows:
-    """The windows; refuses SAME with dilation, where ONNX Runtime pads for the undilated kernel."""
-    dilations = node.attribute("dilations", [1] * len(kernel))
-    if node.attribute("auto_pad", "NOTSET").startswith("SAME") and any(
-        k > 1 and d > 1 for k, d in zip(kernel, dilations)
-    ):
-        raise node.refuse("auto_pad with dilations", dilations, "runtimes pad differently; replace auto_pad by pads")
+    """Return the windows that a pool sums over."""
+    _refuse_dilated_same(node, kernel)
     return windows_of(emit, node, kernel)
+
+
+def _refuse_dilated_same(node: Operator, kernel: tuple[int, ...]) -> None:
+    """Refuse SAME with dilation: ONNX Runtime pads for the undilated kernel, and has fewer windows than inferred.
+
+    Raises:
+        UnsupportedOperatorError: as said.
+    """
+    dilations = node.attribute("dilations", [1] * len(kernel))
+    dilated = any(k > 1 and d > 1 for k, d in zip(kernel, dilations))
+    if dilated and node.attribute("auto_pad", "NOTSET").startswith("SAME"):
+        raise node.refuse("auto_pad with dilations", dilations, "runtimes pad differently; replace auto_pad by pads")
 
 
 def _no_padding(windows: Windows) -> bool:

@@ -20,7 +20,22 @@ from ..reverse.subgraph import Body
 from ..reverse.walk import by_expansion
 
 Activation = Callable[[Emitter, ir.Value], ir.Value]
-Values = Sequence[ir.Value]
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What every step of one direction reads besides its input and states.
+
+    ``recurrent`` is R transposed [H, gates H]; ``bias`` [gates H] the recurrent bias where it is added inside the
+    step (GRU with linear_before_reset); ``peepholes`` are [3 H].
+    """
+
+    recurrent: ir.Value
+    bias: ir.Value | None
+    peepholes: ir.Value | None
+
+
+Step = Callable[[Emitter, Operator, Sequence[Activation], ir.Value, Sequence[ir.Value], Weights], list[ir.Value]]
 
 
 @dataclass(frozen=True)
@@ -28,15 +43,13 @@ class Cell:
     """One recurrent operator: its number of gates and of states, default activations, and one step.
 
     ``step(emit, node, activations, x, states, weights)`` maps the projected input [N, gates H] and the
-    states [N, H] to the new states, the hidden one first. ``weights`` are R transposed [H, gates H], the
-    recurrent bias [gates H] that must be added inside (GRU with linear_before_reset) or None, and the
-    peepholes [3 H] or None.
+    states [N, H] to the new states, the hidden one first.
     """
 
     gates: int
     states: int
     activations: tuple[str, ...]
-    step: Callable[..., list[ir.Value]]
+    step: Step
 
 
 @vjp("RNN", "GRU", "LSTM", every_output=True)
@@ -52,7 +65,10 @@ def _expand(emit: Emitter, node: Operator) -> list[ir.Value]:
     batch_first = node.attribute("layout", 0) == 1
     x = emit.Transpose(node.input(0), perm=[1, 0, 2]) if batch_first else node.input(0)
     activations = list(_activations(node, cell, len(reverses)))
-    runs = [_run(emit, node, cell, x, d, reverse, activations[d], batch_first) for d, reverse in enumerate(reverses)]
+    runs = [
+        _Direction(emit, node, cell, x, index, reverse, activations[index]).run()
+        for index, reverse in enumerate(reverses)
+    ]
     y = _join(emit, [emit.Unsqueeze(run[-1], [1]) for run in runs], 1)
     finals = [_join(emit, [emit.Unsqueeze(run[s], [0]) for run in runs], 0) for s in range(cell.states)]
     if batch_first:
@@ -61,93 +77,138 @@ def _expand(emit: Emitter, node: Operator) -> list[ir.Value]:
     return [y, *finals]
 
 
-def _run(
-    emit: Emitter,
-    node: Operator,
-    cell: Cell,
-    x: ir.Value,
-    direction: int,
-    reverse: bool,
-    activations: list[Activation],
-    batch_first: bool,
-) -> list[ir.Value]:
-    """One direction: the final states [N,H], then the hidden state of every step [T,N,H]."""
-    hidden = _hidden_size(node)
-    given = node.optional(4)
-    lengths = None if given is None else emit.Cast(given, to=ir.DataType.INT64)
-    projected = emit.MatMul(x, emit.Transpose(_pick(emit, node, 1, direction), perm=[1, 0]))
-    inside = None
-    if node.optional(3) is not None:
-        halves = emit.op("Split", _pick(emit, node, 3, direction), [cell.gates * hidden] * 2, outputs=2, axis=0)
-        if node.attribute("linear_before_reset", 0):
-            inside = halves[1]
-            projected = emit.Add(projected, halves[0])
-        else:
-            projected = emit.Add(projected, emit.Add(*halves))
-    if reverse and lengths is not None:
-        projected = emit.ReverseSequence(projected, lengths, time_axis=0, batch_axis=1)
-    steps = [projected] if lengths is None else [projected, _mask(emit, x, lengths)]
-    starts = [_start(emit, node, x, 5 + s, direction, hidden, batch_first) for s in range(cell.states)]
-    weights = (
-        emit.Transpose(_pick(emit, node, 2, direction), perm=[1, 0]),
-        inside,
-        None if node.optional(7) is None else _pick(emit, node, 7, direction),
-    )
+@dataclass(frozen=True)
+class _Direction:
+    """One direction of a recurrent node over x [T,N,I]: what its steps read, one step, and all of them."""
 
-    body = Body(emit, "step", node.opsets)
-    inner = body.emit
-    states = [body.input("state", *_typed(v.dtype, v.shape)) for v in starts]
-    rows = [body.input("row", *_typed(v.dtype, None if v.shape is None else ir.Shape(v.shape[1:]))) for v in steps]
-    new = cell.step(inner, node, activations, rows[0], states, weights)
-    y = new[0]
-    if lengths is not None:
-        y = inner.Mul(y, rows[1])
-        new = [inner.Add(old, inner.Mul(inner.Sub(value, old), rows[1])) for value, old in zip(new, states)]
-    for value in (*new, y):
-        body.output(value)
-    backwards = int(reverse and lengths is None)
-    outputs = emit.op(
-        "Scan",
-        *starts,
-        *steps,
-        outputs=cell.states + 1,
-        body=body.graph,
-        num_scan_inputs=len(steps),
-        scan_input_directions=[backwards] * len(steps),
-        scan_output_directions=[backwards],
-    )
-    for output, start in zip(outputs, starts):
-        output.type, output.shape = start.type, start.shape
-    length = None if x.shape is None else x.shape[0]
-    outputs[-1].type = starts[0].type
-    outputs[-1].shape = ir.Shape([length, *(starts[0].shape or (None, hidden))])
-    if reverse and lengths is not None:
-        return [*outputs[:-1], emit.ReverseSequence(outputs[-1], lengths, time_axis=0, batch_axis=1)]
-    return list(outputs)
+    emit: Emitter
+    node: Operator
+    cell: Cell
+    x: ir.Value
+    index: int
+    reverse: bool
+    activations: Sequence[Activation]
+
+    def run(self) -> list[ir.Value]:
+        """Return the final states [N,H], then the hidden state of every step [T,N,H]."""
+        lengths = self._lengths()
+        weights, projected = self._weights_and_projection()
+        rows = [projected] if lengths is None else [self._turned(projected, lengths), _mask(self.emit, self.x, lengths)]
+        starts = [self._start(5 + state) for state in range(self.cell.states)]
+        *finals, y = self._scan(starts, rows, self._step(starts, rows, weights))
+        return [*finals, y if lengths is None else self._turned(y, lengths)]
+
+    def _lengths(self) -> ir.Value | None:
+        """Return how long each sequence is, int64 [N]; None if all last to the end."""
+        given = self.node.optional(4)
+        return None if given is None else self.emit.Cast(given, to=ir.DataType.INT64)
+
+    def _weights_and_projection(self) -> tuple[Weights, ir.Value]:
+        """Return the weights of a step, and X W + b [T,N,gates H], with that part of b which every step adds."""
+        emit, gates = self.emit, self.cell.gates * _hidden_size(self.node)
+        projected = emit.MatMul(self.x, emit.Transpose(self._own(1), perm=[1, 0]))
+        inside = None
+        if self.node.optional(3) is not None:
+            of_input, of_state = emit.op("Split", self._own(3), [gates, gates], outputs=2, axis=0)
+            if self.node.attribute("linear_before_reset", 0):
+                inside = of_state
+                projected = emit.Add(projected, of_input)
+            else:
+                projected = emit.Add(projected, emit.Add(of_input, of_state))
+        peepholes = None if self.node.optional(7) is None else self._own(7)
+        return Weights(emit.Transpose(self._own(2), perm=[1, 0]), inside, peepholes), projected
+
+    def _own(self, input_index: int) -> ir.Value:
+        """Return this direction's part of a weight."""
+        return self.emit.Gather(self.node.input(input_index), np.array(self.index), axis=0)
+
+    def _turned(self, rows: ir.Value, lengths: ir.Value) -> ir.Value:
+        """Return each sequence reversed within its own length, if this direction is the reverse one."""
+        return self.emit.ReverseSequence(rows, lengths, time_axis=0, batch_axis=1) if self.reverse else rows
+
+    def _start(self, input_index: int) -> ir.Value:
+        """Return an initial state [N,H]: this direction's part of an input, or zeros."""
+        emit, x = self.emit, self.x
+        if self.node.optional(input_index) is not None:
+            batch_first = self.node.attribute("layout", 0)
+            return emit.Gather(self.node.input(input_index), np.array(self.index), axis=batch_first)
+        hidden = _hidden_size(self.node)
+        assert x.dtype is not None
+        zero = ir.tensor(np.zeros(1, dtype=x.dtype.numpy()))
+        zeros = emit.ConstantOfShape(emit.Concat(emit.dim(x, 1), [hidden], axis=0), value=zero)
+        zeros.shape = ir.Shape([None if x.shape is None else x.shape[1], hidden])
+        return zeros
+
+    def _step(self, starts: Sequence[ir.Value], rows: Sequence[ir.Value], weights: Weights) -> ir.Graph:
+        """Return the body of the Scan: states and one row of each in, states and the hidden state out.
+
+        With a mask m in the rows a state s becomes s + m (new - s), and what is returned m times the hidden state.
+        """
+        body = Body(self.emit, "step", self.node.opsets)
+        inner = body.emit
+        states = [body.input_like("state", start) for start in starts]
+        row, *mask = [body.input_like("row", value, 0) for value in rows]
+        new = self.cell.step(inner, self.node, self.activations, row, states, weights)
+        y = new[0]
+        for m in mask:
+            y = inner.Mul(y, m)
+            new = [inner.Add(old, inner.Mul(inner.Sub(value, old), m)) for value, old in zip(new, states)]
+        for value in (*new, y):
+            body.output(value)
+        return body.graph
+
+    def _scan(self, starts: Sequence[ir.Value], rows: Sequence[ir.Value], body: ir.Graph) -> list[ir.Value]:
+        """Return the final states and the stacked hidden ones; sequences of one length are scanned from their end."""
+        backwards = int(self.reverse and len(rows) == 1)
+        outputs = self.emit.op(
+            "Scan",
+            *starts,
+            *rows,
+            outputs=len(starts) + 1,
+            body=body,
+            num_scan_inputs=len(rows),
+            scan_input_directions=[backwards] * len(rows),
+            scan_output_directions=[backwards],
+        )
+        for output, start in zip(outputs, starts):
+            output.type, output.shape = start.type, start.shape
+        length = None if self.x.shape is None else self.x.shape[0]
+        outputs[-1].type = starts[0].type
+        outputs[-1].shape = ir.Shape([length, *(starts[0].shape or (None, _hidden_size(self.node)))])
+        return list(outputs)
 
 
 def _rnn(
-    emit: Emitter, node: Operator, activations: list[Activation], x: ir.Value, states: Values, weights: Values
+    emit: Emitter,
+    node: Operator,
+    activations: Sequence[Activation],
+    x: ir.Value,
+    states: Sequence[ir.Value],
+    weights: Weights,
 ) -> list[ir.Value]:
     """H = f(X W + H R + b)."""
-    gate = emit.Add(x, emit.MatMul(states[0], weights[0]))
+    gate = emit.Add(x, emit.MatMul(states[0], weights.recurrent))
     return [activations[0](emit, _clip(emit, node, gate))]
 
 
 def _gru(
-    emit: Emitter, node: Operator, activations: list[Activation], x: ir.Value, states: Values, weights: Values
+    emit: Emitter,
+    node: Operator,
+    activations: Sequence[Activation],
+    x: ir.Value,
+    states: Sequence[ir.Value],
+    weights: Weights,
 ) -> list[ir.Value]:
     """z, r = f(X W + H R + b); h = g(X Wh + (r H) Rh + b), or g(X Wh + r (H Rh + Rb) + Wb); H = (1 - z) h + z H."""
     hidden, (h,) = _hidden_size(node), states
     f, g = activations
     linear_before_reset = node.attribute("linear_before_reset", 0)
-    recurrent_weights, inside, _ = weights
     x_zr, x_h = emit.op("Split", x, [2 * hidden, hidden], outputs=2, axis=-1)
-    r_zr, r_h = emit.op("Split", recurrent_weights, [2 * hidden, hidden], outputs=2, axis=-1)
+    r_zr, r_h = emit.op("Split", weights.recurrent, [2 * hidden, hidden], outputs=2, axis=-1)
     zr = emit.Add(x_zr, emit.MatMul(h, r_zr))
     b_h = None
-    if inside is not None:
-        b_zr, b_h = emit.op("Split", inside, [2 * hidden, hidden], outputs=2, axis=-1)
+    if weights.bias is not None:
+        b_zr, b_h = emit.op("Split", weights.bias, [2 * hidden, hidden], outputs=2, axis=-1)
         zr = emit.Add(zr, b_zr)
     z, r = emit.op("Split", f(emit, _clip(emit, node, zr)), [hidden, hidden], outputs=2, axis=-1)
     if linear_before_reset:
@@ -160,14 +221,19 @@ def _gru(
 
 
 def _lstm(
-    emit: Emitter, node: Operator, activations: list[Activation], x: ir.Value, states: Values, weights: Values
+    emit: Emitter,
+    node: Operator,
+    activations: Sequence[Activation],
+    x: ir.Value,
+    states: Sequence[ir.Value],
+    weights: Weights,
 ) -> list[ir.Value]:
     """i, o, f = f(X W + H R + P C + b), c = g(X W + H R + b); C = f C + i c; H = o h(C). o peeps at the new C."""
     hidden, (h, c) = _hidden_size(node), states
     f, g, last = activations
-    recurrent_weights, _, peepholes = weights
-    gates = emit.Add(x, emit.MatMul(h, recurrent_weights))
+    gates = emit.Add(x, emit.MatMul(h, weights.recurrent))
     i, o, forget, candidate = emit.op("Split", gates, [hidden] * 4, outputs=4, axis=-1)
+    peepholes = weights.peepholes
     p = [None] * 3 if peepholes is None else emit.op("Split", peepholes, [hidden] * 3, outputs=3, axis=0)
 
     def gate(value: ir.Value, peephole: ir.Value | None, cell: ir.Value) -> ir.Value:
@@ -237,23 +303,6 @@ def _hidden_size(node: Operator) -> int:
     return hidden
 
 
-def _pick(emit: Emitter, node: Operator, index: int, direction: int) -> ir.Value:
-    return emit.Gather(node.input(index), np.array(direction), axis=0)
-
-
-def _start(
-    emit: Emitter, node: Operator, x: ir.Value, index: int, direction: int, hidden: int, batch_first: bool
-) -> ir.Value:
-    """An initial state [N,H]: the input at ``index``, or zeros."""
-    if node.optional(index) is not None:
-        return emit.Gather(node.input(index), np.array(direction), axis=int(batch_first))
-    assert x.dtype is not None
-    zero = ir.tensor(np.zeros(1, dtype=x.dtype.numpy()))
-    zeros = emit.ConstantOfShape(emit.Concat(emit.dim(x, 1), [hidden], axis=0), value=zero)
-    zeros.shape = ir.Shape([None if x.shape is None else x.shape[1], hidden])
-    return zeros
-
-
 def _mask(emit: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
     """[T,N,1]: one while a sequence lasts, zero after its end."""
     length = emit.Squeeze(emit.dim(x, 0), [0])
@@ -267,8 +316,3 @@ def _mask(emit: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
 
 def _join(emit: Emitter, parts: list[ir.Value], axis: int) -> ir.Value:
     return parts[0] if len(parts) == 1 else emit.Concat(*parts, axis=axis)
-
-
-def _typed(dtype: ir.DataType | None, shape: ir.Shape | None) -> tuple[ir.DataType, ir.Shape | None]:
-    assert dtype is not None
-    return dtype, shape

@@ -15,7 +15,7 @@ import onnx_ir as ir
 from ...errors import InputError, ModelError
 from ...layout import Layout
 from ..graph.channels import channel_axis
-from ..graph.inference import Inference
+from ..graph.inference import Inference, advice_on_rank
 from ..reverse.foreign import outputs_of
 from ..reverse.reach import needed_for
 from .head import Head
@@ -46,7 +46,10 @@ def find_axes(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, cla
         ModelError: the rank of the output is unknown, or its batch axis.
     """
     if output.shape is None:
-        raise ModelError(f"the rank of the score tensor {output.name!r} is unknown; name another with tensor=.")
+        raise ModelError(
+            f"the rank of the score tensor {output.name!r} is unknown; {advice_on_rank(output)}, or name another tensor "
+            "with tensor=."
+        )
     rank = len(output.shape)
     batch = _batch_axis(graph, output, layout)
     stated = layout.class_axis if class_axis is None else class_axis
@@ -104,6 +107,10 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
     ]
     if named:
         return named[0]
+    everywhere = {d for v in graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value is not None}
+    inner = [axis for axis, extent in enumerate(output.shape) if extent in everywhere]
+    if inner:
+        return inner[0]  # such as that of recurrent networks that take [T,N,F]
     fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
     one_sample = all(extent == 1 for extent in extents)
     if fixed and (0 in fixed or len(fixed) == 1) and (one_sample or len(fixed) == 1):

@@ -139,9 +139,8 @@ def predicted(emit: Emitter, class_scores: ir.Value, blank: int | None) -> ir.Va
     if blank is not None:
         assert class_scores.shape is not None and isinstance(class_scores.shape[1], int)
         is_blank = emit.constant(np.arange(class_scores.shape[1]) == blank)
-        class_scores = emit.Where(
-            is_blank, emit.constant(float(np.finfo(np.float32).min), class_scores.dtype), class_scores
-        )
+        least = emit.constant(float(np.finfo(np.float32).min), class_scores.dtype)
+        class_scores = emit.Where(is_blank, least, class_scores)
     return emit.ArgMax(class_scores, axis=1, keepdims=0)
 
 

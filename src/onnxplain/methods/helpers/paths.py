@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.attributor import Attribution, Attributor
-from .base import Method
+from ...model.attributor import Attribution, Attributor
+from ..base import Method
 from .sampling import Indices, attributions_at, working_type
 
 Array = NDArray[Any]
@@ -51,14 +51,14 @@ class PathMethod(Method):
     def path(self, inputs: Mapping[str, Array], axes: Mapping[str, int | None]) -> Path:
         """The path to ``inputs``, arrays [n, ...] by name; ``axes`` are their channel axes."""
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        axes = model.axes(self)
-        model, feeds = model.on_floats(feeds)
-        unchanged = model.scored(feeds, targets)
-        inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in model.gradients}
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        axes = self.axes(attributor)
+        attributor, feeds = attributor.on_floats(feeds)
+        unchanged = attributor.scored(feeds, targets)
+        inputs = {gradient.wrt: feeds[gradient.wrt] for gradient in attributor.gradients}
         path = self.path(inputs, axes)
         sums = {name: np.zeros(x.shape) for name, x in inputs.items()}
-        runs = attributions_at(path.points, len(path.weights), model, feeds, unchanged.targets)
+        runs = attributions_at(path.points, len(path.weights), attributor, feeds, unchanged.targets)
         for step, sample, gradients in runs:
             velocities = path.velocities(step, sample)
             for (name, total), gradient in zip(sums.items(), gradients):
@@ -68,7 +68,7 @@ class PathMethod(Method):
         if path.start is None:
             return found
         baseline = {name: values.astype(feeds[name].dtype, copy=False) for name, values in path.start.items()}
-        return with_completeness(found, model.scored({**feeds, **baseline}, unchanged.targets).scores)
+        return with_completeness(found, attributor.scored({**feeds, **baseline}, unchanged.targets).scores)
 
 
 def with_completeness(found: Attribution, baseline_scores: Array) -> Attribution:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
-from .base import Method
+from ...errors import InputError
+from ...model.attributor import Attribution, Attributor
+from ..base import Method
 from .baselines import baseline_of
 
 if TYPE_CHECKING:
-    from ..metrics.baselines import Baseline
+    from ...metrics.baselines import Baseline
 
 Array = NDArray[Any]
 
@@ -29,7 +29,7 @@ class Inputs:
     model, ``samples`` [e] and ``targets`` [e] the pairs, ``class_scores`` [n,K] the scores before anything was changed.
     """
 
-    model: Attributor
+    attributor: Attributor
     feeds: Mapping[str, Array]
     name: str
     channel_axis: int | None
@@ -54,7 +54,7 @@ class Inputs:
     @property
     def copies(self) -> int:
         """How many perturbed copies of all samples make a run of the best size."""
-        return max(1, self.model.size(self.feeds) // len(self.x))
+        return max(1, self.attributor.size(self.feeds) // len(self.x))
 
     def baseline(self, baseline: Baseline) -> Array:
         """What hides values of ``x``; see :func:`~.baselines.baseline_of`."""
@@ -62,8 +62,8 @@ class Inputs:
 
     def scores(self, perturbed: Array) -> Array:
         """The scores of all classes [m,n,K] for ``perturbed`` [m, n, ...] in the place of ``x``."""
-        feeds = self.model.repeated({k: v for k, v in self.feeds.items() if k != self.name}, len(perturbed))
-        found = self.model.class_scores({**feeds, self.name: perturbed.reshape(-1, *self.x.shape[1:])})
+        feeds = self.attributor.repeated({k: v for k, v in self.feeds.items() if k != self.name}, len(perturbed))
+        found = self.attributor.class_scores({**feeds, self.name: perturbed.reshape(-1, *self.x.shape[1:])})
         return found.reshape(*perturbed.shape[:2], -1)
 
     def picked(self, values: Array) -> Array:
@@ -78,24 +78,24 @@ class Perturbation(Method):
     reduction = "positive"
     gradients = False
 
-    def attribute(self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        return self.ranked(model, feeds, targets, None)[0]
+    def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
+        return self.ranked(attributor, feeds, targets, None)[0]
 
     def ranked(
-        self, model: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
+        self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> list[Attribution]:
         """All classes from the same runs, since each gives the scores of all."""
-        unchanged = model.scored(feeds, targets)
+        unchanged = attributor.scored(feeds, targets)
         ranks = [unchanged.targets, *unchanged.next_classes(top)]
         samples, classes = np.tile(np.arange(len(targets)), len(ranks)), np.concatenate(ranks)
         found = []
-        for name, axis in model.axes(self).items():
+        for name, axis in self.axes(attributor).items():
             if feeds[name].dtype.kind not in "fiu":
                 raise InputError(
                     f"method {self.name!r} changes numbers, but input {name!r} holds {feeds[name].dtype}; "
                     "choose another with Explainer(wrt=...)."
                 )
-            explained = Inputs(model, feeds, name, axis, samples, classes, unchanged.class_scores)
+            explained = Inputs(attributor, feeds, name, axis, samples, classes, unchanged.class_scores)
             found.append(np.split(self.perturb(explained), len(ranks)))
         return [unchanged.of(chosen, list(attributions)) for chosen, attributions in zip(ranks, zip(*found))]
 

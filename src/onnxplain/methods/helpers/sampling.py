@@ -7,15 +7,14 @@ time, so that memory does not grow with the number of points, and in the thread 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attributor
-from .base import Method
-from .gradients import Saliency
+from ...model.attributor import Attributor
+from ..base import Method
 
 Array = NDArray[Any]
 Indices: TypeAlias = NDArray[np.int64]
@@ -27,7 +26,7 @@ Points = Callable[[Indices, Indices], Mapping[str, Array]]
 def attributions_at(
     points: Points,
     steps: int,
-    model: Attributor,
+    attributor: Attributor,
     feeds: Mapping[str, Array],
     targets: Indices,
     method: Method | None = None,
@@ -37,23 +36,24 @@ def attributions_at(
     Args:
         points: makes the points of a run, in several threads; steps and samples come in order, samples first.
         steps: points for each sample.
-        model, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
+        attributor, feeds, targets: as for :meth:`Method.attribute`, with ``targets`` chosen.
         method: what is computed at each point.
 
     Returns:
         The step [m] and the sample [m] of each point of a run, and one attribution [m, ...] for each gradient.
     """
-    chosen, count = method or Saliency(), len(targets)
+    attribute = attributor.attribute if method is None else partial(method.attribute, attributor)
+    count = len(targets)
 
     def run(start: int, end: int) -> tuple[Indices, Indices, list[Array]]:
         step, sample = np.divmod(np.arange(start, end), count)
         rows = {name: values.astype(feeds[name].dtype, copy=False) for name, values in points(step, sample).items()}
         for name, array in feeds.items():
             if name not in rows:
-                rows[name] = array[sample] if name in model.model.batched else array
-        return step, sample, chosen.attribute(model, rows, targets[sample]).attributions
+                rows[name] = array[sample] if name in attributor.batched else array
+        return step, sample, attribute(rows, targets[sample]).attributions
 
-    return model.session.spread(run, {**feeds, model.model.target: targets}, steps * count)
+    return attributor.spread(run, feeds, targets, steps * count)
 
 
 def per_sample(values: Array, like: Array) -> Array:
@@ -64,13 +64,3 @@ def per_sample(values: Array, like: Array) -> Array:
 def working_type(x: Array) -> np.dtype[Any]:
     """The type in which points near ``x`` are made and attributions are returned: at least float32."""
     return np.result_type(x, np.float32)
-
-
-def check_count(name: str, value: object, smallest: int) -> None:
-    """Refuse an option that is no whole number, or below ``smallest``.
-
-    Raises:
-        InputError: with its name.
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < smallest:
-        raise InputError(f"{name} is a whole number, {smallest} or more; found {value!r}.")

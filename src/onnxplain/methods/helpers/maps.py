@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import native
-from ..errors import GradientError
+from ... import native
+from ...errors import GradientError
 
 Array = NDArray[Any]
 

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError
-from ..model.attributor import Attributor
-from ..photos.geometry import INTERPOLATIONS, resize_maps
-from ..signature import Gradient
-from .base import Method
+from ...errors import InputError
+from ...model.attributor import Attributor
+from ...photos.geometry import INTERPOLATIONS, resize_maps
+from ...signature import Gradient
+from ..base import Method
 
 Array = NDArray[Any]
 
@@ -38,17 +38,17 @@ class CoarseMap(Method):
         if self.interpolation not in known:
             raise InputError(f"interpolation is one of {', '.join(map(repr, known))}; found {self.interpolation!r}.")
 
-    def source(self, model: Attributor, feeds: Mapping[str, Array]) -> tuple[Gradient, tuple[int, ...]]:
+    def source(self, attributor: Attributor, feeds: Mapping[str, Array]) -> tuple[Gradient, tuple[int, ...]]:
         """What is explained, and its extents without batch and channels: (H,W) for images.
 
         Raises:
             InputError: the model has gradients of several inputs.
         """
-        if len(model.gradients) != 1:
-            names = ", ".join(repr(gradient.wrt) for gradient in model.gradients)
+        if len(attributor.gradients) != 1:
+            names = ", ".join(repr(gradient.wrt) for gradient in attributor.gradients)
             raise InputError(f"the model has gradients of {names}; choose one with Explainer(wrt=...).")
-        source = model.gradients[0]
-        return source, model.extents(source, feeds)
+        source = attributor.gradients[0]
+        return source, attributor.extents(source, feeds)
 
     def enlarged(self, maps: Array, size: Sequence[int]) -> Array:
         """``maps`` [n, ...] at the ``size`` of the input, as the option says."""

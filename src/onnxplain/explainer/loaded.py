@@ -1,0 +1,207 @@
+"""A model that is loaded: how it runs, and what is known of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundled import bundled_model
+from ..errors import InputError
+from ..layout import LayoutLike, find_layout
+from ..model.attributor import Attributor
+from ..model.classes import find_labels
+from ..model.inputs import check_inputs
+from ..model.loading import ModelLoader
+from ..model.ranking import probabilities
+from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
+from ..photos.labels import LabelsLike
+from ..runtime import Plan, Provider, open_cache
+from ..signature import InputTensor
+from .inputs import Arrays
+
+if TYPE_CHECKING:
+    from ..autodiff.graph.io import ModelSource
+
+
+class LoadedModel:
+    """What an :class:`~.explain.Explainer` knows of its model, and runs it for: scores and probabilities."""
+
+    def __init__(
+        self,
+        model: ModelSource | None = None,
+        *,
+        providers: str | Sequence[Provider] | None = None,
+        preprocessing: PreprocessingLike | None = None,
+        labels: LabelsLike | None = None,
+        batch_size: int | None = None,
+        tensor: str | None = None,
+        score: str = "logit",
+        layout: LayoutLike | None = None,
+        class_axis: int | None = None,
+        channel_axis: int | None = None,
+        wrt: str | None = None,
+        gradients: bool = True,
+        precision: str = "float32",
+        threads: int = 0,
+        memory_limit: int | None = None,
+        cache: bool | str | os.PathLike[str] = True,
+        session_options: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Differentiate ``model`` and load it into ONNX Runtime.
+
+        Args:
+            model: path, bytes or ``onnx.ModelProto``, differentiated or not; None is the bundled classifier
+                (EfficientNet-Lite0, 1000 classes).
+            providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
+                None is CUDA if present, then CPU. :attr:`provider` says which one runs.
+            preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
+                name, a dict of fields, or a JSON file; None takes what the model or a file beside it states.
+            labels: the class names: a list, a dict, or a file; None takes what the model or a file beside it states.
+            batch_size: samples that run at once; None takes a number that is fast and fits into memory.
+            tensor, score, layout, class_axis, precision: what is explained, and whether it is computed in half
+                precision ("float16", for GPUs); see :func:`onnxplain.differentiate`.
+            channel_axis: the axis of the input that counts channels; None finds it.
+            wrt: the input (or inner tensor) that gradients are taken of; None is every one that has gradients.
+            gradients: False loads the model without, for methods that only run it forwards ("occlusion", "rise"); it
+                need not have any then (trees). Classifiers of ai.onnx.ml are explained by their probabilities then,
+                and ``wrt`` is one of the inputs.
+            threads: threads on the CPU; 0 is all cores.
+            memory_limit: bytes that may be taken by what runs at once; None is half of the memory that is available.
+            cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
+                environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
+            session_options: settings of ONNX Runtime in the place of those that were measured to be best: attributes of
+                its ``SessionOptions``, and configuration entries, such as {"session.set_denormal_as_zero": "1"}.
+
+        Raises:
+            ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
+            RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
+
+        Warns:
+            ProviderWarning: a requested provider was not given.
+        """
+        source = bundled_model() if model is None else model
+        self._path = source if isinstance(source, (str, os.PathLike)) else None
+        self._name = "in memory" if self._path is None else Path(self._path).name
+        stated_layout = None if layout is None else find_layout(layout)
+        options = {"tensor": tensor, "wrt": wrt, "score": score, "layout": stated_layout, "class_axis": class_axis}
+        loader = ModelLoader(
+            source=source,
+            options={**options, "gradients": gradients, "precision": precision},
+            providers=providers,
+            threads=threads,
+            session_options=session_options or {},
+            batching={"batch_size": batch_size, "memory_limit": memory_limit},
+            cache=open_cache(cache),
+        )
+        self._model, session = loader.open("gradients" if gradients else "scores")
+        stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
+        found = find_labels(labels, required=tensor is None, **stated)
+        self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
+        self._stated_channel_axis = channel_axis
+        self._stated_preprocessing = preprocessing
+        self._threads = threads
+
+    @property
+    def provider(self) -> str:
+        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        return self._attributor.provider
+
+    @property
+    def batch(self) -> int | None:
+        """The batch that the model fixes, None if it takes any."""
+        return self._model.batch
+
+    @property
+    def labels(self) -> list[str] | None:
+        """The class names in class order; None where none are stated."""
+        labels = self._attributor.classes.labels
+        return None if labels is None else list(labels)
+
+    @property
+    def inputs(self) -> tuple[InputTensor, ...]:
+        """The model's inputs: name, type, shape and channel axis."""
+        return self._model.inputs
+
+    @property
+    def straight_through(self) -> bool:
+        """Whether gradients pass the roundings of a quantised model as if they were the identity."""
+        return self._model.straight_through
+
+    @cached_property
+    def preprocessing(self) -> ResolvedPreprocessing:
+        """How photos become the input tensor, and where that is stated.
+
+        Raises:
+            PreprocessingError: it is stated nowhere, or does not fit the model.
+            InputError: the model takes more than one image.
+        """
+        if len(self._model.inputs) != 1:
+            names = ", ".join(repr(i.name) for i in self._model.inputs)
+            raise InputError(f"photos fill one input, the model has {names}; pass a dict to attribute() or saliency().")
+        tensor = self._model.inputs[0]
+        axis = tensor.channel_axis if self._stated_channel_axis is None else self._stated_channel_axis
+        return resolve_preprocessing(
+            self._stated_preprocessing,
+            metadata=self._model.metadata,
+            model_path=self._path,
+            input_shape=tensor.shape,
+            input_dtype=tensor.dtype,
+            layout="NHWC" if axis in (-1, len(tensor.shape) - 1) else "NCHW",
+        )
+
+    def plan(self, x: Arrays) -> Plan:
+        """Return how samples like ``x`` are run: how many at once, and how much memory each of them takes.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        feeds, _ = check_inputs(self._model, x)
+        return self._attributor.plan(feeds)
+
+    def scores(self, x: Arrays) -> NDArray[np.floating[Any]]:
+        """Return the scores of all classes [N,K], before a final softmax, summed over positions if there are any.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        feeds, _ = check_inputs(self._model, x)
+        return self._attributor.class_scores(feeds)
+
+    def probabilities(self, x: Arrays) -> NDArray[np.float64] | None:
+        """Return the probabilities of all classes [N,K], float64; None where the model's scores have no such meaning.
+
+        Raises:
+            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+        """
+        return probabilities(self.scores(x), self._model.probability)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f'<tr><th style="text-align:left">{escape(name)}</th><td style="text-align:left">{escape(value)}</td></tr>'
+            for name, value in self._facts().items()
+        )
+        return f"<table>{rows}</table>"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {'; '.join(f'{name} {value}' for name, value in self._facts().items())}>"
+
+    def _facts(self) -> dict[str, str]:
+        inputs = (f"{one.name} {one.dtype} [{','.join(map(str, one.shape))}]" for one in self.inputs)
+        return {
+            "model": self._name,
+            "provider": self.provider,
+            "inputs": ", ".join(inputs),
+            "classes": self._classes(),
+        }
+
+    def _classes(self) -> str:
+        count, labels = self._attributor.classes.count, self.labels
+        number = "an open number" if count is None else str(count)
+        return number if labels is None else f"{number} ({', '.join(label.split(',')[0] for label in labels[:3])}, ...)"
