@@ -119,7 +119,7 @@ class _Numbers:
             self._values[name].append([one.auc if isinstance(one, Curves) else one for one in measured])
 
     def evaluation(self, measured: str) -> Evaluation:
-        """Everything together."""
+        """Return everything together."""
         return Evaluation(
             images=self.images,
             targets=self._targets,

@@ -44,7 +44,7 @@ def infidelity(
     batch_size: int = 32,
     channel_axis: int = 1,
 ) -> NDArray[np.float64]:
-    """The infidelity of N attributions, [N]; lower is better.
+    """Return the infidelity of N attributions, [N]; lower is better.
 
     Args:
         score: f(x [B,...], targets [B]) -> [B]: what the attributions explain, mostly the score before softmax.

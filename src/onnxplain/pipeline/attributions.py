@@ -28,7 +28,7 @@ def arrays(
     target: Target,
     reduction: Mapping[str, Any] | None,
 ) -> dict[str, Array]:
-    """The attributions of all samples by the tensor they belong to, or the maps that ``reduction`` makes of them.
+    """Return the attributions of all samples by their tensor, or the maps that ``reduction`` makes of them.
 
     ``reduction`` are arguments of :meth:`Method.map`. With "top3" there is an axis of classes after the batch.
     """
@@ -91,7 +91,7 @@ def micro_batches(
 
 
 def only(axes: Iterable[str]) -> str:
-    """The tensor that is explained.
+    """Return the tensor that is explained.
 
     Raises:
         InputError: there are several.
@@ -106,7 +106,7 @@ def only(axes: Iterable[str]) -> str:
 def row_attributions(
     attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: Target
 ) -> Iterator[list[tuple[NDArray[np.float32], dict[str, Any]]]]:
-    """One number for every feature of each sample [F], and the other fields of an explanation.
+    """Return one number for every feature of each sample [F], and the other fields of an explanation.
 
     With "top3" there are those of three classes for each sample. The numbers have a sign where the method's has a
     meaning; features of several tensors follow one another.
@@ -138,7 +138,7 @@ def row_attributions(
 
 
 def facts(attributor: Attributor, method: Method, part: Attribution, row: int) -> dict[str, Any]:
-    """What all explanations say of sample ``row`` of a micro-batch, by the names of their fields."""
+    """Return what all explanations say of sample ``row`` of a micro-batch, by the names of their fields."""
     ranking = rank_classes(part.class_scores[row], attributor.signature.probability, attributor.classes)
     mine = ranking.of(int(part.targets[row]))
     return {
