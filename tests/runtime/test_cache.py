@@ -120,7 +120,7 @@ def test_the_optimised_model_is_kept_in_its_layout(place: Path) -> None:
 
 def test_what_differs_is_made_anew(place: Path, builds: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model = small.quadratic(ending="Softmax")
-    for number, options in enumerate([{}, {"score": "probability"}, {"output": "logits"}, {"input": "x"}], 1):
+    for number, options in enumerate([{}, {"score": "probability"}, {"tensor": "logits"}, {"wrt": "x"}], 1):
         Explainer(model, cache=place, **options)
         assert len(builds) == number
     Explainer(small.quadratic(), cache=place)

@@ -57,7 +57,7 @@ class Method(ABC):
     def ranked(
         self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> list[Attribution]:
-        """Return :meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow, down to that rank."""
+        """Return :meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow down to that rank."""
         first = self.attribute(attributor, feeds, targets)
         return [first, *(self.attribute(attributor, feeds, classes) for classes in first.next_classes(top))]
 

@@ -87,7 +87,7 @@ class ModelLoader:
         return DifferentiatedModel.build(self.source, **{**self.options, "form": self._form, **changes})
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
-        """Return the model without gradients, as it came; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
+        """Return the model without gradients; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
 
         Raises:
             ModelError, InputError: it cannot be read, or an option does not fit it.
