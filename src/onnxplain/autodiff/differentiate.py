@@ -198,8 +198,6 @@ def add_gradients(
         graph.inputs.append(index)
         public.output(picked, "score", "score")
     else:
-        if differentiated.shape is None:
-            raise ModelError(f"the rank of {differentiated.name!r} is unknown; {advice_on_rank(differentiated)}.")
         start = ir.Value(name=public.fresh("cotangent"), shape=differentiated.shape, type=differentiated.type)
         graph.inputs.append(start)
     variables = _variables(graph, nodes, wrt, differentiated) if gradients else []
@@ -210,6 +208,8 @@ def add_gradients(
     if half:
         start = emit.Mul(start, GRADIENT_SCALE)
     found = walk(emit, nodes, {differentiated: start}, variables, graph.opset_imports, chosen)
+    if start.is_graph_input() and start.shape is None:
+        raise ModelError(f"the rank of {differentiated.name!r} is unknown; {advice_on_rank(differentiated)}.")
     if rules:
         public.record("replaced_rules", str(chosen.applied))
     for variable in variables:
