@@ -271,7 +271,7 @@ class Attributor:
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """Return the scores of all classes [N,K] at the place in ``feeds``, less that of the class they are compared with."""
+        """Return the scores of all classes [N,K] at the place in ``feeds``, less that of the class compared with."""
         roles = self.signature.target_inputs
         if self.signature.places is None:
             name = self.signature.class_scores
