@@ -318,6 +318,18 @@ def test_logits_that_the_model_leaves_as_they_are() -> None:
     assert close(found["our confidence"], detectors.sigmoid(found["logits"].astype(np.float64)))
 
 
+@pytest.mark.parametrize("name", ["ssd", "detr", "yolox"])
+@pytest.mark.parametrize("form", ["cpu", "cpu_shared", "cuda"])
+def test_forms_agree(name: str, form: str) -> None:
+    x, family = image(), FAMILIES[name]
+    target = Target(0, at=0)
+    found = run(
+        differentiate(family.build(), target, layout=family.layout, form=form), x=x, target=CLASS, position=POSITION
+    )
+    expected = gradient(family.build(), target, family.layout, x, target=CLASS, position=POSITION)
+    assert close(found["grad_x"], expected["grad_x"])
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_probability_in_the_metadata(name: str) -> None:
     family = FAMILIES[name]
