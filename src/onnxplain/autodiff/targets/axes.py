@@ -47,8 +47,8 @@ def find_axes(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, cla
     """
     if output.shape is None:
         raise ModelError(
-            f"the rank of the score tensor {output.name!r} is unknown; {advice_on_rank(output)}, or name another tensor "
-            "with tensor=."
+            f"the rank of the score tensor {output.name!r} is unknown; {advice_on_rank(output)}, or name another "
+            "tensor with tensor=."
         )
     rank = len(output.shape)
     batch = _batch_axis(graph, output, layout)
