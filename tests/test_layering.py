@@ -20,7 +20,8 @@ from support import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 
-_GROUND = {"errors", "checks", "_version", "signature", "files", "progress", "native", "bundled"}
+_GROUND = {"errors", "checks", "_version", "signature", "target", "layout", "files", "progress", "native", "bundled"}
+_QUESTION = {"errors", "signature", "target", "layout"}
 _AUTODIFF = {
     f"autodiff/{room}" for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "landmarks")
 } | {"autodiff"}
@@ -36,6 +37,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "checks": {"errors"},
     "_version": set(),
     "signature": set(),
+    "target": {"errors"},
+    "layout": {"errors"},
     "files": {"errors"},
     "progress": {"errors"},
     "native": {"errors", "_native"},
@@ -46,10 +49,25 @@ MAY_IMPORT: dict[str, set[str]] = {
     "autodiff/reverse": {"errors", "autodiff/graph"},
     "autodiff/rules": {"errors", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
     "autodiff/prepare": {"errors", "autodiff/graph", "autodiff/reverse"},
-    "autodiff/targets": {"errors", "signature", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
+    "autodiff/targets": {
+        "errors",
+        "signature",
+        "target",
+        "layout",
+        "autodiff/graph",
+        "autodiff/geometry",
+        "autodiff/reverse",
+    },
     "autodiff/forms": {"errors", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
-    "autodiff/landmarks": {"errors", "autodiff/graph", "autodiff/reverse", "autodiff/prepare", "autodiff/targets"},
-    "autodiff": {"errors", "signature", "files"} | _AUTODIFF,
+    "autodiff/landmarks": {
+        "errors",
+        "layout",
+        "autodiff/graph",
+        "autodiff/reverse",
+        "autodiff/prepare",
+        "autodiff/targets",
+    },
+    "autodiff": _QUESTION | {"files"} | _AUTODIFF,
     "runtime": _GROUND - {"bundled"},
     "photos": _GROUND - {"bundled"},
     "pictures": _GROUND - {"bundled"},

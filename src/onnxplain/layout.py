@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .errors import InputError
@@ -20,6 +21,21 @@ DETECTORS = (
     "tensorflow", "boxes",
 )  # fmt: skip
 _AXES = ("class_axis", "batch_axis")
+_ROWS = (
+    "outputs", "image", "axis", "box", "objectness", "classes", "format", "scale", "activation", "keypoints",
+    "keypoint_names", "decode", "strides", "anchors",
+)  # fmt: skip
+_PAIR = ("outputs", "image", "format", "scale", "activation", "background")
+_CHOSEN = ("outputs", "image", "format", "scale", "classes")
+#: What may be stated of a layout besides its name and axes; layouts that are not here have nothing more.
+FIELDS: Mapping[str, tuple[str, ...]] = {
+    "ctc": ("blank",),
+    **dict.fromkeys(("yolov5", "yolov8", "yolox", "fastestdet", "boxes"), _ROWS),
+    **dict.fromkeys(("ssd", "detr"), _PAIR),
+    **dict.fromkeys(("yolov8_nms", "torchvision", "tensorflow"), _CHOSEN),
+    "nanodet": ("outputs", "image", "strides", "offset", "reg_max", "activation"),
+    "yunet": ("outputs", "image", "strides"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,8 +44,8 @@ class Layout:
 
     - ``class_axis``, ``batch_axis``: of the output; None where the graph tells. ``batch_axis=-1`` of an output that has
       none: the model takes one sample at a time.
-    - ``fields``: of "ctc" the class ``blank``; of detectors what their decoding needs (``strides``, ``anchors``,
-      ``outputs``, ``box``, ``objectness``, ``classes`` ...), see :mod:`onnxplain.autodiff.targets.detectors`.
+    - ``fields``: of "ctc" the class ``blank``; of detectors what differs from the usual, by the names in ``FIELDS``,
+      whose meaning :mod:`onnxplain.autodiff.targets.detectors` states.
     """
 
     name: str | None = None
@@ -49,13 +65,19 @@ LayoutLike = str | Mapping[str, Any] | Layout
 def find_layout(stated: LayoutLike | None, metadata: Mapping[str, str] | None = None) -> Layout:
     """The layout as stated, else that of the model's metadata (ours, or those that Ultralytics writes).
 
+    Where both name the same layout, the metadata fill in what is not stated.
+
     Raises:
         InputError: there is no layout of that name, or a field makes no sense.
     """
-    if stated is None and metadata is not None:
-        stated = _from_metadata(metadata)
+    found = Layout() if metadata is None else _checked(_from_metadata(metadata))
     if stated is None:
-        return Layout()
+        return found
+    made = _checked(stated)
+    return replace(made, fields={**found.fields, **made.fields}) if made.name == found.name else made
+
+
+def _checked(stated: LayoutLike) -> Layout:
     if isinstance(stated, Layout):
         return stated
     if isinstance(stated, str):
@@ -72,22 +94,55 @@ def find_layout(stated: LayoutLike | None, metadata: Mapping[str, str] | None = 
         if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
             raise InputError(f"layout: {axis} is the number of an axis; found {value!r}.")
         axes[axis] = value
+    known = FIELDS.get(name or "", ())
+    unknown = [field for field in fields if field not in known]
+    if unknown:
+        raise InputError(
+            f"layout {name!r} has no field {unknown[0]!r}; it has {', '.join((*_AXES, *known))}."
+            if name is not None
+            else f"layout: {unknown[0]!r} belongs to a named layout; state its name, too. {_known()}"
+        )
     return Layout(name, axes["class_axis"], axes["batch_axis"], fields)
 
 
-def _from_metadata(metadata: Mapping[str, str]) -> LayoutLike | None:
+def _from_metadata(metadata: Mapping[str, str]) -> LayoutLike:
     text = metadata.get(METADATA_KEY)
     if text is not None:
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = text
+        found = _parsed(text)
+        found = text if found is None else found
         if not isinstance(found, (str, dict)):
             raise InputError(f"the metadata {METADATA_KEY} hold {text[:80]!r}; they are a layout's name or its fields.")
         return found
     if "ultralytics" in metadata.get("author", "").lower() + metadata.get("description", "").lower():
-        tasks = {"detect": "yolov8", "classify": "classes"}
-        return tasks.get(metadata.get("task", ""))
+        return _from_ultralytics(metadata)
+    return Layout()
+
+
+def _from_ultralytics(metadata: Mapping[str, str]) -> LayoutLike:
+    """What Ultralytics writes: task, names of the classes, shape of the keypoints, whether suppression is inside."""
+    task = metadata.get("task", "")
+    if task == "classify":
+        return "classes"
+    names, arguments = _parsed(metadata.get("names", "")), _parsed(metadata.get("args", ""))
+    if task not in ("detect", "segment", "pose") or (task == "segment" and not names):
+        return Layout()
+    fields: dict[str, Any] = {} if not isinstance(names, (dict, list)) else {"classes": len(names)}
+    suppressed = isinstance(arguments, dict) and arguments.get("nms") is True
+    if suppressed or metadata.get("end2end", "").lower() == "true":
+        return {"name": "yolov8_nms", **fields}
+    keypoints = _parsed(metadata.get("kpt_shape", ""))
+    if task == "pose" and keypoints is not None:
+        fields["keypoints"] = keypoints
+    return {"name": "yolov8", **fields}
+
+
+def _parsed(text: str) -> Any:
+    """What ``text`` says in JSON, or as Python writes it; None if in neither."""
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return read(text)
+        except (ValueError, SyntaxError):
+            continue
     return None
 
 

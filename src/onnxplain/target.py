@@ -6,6 +6,7 @@ fields are set decides the graph (:class:`Kind`); their values are inputs of tha
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
@@ -19,6 +20,8 @@ from .errors import InputError, TargetError
 #: How a place in the output is given to the graph, or found by it; None: the output has no places.
 Place = Literal["position", "region", "box", "own", "best", "all"] | None
 _WORDS = ("own", "best", "all")
+#: Numbers of a detection besides its classes: of its box, and of keypoints.
+_COLUMN = re.compile(r"box\.(x0|y0|x1|y1|width|height|cx|cy)|[a-z0-9_]+\.(x|y|visible)")
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,9 @@ At = int | tuple[int, int] | NDArray[Any] | Box | Literal["best", "own", "all"] 
 class Target:
     """Which number of the output is explained.
 
-    - ``of``: a class index or label, or another named number of a detection ("box.width", "nose.x"); None: the
-      predicted class.
+    - ``of``: a class index or label, or another named number of a detection: "box.x0", "box.y0", "box.x1", "box.y1",
+      "box.width", "box.height", "box.cx", "box.cy", or the place of a keypoint ("nose.x", "nose.y"), in pixels of the
+      model's input; None: the predicted class.
     - ``at``: where, for outputs with places: a step of a sequence (negative ones count from the end), (row, column) or
       a mask [h,w] of a map, a :class:`Box` of a detector, "best" (the surest detection), "own" (where the class is the
       predicted one), "all" (the sum over all places). None: "best" for detectors, "own" for segmentations.
@@ -113,6 +117,12 @@ class Target:
             )
         if isinstance(self.of, bool) or not (self.of is None or isinstance(self.of, (int, str, np.integer))):
             raise TargetError(f"Target: of= is a class index or a label; found {self.of!r}.")
+        if self.column is not None and (self.versus is not None or (isinstance(self.at, str) and self.at == "own")):
+            raise TargetError(
+                f"Target: {self.of!r} is a number of a detection and no class: it has no versus= and no at='own'."
+            )
+        if (name := _compared(self.versus)) is not None:
+            raise TargetError(f"Target: versus={name!r} is a number of a detection; versus= is a class.")
         if self.output is not None and not isinstance(self.output, str):
             raise TargetError(f"Target: output= is the name of an output; found {self.output!r}.")
 
@@ -120,6 +130,11 @@ class Target:
         shown = {name: getattr(self, name) for name in ("of", "at", "versus", "like", "output", "weights")}
         fields = [f"{name}={_short(value)}" for name, value in shown.items() if value is not None]
         return f"Target({', '.join(fields)})"
+
+    @property
+    def column(self) -> str | None:
+        """The number of a detection that ``of`` names; None if it names a class."""
+        return self.of if isinstance(self.of, str) and _COLUMN.fullmatch(self.of) else None
 
     @property
     def kind(self) -> Kind:
@@ -134,7 +149,7 @@ class Target:
             other = "class" if simple and form == "class" else versus.kind
         elif versus is not None:
             other = "class"
-        return Kind(form, place_of(self.at), other)
+        return Kind(form, place_of(self.at), other, self.column)
 
 
 @dataclass(frozen=True)
@@ -144,11 +159,13 @@ class Kind:
     - ``form``: "class", "like" (a cosine), or "weights" (a weighted sum of the whole output).
     - ``place``: how the place is given or found.
     - ``versus``: what is subtracted: "class", another class at the same place; or another kind with inputs of its own.
+    - ``column``: the number of a detection that is explained, in the place of its classes.
     """
 
     form: Literal["class", "like", "weights"] = "class"
     place: Place = None
     versus: Kind | Literal["class"] | None = None
+    column: str | None = None
 
 
 #: A target as users give it: None for the predicted class, an index, a label, "top3", a Target, or one for each sample.
@@ -177,6 +194,12 @@ def place_of(at: At) -> Place:
     raise TargetError(
         f"Target: at= is a position, a (row, column), a mask, a Box or a word; found {type(at).__name__}."
     )
+
+
+def _compared(versus: int | str | Target | None) -> str | None:
+    """The number of a detection that ``versus`` names, if it names one."""
+    found = versus if isinstance(versus, Target) else Target(versus) if isinstance(versus, str) else None
+    return None if found is None else found.column
 
 
 def _short(value: object) -> str:

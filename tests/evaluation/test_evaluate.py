@@ -18,6 +18,8 @@ from onnxplain import Explainer, ImageError, InputError, OutputError, RuntimeMis
 from onnxplain.evaluation import randomized_models
 from onnxplain.methods import GradientXInput
 from onnxplain.model.ranking import probabilities
+from onnxplain.photos import Preprocessing
+from onnxplain.pipeline import stream
 
 from support import small_models as small
 
@@ -109,6 +111,32 @@ def test_every_number_is_what_the_metric_says(
     agreement = metrics.rank_correlation(explainer.explain(photos[0]).saliency_input[None], first.saliency_input[None])
     np.testing.assert_allclose(evaluation.agreement["rank_correlation"][0, 1, 0], agreement[0], rtol=1e-6)
     np.testing.assert_allclose(evaluation.agreement["rank_correlation"][[0, 1], [0, 1]], 1)
+
+
+def test_each_photo_is_loaded_and_preprocessed_once(
+    explainer: Explainer, photos: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once more for every method."""
+    calls = {"load_image": 0, "apply": 0}
+    load_image, apply = stream.load_image, Preprocessing.apply
+
+    def loading(source: Any) -> Any:
+        calls["load_image"] += 1
+        return load_image(source)
+
+    def applying(self: Preprocessing, image: Any) -> Any:
+        calls["apply"] += 1
+        return apply(self, image)
+
+    monkeypatch.setattr(stream, "load_image", loading)
+    monkeypatch.setattr(Preprocessing, "apply", applying)
+    onnxplain.evaluate(explainer, photos, METHODS, metrics=["sparseness"])
+    assert calls == {"load_image": len(photos), "apply": len(photos)}
+
+
+def test_repr_and_display(evaluation: onnxplain.Evaluation) -> None:
+    assert repr(evaluation).startswith(f"<Evaluation of 10 images by {', '.join(METHODS)}: deletion")
+    assert evaluation._repr_markdown_() == evaluation.table()
 
 
 def test_curves_are_kept_for_every_image(evaluation: onnxplain.Evaluation) -> None:
@@ -287,6 +315,12 @@ def network() -> onnx.ModelProto:
     return small.build(
         nodes, [("x", small.FLOAT, shape)], [("logits", small.FLOAT, ["N", 5])], constants, small.image_metadata(16)
     )
+
+
+def test_repr_and_display_of_the_check(check: onnxplain.RandomizationCheck) -> None:
+    text = repr(check)
+    assert text.startswith(f"<RandomizationCheck of {len(check.images)} image") and check.methods[0] in text
+    assert check._repr_markdown_() == check.table()
 
 
 def test_the_check_compares_maps_layer_by_layer(check: onnxplain.RandomizationCheck, photos: list[np.ndarray]) -> None:

@@ -169,6 +169,7 @@ def test_files(table: Explainer, tmp_path: Path) -> None:
     page = (tmp_path / "made" / "TokenExplanation.html").read_text(encoding="utf-8")
     assert page.count("<span") == 3 and "class 0" in page
     assert row._repr_html_().count("data:image/png") == 1
+    assert repr(row).startswith("<TableExplanation of ") and " features: " in repr(row) and "most by" in repr(row)
     np.testing.assert_array_equal(sequence.bars(width=700).shape[1], 700)
     with pytest.raises(OutputError, match="written as"):
         row.save(tmp_path / "row.txt")

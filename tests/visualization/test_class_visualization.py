@@ -401,13 +401,13 @@ def test_command(run: Runner) -> None:
 
 
 def test_command_prints_json(run: Runner) -> None:
-    arguments = ["--target", "1", "--neuron", "maps:2", "--preset", "paper", "--steps", 3, "--learning-rate", 0.5]
+    arguments = ["--target", "1", "--neuron", "maps:2", "--preset", "paper", "--steps", 30, "--learning-rate", 0.5]
     result = run("visualize-class", "model.onnx", *arguments, "--l2", 0.25, "--seed", 9, "--json")
     document = json.loads(result.out)
     assert [one["label"] for one in document["results"]] == ["green", "maps:2"]
     settings = document["results"][0]["settings"]
     assert (settings["preset"], settings["steps"], settings["learning_rate"], settings["l2"], settings["seed"]) == (
-        "paper", 3, 0.5, 0.25, 9,
+        "paper", 30, 0.5, 0.25, 9,
     )  # fmt: skip
     assert run.files() == {"model.onnx", "green_1.png", "maps_2.png"}
 

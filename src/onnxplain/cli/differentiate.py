@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,7 +22,13 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    import onnx
+
     from ..autodiff.graph.passes import Report
+
+ExplainPasses = Annotated[
+    bool, typer.Option("--explain-passes", help="Say what each pass on the graph rewrote, what it did not, and why.")
+]
 
 
 @guarded
@@ -49,10 +55,7 @@ def differentiate(
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
     channel_axis: ChannelAxis = None,
-    explain_passes: Annotated[
-        bool,
-        typer.Option("--explain-passes", help="Say what each pass on the graph rewrote, what it did not, and why."),
-    ] = False,
+    explain_passes: ExplainPasses = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -81,26 +84,36 @@ def differentiate(
         channel_axis=channel_axis,
         report=report,
     )
-    added = {p.key.removeprefix("onnxplain."): p.value for p in found.metadata_props if p.key.startswith("onnxplain.")}
     files = files_of(found, out)
-    inputs, outputs = [v.name for v in found.graph.input], [v.name for v in found.graph.output]
     if as_json:
-        document = {
-            "file": str(out),
-            "data": str(files[1]) if len(files) > 1 else None,
-            "bytes": sum(file.stat().st_size for file in files),
-            "nodes": len(found.graph.node),
-            "score_tensor": added["score_tensor"],
-            "inputs": inputs,
-            "outputs": outputs,
-        }
-        print_json(document | ({"passes": _passes(report)} if explain_passes else {}))
+        print_json(_document(found, files) | ({"passes": _passes(report)} if explain_passes else {}))
     elif not quiet:
-        given = {name for key, name in added.items() if key != "score_tensor"}
-        new = ", ".join(name for name in [*inputs, *outputs] if name in given)
-        print(f"{' and '.join(map(str, files))}: {len(found.graph.node)} nodes; new inputs and outputs: {new}")
+        print(_summary(found, files))
         if explain_passes:
             print("\n".join(_lines(report)))
+
+
+def _added(model: onnx.ModelProto) -> dict[str, str]:
+    """What the metadata say of the differentiated model."""
+    return {p.key.removeprefix("onnxplain."): p.value for p in model.metadata_props if p.key.startswith("onnxplain.")}
+
+
+def _document(model: onnx.ModelProto, files: Sequence[Path]) -> dict[str, object]:
+    return {
+        "file": str(files[0]),
+        "data": str(files[1]) if len(files) > 1 else None,
+        "bytes": sum(file.stat().st_size for file in files),
+        "nodes": len(model.graph.node),
+        "score_tensor": _added(model)["score_tensor"],
+        "inputs": [v.name for v in model.graph.input],
+        "outputs": [v.name for v in model.graph.output],
+    }
+
+
+def _summary(model: onnx.ModelProto, files: Sequence[Path]) -> str:
+    given = {name for key, name in _added(model).items() if key != "score_tensor"}
+    new = ", ".join(v.name for v in [*model.graph.input, *model.graph.output] if v.name in given)
+    return f"{' and '.join(map(str, files))}: {len(model.graph.node)} nodes; new inputs and outputs: {new}"
 
 
 def _passes(report: Report) -> dict[str, list[dict[str, object]]]:

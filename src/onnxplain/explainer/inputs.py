@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ..methods import Method
 from ..photos.load import ImageSource
+from ..pipeline.stream import Photo
 
 Array: TypeAlias = NDArray[Any]
 #: The arrays of a model's inputs: one, or those of all inputs by their names.
@@ -27,7 +28,7 @@ Classes: TypeAlias = Sequence[int | str] | NDArray[np.integer[Any]]
 
 #: Several photos. A single path may also be that of a folder, and an array a batch [N,H,W,3], which a type checker
 #: cannot see.
-Images: TypeAlias = Iterable[ImageSource]
+Images: TypeAlias = Iterable[ImageSource | Photo]
 
 
 class DataFrame(Protocol):

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from ..checks import check_unmasked
 from ..errors import InputError
 from .arrays import Array, filtered, gaussian
 
@@ -18,7 +19,7 @@ _SIGMA, _RADIUS = 5.0, 5
 
 
 def baseline_images(baseline: Baseline, x: Array, channel_axis: int | None = 1) -> Array:
-    """The baseline of images ``x``, [N,C,H,W] or [N,H,W,C], or of other samples.
+    """Return the baseline of images ``x``, [N,C,H,W] or [N,H,W,C], or of other samples.
 
     Args:
         baseline: what stands in the place of pixels.
@@ -49,6 +50,7 @@ def baseline_images(baseline: Baseline, x: Array, channel_axis: int | None = 1) 
 
 
 def _finite(baseline: float | Array) -> Array:
+    check_unmasked("a baseline", baseline)
     try:
         found = np.asarray(baseline, dtype=np.float64)
     except (TypeError, ValueError):

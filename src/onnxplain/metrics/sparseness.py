@@ -13,16 +13,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import InputError
 from .arrays import Array
 
 
 def sparseness(attributions: Array) -> NDArray[np.float64]:
-    """The Gini index of the magnitudes of N attributions or maps [N,...], [N], 0..1; 0 for one of zeros.
+    """Return the Gini index of the magnitudes of N attributions or maps [N,...], [N], 0..1; 0 for one of zeros.
 
     Raises:
         InputError: nothing beside the batch axis, NaN or infinity.
     """
+    check_unmasked("attributions", attributions)
     values = np.asarray(attributions, dtype=np.float64)
     if values.ndim < 2 or values.size == 0 or not np.isfinite(values).all():
         raise InputError(f"attributions are finite numbers [N,...]; found {list(values.shape)} or NaN or infinity.")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import InputError, ModelError
 from ..signature import InputTensor, Signature
 
@@ -15,14 +16,14 @@ Array = NDArray[Any]
 
 
 def check_inputs(signature: Signature, x: object) -> tuple[dict[str, Array], int]:
-    """``x`` as feeds of the model, and the number of samples.
+    """Return ``x`` as feeds of the model, and the number of samples.
 
     Args:
         signature: describes the model that is going to be run.
         x: an array for a model with one input, or a dict with an array for every input.
 
     Raises:
-        InputError: a name, rank, extent or type does not fit, NaN or infinity, or no samples.
+        InputError: a name, rank, extent or type does not fit, masked elements, NaN or infinity, or no samples.
         ModelError: no input has a batch axis.
     """
     names = [i.name for i in signature.inputs]
@@ -59,6 +60,7 @@ def _check_array(tensor: InputTensor, value: object, batched: bool) -> Array:
             f"input {tensor.name!r} takes an array {_shape(tensor)}; found {type(value).__name__}. "
             "Files and pictures are for explain()."
         )
+    check_unmasked(f"input {tensor.name!r}", value)
     array: Array = np.asarray(value)
     if array.dtype.name != tensor.dtype:
         raise InputError(
@@ -85,7 +87,7 @@ def _check_array(tensor: InputTensor, value: object, batched: bool) -> Array:
         raise InputError(
             f"input {tensor.name!r} holds {array[where]} at index {list(where)}; all values must be finite."
         )
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _shape(tensor: InputTensor) -> str:

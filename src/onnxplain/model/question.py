@@ -254,8 +254,8 @@ class _Chooser:
             )
         raise TargetError(
             f"the output has a score of every class at each of {list(self._extents)} places, and nothing says what "
-            "they are: state Explainer(layout='segmentation') or that of a detector, or say where: "
-            "Target(..., at=(row, column)), a mask, or at='all' for the sum over all places."
+            "they are: state Explainer(layout='segmentation') or that of a detector, or say where: Target(..., at="
+            "(row, column)), a mask, or at='all' for the sum over all places."
         )
 
     def _by_class(self, row: int) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ Outcome = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo and the input tensor made of it.
+    """A photo and the input tensor made of it by the preprocessing of the model that is to explain it.
 
     ``index`` is its place in the sequence, ``name`` what errors call it, ``source`` its path if it has one.
     """
@@ -40,7 +40,7 @@ class Photo:
 
 
 def is_one(images: object) -> bool:
-    """Whether ``images`` is a single photo, and not a folder, a batch or another iterable of photos."""
+    """Return whether ``images`` is a single photo, and not a folder, a batch or another iterable of photos."""
     if isinstance(images, (str, os.PathLike)):
         return not Path(images).is_dir()
     if isinstance(images, np.ndarray):
@@ -49,7 +49,7 @@ def is_one(images: object) -> bool:
 
 
 def photo_sources(images: Any) -> Iterable[Any]:
-    """One photo after the other: the files of a folder, or the members of an iterable.
+    """Return one photo after the other: the files of a folder, or the members of an iterable.
 
     Raises:
         ImageError: an empty folder.
@@ -65,12 +65,14 @@ def photo_sources(images: Any) -> Iterable[Any]:
 
 
 def load_photo(index: int, source: Any, preprocessing: Preprocessing) -> Photo:
-    """Photo number ``index`` and its tensor.
+    """Return photo number ``index`` and its tensor; of a :class:`Photo`, which was loaded already, what it holds.
 
     Raises:
         ImageError: it cannot be read.
         PreprocessingError: the preprocessing does not fit it.
     """
+    if isinstance(source, Photo):
+        return replace(source, index=index)
     name, path = photo_name(index, source)
     try:
         image = load_image(source)
@@ -81,7 +83,9 @@ def load_photo(index: int, source: Any, preprocessing: Preprocessing) -> Photo:
 
 
 def photo_name(index: int, source: Any) -> tuple[str, str | None]:
-    """What errors call a photo, and its path if it has one."""
+    """Return what errors call a photo, and its path if it has one."""
+    if isinstance(source, Photo):
+        return source.name, source.source
     path = str(source) if isinstance(source, (str, os.PathLike)) else None
     return path or f"image {index}", path
 
@@ -94,7 +98,7 @@ def stream_photos(
     share: int,
     on_error: OnError | None,
 ) -> Iterator[Any]:
-    """The results of photos, in order, worked out side by side.
+    """Return the results of photos, in order, worked out side by side.
 
     ``explained`` takes ``share`` numbered photos at a time, in one of ``workers`` threads. An error goes to
     ``on_error`` with the photo's name; without ``on_error`` it raises.

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,6 +51,8 @@ class FeatureExplanation:
     method: str
     details: Mapping[str, float] = field(default_factory=dict)
 
+    _what: ClassVar[str] = "feature"
+
     @property
     def title(self) -> str:
         """The class and how sure the model is of it, for people; of a model with a single output, its value."""
@@ -59,11 +61,11 @@ class FeatureExplanation:
         return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
     def bars(self, **options: Any) -> NDArray[np.uint8]:
-        """The largest attributions as bars, uint8 RGB [H,W,3]; ``options``: see :func:`onnxplain.pictures.bars`."""
+        """Return the largest attributions as bars, uint8 RGB [H,W,3]; ``options``: :func:`onnxplain.pictures.bars`."""
         return bars(self._bar_names(), self.attribution, **{"title": self.title, **options})
 
     def plot(self, **options: Any) -> Figure:
-        """:meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.pictures.bars_figure`.
+        """Return :meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.pictures.bars_figure`.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
@@ -71,11 +73,11 @@ class FeatureExplanation:
         return bars_figure(self._bar_names(), self.attribution, **{"title": self.title, **options})
 
     def picture(self, **options: Any) -> NDArray[np.uint8]:
-        """What :meth:`save` writes as a picture, uint8 RGB [H,W,3]: :meth:`bars`."""
+        """Return what :meth:`save` writes as a picture, uint8 RGB [H,W,3]: :meth:`bars`."""
         return self.bars(**options)
 
     def html(self) -> str:
-        """A fragment of HTML with everything inside."""
+        """Return a fragment of HTML with everything inside."""
         picture = data_uri(self.picture(), "PNG")
         return f'<img src="{picture}" alt="{escape(self.method)}: {escape(self.title)}" style="max-width:100%">'
 
@@ -128,7 +130,9 @@ class FeatureExplanation:
         return f"<figure style='margin:0'>{self.html()}<figcaption>{escape(self.method)}{facts}</figcaption></figure>"
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} of {len(self.names)}: {self.title}, {self.method}>"
+        largest = self.names[int(np.argmax(np.abs(self.attribution)))]
+        parts = f"{len(self.names)} {self._what}{'' if len(self.names) == 1 else 's'}"
+        return f"<{type(self).__name__} of {parts}: {self.title}, {self.method}, most by {largest!r}>"
 
 
 @dataclass(frozen=True, repr=False)
@@ -143,12 +147,14 @@ class TableExplanation(FeatureExplanation):
 class TokenExplanation(FeatureExplanation):
     """A sequence of tokens explained; its picture are the tokens, each on the colour of its attribution."""
 
+    _what = "token"
+
     def picture(self, **options: Any) -> NDArray[np.uint8]:
-        """The tokens in lines, uint8 RGB [H,W,3]; ``options`` are those of :func:`onnxplain.pictures.tokens_image`."""
+        """Return the tokens in lines, uint8 RGB [H,W,3]; ``options``: :func:`onnxplain.pictures.tokens_image`."""
         return tokens_image(self.names, self.attribution, **{"title": self.title, **options})
 
     def html(self) -> str:
-        """The class, and the tokens as text, each on the colour of its attribution; everything inside."""
+        """Return the class, and the tokens as text, each on the colour of its attribution; everything inside."""
         return f"<p><strong>{escape(self.title)}</strong></p>{tokens_html(self.names, self.attribution)}"
 
 

@@ -3,10 +3,9 @@
 With V a random view, the gradient of one step is V^T dS/d(V I) - 2 lambda I - t dTV/dI, carried on to the parameters of
 the image by the transpose of the parametrisation's derivative.
 
-Without random views f is a function, and "ascent" climbs it: a step along the gradient is taken if f rises by it, and
-the next one is as long as the curvature along the last one allows (Barzilai and Borwein 1988, "Two-Point Step Size
-Gradient Methods"), so that the size of neither lambda nor the gradient matters. Otherwise the optimiser's rate says how
-long steps are.
+Without random views f is a function, and "ascent" chooses the lengths of its steps by what they bring, so that neither
+the size of lambda nor that of the gradient matters; see :class:`~.optimizers.AdaptiveAscent`. Otherwise the optimiser's
+rate says how long steps are.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import GradientError
 from .images import FourierImages, Parametrization, TensorImages
 from .objective import Objective
-from .optimizers import Adam, GradientAscent, LineSearch, Optimizer, Place
+from .optimizers import Adam, AdaptiveAscent, GradientAscent, Optimizer, Place
 from .penalties import l2, l2_gradient, total_variation, total_variation_gradient
 from .settings import Settings
 from .views import RandomViews
@@ -75,7 +74,7 @@ def ascend(
 def _climb(
     objective: Objective, targets: NDArray[np.int64], form: Parametrization, first: Array, settings: Settings
 ) -> Iterator[Step]:
-    """Return the steps of a line search, for an f without anything random."""
+    """Return the steps that adapt their lengths, for an f without anything random; images are the best ones so far."""
 
     def at(parameters: Array) -> Place:
         images = form.images(parameters)
@@ -91,12 +90,17 @@ def _climb(
     here = at(first)
     _check_finite(here.pull)
     _check_slope(here.pull, targets)
-    search = LineSearch(here, settings.learning_rate, penalised=bool(settings.l2 or settings.total_variation))
+    search = AdaptiveAscent(
+        here,
+        settings.learning_rate,
+        l2=settings.l2 if isinstance(form, TensorImages) else 0.0,
+        penalised=bool(settings.l2 or settings.total_variation),
+    )
     for _ in range(settings.steps):
         scores = search.here.scores
-        if not search.converged.all():
+        if not search.finished.all():
             search.move(at(search.candidate))
-        yield Step(search.here.images, scores, search.converged)
+        yield Step(search.best.images, scores, search.converged)
 
 
 def _follow(

@@ -1,4 +1,4 @@
-"""Steps uphill: a line search, plain gradient ascent, and Adam (Kingma, Ba 2015)."""
+"""Steps uphill: gradient ascent with steps of its own choice or of a fixed factor, and Adam (Kingma, Ba 2015)."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _FIRST, _SECOND, _EPSILON = 0.9, 0.999, 1e-8
 _FLAT = 1e-3
 #: What float32 leaves of a slope, and of a value, as a share of the first slope and of the value.
 _ROUNDING = 1e-6
-#: The share of the rise that the slope promises which a step has to bring (Armijo 1966), and the most by which one
-#: step is longer than the last one, or shorter.
-_LEAST_RISE, _LONGER, _SHORTER = 1e-4, 4.0, 0.1
+#: The cosine of two slopes, one after the other, above which the way is straight, and below which it turns back.
+_STRAIGHT, _BACK = 0.9, -0.5
+#: Steps without a larger f after which steps become shorter.
+_PATIENCE = 10
 
 
 @dataclass(frozen=True)
@@ -43,46 +44,80 @@ class Place:
         """Whether the value and the slope of each image are finite numbers, [N]."""
         return np.asarray(np.isfinite(self.values) & np.isfinite(_dot(self.slopes, self.slopes)))
 
+    def where(self, which: NDArray[np.bool_], other: Place) -> Place:
+        """Return this place for the images ``which`` [N], and ``other`` for the rest."""
+        return Place(
+            **{one.name: _chosen(which, getattr(self, one.name), getattr(other, one.name)) for one in fields(Place)}
+        )
 
-class LineSearch:
-    """Steps along the slope of N images, each as long as it lets f rise.
 
-    ``here`` is the best place so far; ``candidate`` are the parameters to look at next, and :meth:`move` is told what
-    was found there. The first step changes the parameters by ``rate`` (root mean square).
+class AdaptiveAscent:
+    """Steps along the slopes of N images, whose lengths follow from where the slopes turn.
+
+    A step of length s leads from z to z + s slope / (1 + 2 s lambda), which takes the penalty of L2 exactly where
+    parameters are images. The next one is twice as long if the slope has hardly turned, half as long if it has turned
+    back; a step after which it has turned back and f has fallen is not taken, and a quarter of it is tried. The slopes
+    of networks turn at random from step to step: as long as f rises every few steps, the length stays, and when it no
+    longer does, the way goes on from the best place so far in steps half as long.
+
+    ``here`` is where the images are, ``best`` where f was largest; ``candidate`` are the parameters to look at next,
+    and :meth:`move` is told what was found there.
     """
 
-    def __init__(self, start: Place, rate: float, *, penalised: bool) -> None:
-        self.here = start
+    def __init__(self, start: Place, rate: float, *, l2: float, penalised: bool) -> None:
+        """Begin at ``start``.
+
+        Args:
+            start: the first place.
+            rate: the root mean square by which the first step changes the parameters, unless lambda allows less.
+            l2: lambda, where the parameters are images, else 0.
+            penalised: whether anything is subtracted from the scores.
+        """
+        self.here = self.best = start
         squares = _dot(start.slopes, start.slopes)
-        self._lengths = rate / np.sqrt(squares / start.slopes[0].size)
-        self._first_slope, self._penalised = np.sqrt(squares), penalised
+        first = rate / np.sqrt(squares / start.slopes[0].size)
+        self._lengths = first / np.maximum(1 - 2 * l2 * first, _ROUNDING)
+        self._l2, self._penalised, self._first_slope = l2, penalised, np.sqrt(squares)
+        self._waited = np.zeros(len(squares), np.int64)
 
     @property
     def candidate(self) -> Array:
-        return self.here.parameters + _by_image(self._lengths, self.here.slopes)
+        lengths = self._lengths / (1 + 2 * self._l2 * self._lengths)
+        return self.here.parameters + _by_image(lengths, self.here.slopes)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
         """Which images are best ones: the slope of f is nothing beside that of the score, [N]."""
-        slope = np.sqrt(_dot(self.here.slopes, self.here.slopes))
-        whole = np.sqrt(_dot(self.here.pull, self.here.pull)) if self._penalised else self._first_slope
-        return np.asarray(slope <= np.maximum(_FLAT * whole, _ROUNDING * self._first_slope))
+        whole = np.sqrt(_dot(self.best.pull, self.best.pull)) if self._penalised else self._first_slope
+        return np.asarray((self._slope <= _FLAT * whole) | self.finished)
+
+    @property
+    def finished(self) -> NDArray[np.bool_]:
+        """Which images are as good as float32 lets them become, [N]."""
+        return np.asarray(self._slope <= _ROUNDING * self._first_slope)
+
+    @property
+    def _slope(self) -> Array:
+        return np.asarray(np.sqrt(_dot(self.best.slopes, self.best.slopes)))
 
     def move(self, there: Place) -> None:
-        """Go where f has risen, and choose the lengths of the next steps."""
-        here, way = self.here, there.parameters - self.here.parameters
-        with np.errstate(invalid="ignore", over="ignore"):
-            least = here.values + _LEAST_RISE * self._lengths * _dot(here.slopes, here.slopes)
-            risen = there.values >= least - _ROUNDING * np.abs(here.values)
-            bend = _dot(way, here.slopes - there.slopes)
-            fitting = np.where(bend > 0, _dot(way, way) / np.where(bend > 0, bend, 1), np.inf)
-        risen &= there.finite & ~self.converged
-        longest = np.where(risen, _LONGER, 0.5) * self._lengths
-        fitting = np.where(there.finite & (risen | (bend > 0)), fitting, 0.25 * self._lengths)
-        self._lengths = np.clip(fitting, _SHORTER * self._lengths, longest)
-        self.here = Place(
-            **{one.name: _chosen(risen, getattr(there, one.name), getattr(here, one.name)) for one in fields(Place)}
-        )
+        """Go to the candidates, or back, and choose the lengths of the next steps."""
+        turn = _cosine(self.here.slopes, there.slopes)
+        fallen = ~_not_below(there, self.here)
+        refused = ~there.finite | ((turn < _BACK) & fallen)
+        factors = np.where(turn > _STRAIGHT, 2.0, np.where(turn < _BACK, 0.5, 1.0))
+        self._lengths = self._lengths * np.where(refused, 0.25, factors)
+        moving = ~self.finished
+        self.here = there.where(moving & ~refused, self.here)
+        flatter = _dot(self.here.slopes, self.here.slopes) < _dot(self.best.slopes, self.best.slopes)
+        better = (self.here.values > self.best.values) | (_not_below(self.here, self.best) & flatter)
+        better &= moving
+        self.best = self.here.where(better, self.best)
+        self._waited = np.where(better, 0, self._waited + 1)
+        back = self._waited >= _PATIENCE
+        self.here = self.best.where(back, self.here)
+        self._lengths = np.where(back, 0.5, 1.0) * self._lengths
+        self._waited = np.where(back, 0, self._waited)
 
 
 class Optimizer(ABC):
@@ -90,7 +125,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, gradient: Array) -> Array:
-        """What is added to the parameters."""
+        """Return what is added to the parameters."""
 
 
 class GradientAscent(Optimizer):
@@ -135,6 +170,18 @@ class Adam(Optimizer):
 def _dot(a: Array, b: Array) -> Array:
     """Return the inner product of each image's numbers, [N], also of complex ones."""
     return np.asarray((a.conj() * b).real.sum(axis=tuple(range(1, a.ndim))))
+
+
+def _not_below(one: Place, other: Place) -> NDArray[np.bool_]:
+    """Return whether f is no smaller, as far as float32 tells, [N]."""
+    return np.asarray(one.values >= other.values - _ROUNDING * np.abs(other.values))
+
+
+def _cosine(a: Array, b: Array) -> Array:
+    """Return the cosine between each image's numbers, [N]; 1 where one of them has no direction."""
+    lengths = np.sqrt(_dot(a, a) * _dot(b, b))
+    known = np.isfinite(lengths) & (lengths > 0)
+    return np.asarray(np.divide(_dot(a, b), lengths, out=np.ones_like(lengths), where=known))
 
 
 def _by_image(factors: Array, values: Array) -> Array:

@@ -19,9 +19,10 @@ class Settings:
     pixel. For a model that takes x = (p - 127) / 128 that is the input tensor itself.
 
     - ``parametrization``: "tensor", the image itself; "fourier", the spectrum of decorrelated colours.
-    - ``optimizer``: "ascent", plain gradient ascent; "adam".
+    - ``optimizer``: "ascent", gradient ascent; "adam".
     - ``steps``: how many; ``learning_rate``: of "adam", the length of a step of every parameter; of "ascent", the root
-      mean square by which the first step changes the image, which fixes the factor of the gradient for all steps.
+      mean square by which the first step changes the image. Further steps of "ascent" have the same factor of the
+      gradient where views are random; without, their lengths adapt.
     - ``l2``: lambda of S_c(I) - lambda ||I||_2^2.
     - ``total_variation``: the weight of the total variation, likewise subtracted.
     - ``views``: random views of the image a step, whose gradients are averaged; each is moved by up to ``jitter``
@@ -95,7 +96,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
 
 
 def find_settings(preset: str, options: Mapping[str, Any]) -> Settings:
-    """The settings of a preset with ``options`` in their place.
+    """Return the settings of a preset with ``options`` in their place.
 
     Raises:
         InputError: no such preset or setting, or a value that makes no sense.

@@ -152,7 +152,7 @@ REFUSED: dict[str, Callable[[], onnx.ModelProto]] = {
 @pytest.mark.parametrize("message", REFUSED)
 def test_refusals_name_what_and_why(message: str) -> None:
     with pytest.raises(onnxplain.UnsupportedOperatorError, match=r"ai\.onnx\.ml::.*node 'node'") as error:
-        onnxplain.differentiate(REFUSED[message](), seed="target" if "3 classes" in message else "cotangent")
+        onnxplain.differentiate(REFUSED[message](), target=None if "3 classes" in message else "cotangent")
     assert message in str(error.value)
 
 

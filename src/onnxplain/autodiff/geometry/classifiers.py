@@ -21,10 +21,10 @@ ML = "ai.onnx.ml"
 
 def linear_scores(emit: Emitter, node: Operator) -> ir.Value:
     """The scores [N, K] of a LinearClassifier before its post_transform."""
-    s = affine(emit, node, len(node.attribute("intercepts", [0.0])))
+    s = regression(emit, node, len(node.attribute("intercepts", [0.0])))
     if len(node.attribute("intercepts", [0.0])) > 1:
         return s
-    if text(node, "post_transform", "NONE") == "NONE":
+    if text_attribute(node, "post_transform", "NONE") == "NONE":
         return emit.Concat(emit.Sub(1.0, s), s, axis=1)
     return _both_signs(emit, node, s)
 
@@ -42,9 +42,9 @@ def svm_scores(emit: Emitter, node: Operator) -> ir.Value:
     if classes < 2:
         raise node.refuse("number of classes", classes, "give the labels of two classes or more")
     if not counts:
-        return matmul(emit, rows_of(emit, node), coefficients.reshape(classes, -1).T, [rho[0]])
+        return linear_map(emit, feature_rows(emit, node), coefficients.reshape(classes, -1).T, [rho[0]])
     pairs = classes * (classes - 1) // 2
-    s = matmul(emit, kernels(emit, node, sum(counts)), _pairwise(coefficients, counts), rho[:pairs])
+    s = linear_map(emit, kernel_values(emit, node, sum(counts)), _pairwise(coefficients, counts), rho[:pairs])
     if slope and classes > 2:
         advice = "no class has a score of its own before them: export the decision function (probability=False)"
         raise node.refuse("prob_a", f"calibrated probabilities of {classes} classes", advice)
@@ -52,7 +52,7 @@ def svm_scores(emit: Emitter, node: Operator) -> ir.Value:
         s = emit.Add(emit.Mul(s, float(slope[0])), float(node.attribute("prob_b", [0.0])[0]))
     elif classes > 2:
         return s
-    elif text(node, "post_transform", "NONE") != "NONE":
+    elif text_attribute(node, "post_transform", "NONE") != "NONE":
         return _both_signs(emit, node, s)
     return emit.Concat(emit.Neg(s), s, axis=1)
 
@@ -71,24 +71,24 @@ def _pairwise(coefficients: np.ndarray, counts: Sequence[int]) -> np.ndarray:
     return np.stack(columns, axis=1)
 
 
-def kernels(emit: Emitter, node: Operator, count: int) -> ir.Value:
+def kernel_values(emit: Emitter, node: Operator, count: int) -> ir.Value:
     """k(x, v) [N, V] of every row with every support vector.
 
     The distances of the RBF kernel are those between points moved to where the mean of the support vectors is
     zero, so that |x|² - 2 x·v + |v|² does not cancel.
     """
-    x, kind = rows_of(emit, node), text(node, "kernel_type", "LINEAR")
+    x, kind = feature_rows(emit, node), text_attribute(node, "kernel_type", "LINEAR")
     vectors = np.asarray(node.attribute("support_vectors", [0.0]), dtype=np.float64).reshape(count, -1)
     gamma, offset, degree = (float(v) for v in (node.attribute("kernel_params", []) or [0.0, 0.0, 3.0])[:3])
     if kind == "LINEAR":
-        return matmul(emit, x, vectors.T, None)
+        return linear_map(emit, x, vectors.T, None)
     if kind == "RBF":
         centre = vectors.mean(axis=0)
-        vectors, x = vectors - centre, emit.Sub(x, constant32(centre))
+        vectors, x = vectors - centre, emit.Sub(x, float32_array(centre))
         square = emit.ReduceSum(emit.Mul(x, x), [1], keepdims=1)
-        dot = matmul(emit, x, 2 * gamma * vectors.T, -gamma * np.sum(vectors**2, axis=1))
+        dot = linear_map(emit, x, 2 * gamma * vectors.T, -gamma * np.sum(vectors**2, axis=1))
         return emit.Exp(emit.Sub(dot, emit.Mul(square, gamma)))
-    inner = matmul(emit, x, gamma * vectors.T, np.full(count, offset))
+    inner = linear_map(emit, x, gamma * vectors.T, np.full(count, offset))
     if kind == "POLY":
         return emit.Pow(inner, degree)
     if kind == "SIGMOID":
@@ -98,42 +98,51 @@ def kernels(emit: Emitter, node: Operator, count: int) -> ir.Value:
 
 def _both_signs(emit: Emitter, node: Operator, s: ir.Value) -> ir.Value:
     """The scores of two classes of which the model has one, before the logistic function."""
-    transform = text(node, "post_transform", "NONE")
+    transform = text_attribute(node, "post_transform", "NONE")
     if transform != "LOGISTIC":
         raise node.refuse("post_transform", transform, "a single score of two classes has NONE or LOGISTIC")
     return emit.Concat(emit.Neg(s), s, axis=1)
 
 
-def affine(emit: Emitter, node: Operator, rows: int) -> ir.Value:
+def regression(emit: Emitter, node: Operator, rows: int) -> ir.Value:
+    """Return x Aᵀ + b [N, rows] for the node's coefficients A and intercepts b."""
     weights = np.asarray(node.attribute("coefficients", [0.0])).reshape(rows, -1)
-    return matmul(emit, rows_of(emit, node), weights.T, node.attribute("intercepts", []) or None)
+    return linear_map(emit, feature_rows(emit, node), weights.T, node.attribute("intercepts", []) or None)
 
 
-def matmul(emit: Emitter, x: ir.Value, weights: np.ndarray, bias: Sequence[float] | np.ndarray | None) -> ir.Value:
-    return emit.Gemm(x, constant32(weights), None if bias is None else constant32(bias))
+def linear_map(emit: Emitter, x: ir.Value, weights: np.ndarray, bias: Sequence[float] | np.ndarray | None) -> ir.Value:
+    """Return x W + b in float32."""
+    return emit.Gemm(x, float32_array(weights), None if bias is None else float32_array(bias))
 
 
-def constant32(numbers: Sequence[float] | np.ndarray) -> np.ndarray:
+def float32_array(numbers: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the numbers as float32."""
     return np.asarray(numbers, dtype=np.float32)
 
 
-def features(node: Operator, index: int) -> int:
-    """The rank of an input: one row of features, or rows of them."""
+def rank_of_features(node: Operator, index: int) -> int:
+    """Return the rank of an input: 1 for a row of features, 2 for rows of them.
+
+    Raises:
+        UnsupportedOperatorError: it has another rank.
+    """
     rank = node.rank(index)
     if rank not in (1, 2):
         raise node.refuse(f"rank of input {index}", rank, "give it as [N, features]")
     return rank
 
 
-def rows_of(emit: Emitter, node: Operator) -> ir.Value:
+def feature_rows(emit: Emitter, node: Operator) -> ir.Value:
     """The first input as float32 [N, F]; a vector is one row."""
     x = in_float32(emit, node.input(0))
-    return emit.Unsqueeze(x, [0]) if features(node, 0) == 1 else x
+    return emit.Unsqueeze(x, [0]) if rank_of_features(node, 0) == 1 else x
 
 
 def in_float32(emit: Emitter, x: ir.Value) -> ir.Value:
+    """Return x cast to float32, if it is of another type."""
     return x if x.dtype == ir.DataType.FLOAT else emit.Cast(x, to=ir.DataType.FLOAT)
 
 
-def text(node: Operator, name: str, default: str) -> str:
+def text_attribute(node: Operator, name: str, default: str) -> str:
+    """Return an attribute that is a string."""
     return str(node.attribute(name, default))

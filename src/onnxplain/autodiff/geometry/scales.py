@@ -43,6 +43,7 @@ def real(emit: Emitter, x: ir.Value, s: ir.Value, z: ir.Value | None) -> ir.Valu
 
 
 def quantized_axis(node: Operator) -> int:
+    """Return the axis of input 0 along which scales differ."""
     return node.attribute("axis", 1) % max(node.rank(), 1)
 
 
@@ -66,6 +67,7 @@ def aligned(node: Operator, array: np.ndarray) -> np.ndarray:
 
 
 def is_per_axis(node: Operator) -> bool:
+    """Whether the scale is a vector with an element per index of the quantised axis."""
     shape = node.input(1).shape
     return shape is not None and len(shape) == 1 and shape[0] != 1
 

@@ -10,8 +10,9 @@ addition did not broadcast, and ONNX Runtime that a product may stay in its bloc
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -73,6 +74,8 @@ def advice_on_rank(value: ir.Value) -> str:
     return "give the model's inputs static ranks"
 
 
+#: A shape, as far as it is known.
+Found = Sequence[int | ir.SymbolicDim | None] | ir.Shape | None
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
 Foreign = Callable[[ir.Node, int], Sequence[ir.Value | None]]
 
@@ -91,35 +94,23 @@ class Inference:
     def infer(self, node: ir.Node) -> None:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
         inferred = self._onnx(node)
-        foreign: Sequence[ir.Value | None] = []
+        alike: Sequence[ir.Value | None] = []
         if self._foreign is not None and not is_standard(node.domain):
-            foreign = self._foreign(node, self._opsets.get("", 0))
-        carried: Sequence[ir.Shape | None] = []
-        if node.op_type == "Loop" and is_standard(node.domain):
-            carried = loop_shapes(node, Inference(self._opsets, self._foreign).infer)
+            alike = self._foreign(node, self._opsets.get("", 0))
         if node.op_type in _LIKE_FIRST and node.inputs[0] is not None:
             x, y = node.inputs[0], node.outputs[0]
             y.type = y.type or x.type
             y.shape = x.shape if y.shape is None or any(unknown(d) for d in y.shape) else y.shape
-        for index, output in enumerate(node.outputs):
+        for output, like in itertools.zip_longest(node.outputs, alike[: len(node.outputs)]):
             proto = inferred.get(output.name or "")
             if proto is not None:
-                output.type = output.type or ir.serde.deserialize_type_proto_for_type(proto)
-                found = ir.serde.deserialize_type_proto_for_shape(proto)
-                if _contradict(output.shape, found):
-                    output.shape = None  # an exporter's mistake: jax2onnx states extents of before a transposition
-                _fill(output, found)
-            elif index < len(foreign) and (like := foreign[index]) is not None:
+                _take_over(output, proto)
+            elif like is not None:
                 output.type = output.type or like.type
                 _fill(output, like.shape)
-            if index == 0:
-                _fill(output, self._values.output_shape(node))
-            if index < len(carried):
-                _fill(output, carried[index])
-            if node.domain == "ai.onnx.ml":
-                _fill(output, machine_learning_shape(node, index))
-            if (rank := _rank(node, index)) is not None:
-                _fill(output, [None] * rank)
+        for output, shape in self._followed(node):
+            _fill(output, shape)
+        for index, output in enumerate(node.outputs):
             if output.shape is None:
                 output.shape = output.meta.get(STATED)
             if output.shape is not None and any(unknown(d) for d in output.shape):
@@ -128,6 +119,17 @@ class Inference:
                 )
             _take_stated_extents(output)
         self._values.visit(node)
+
+    def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
+        """Yield shapes of outputs that ONNX's inference of one node leaves open."""
+        if node.op_type == "Loop" and is_standard(node.domain):
+            yield from zip(node.outputs, loop_shapes(node, Inference(self._opsets, self._foreign).infer))
+        yield from zip(node.outputs[:1], [self._values.output_shape(node)])
+        for index, output in enumerate(node.outputs):
+            if node.domain == "ai.onnx.ml":
+                yield output, machine_learning_shape(node, index)
+            if (rank := _rank(node, index)) is not None:
+                yield output, [None] * rank
 
     def numbers(self, value: ir.Value) -> np.ndarray | None:
         """What a small integer tensor holds where shapes say so; None if it takes running the model."""
@@ -235,7 +237,16 @@ def _contradict(stated: ir.Shape | None, found: ir.Shape | None) -> bool:
     return len(stated) != len(found) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
-def _fill(value: ir.Value, found: Sequence[int | ir.SymbolicDim | None] | ir.Shape | None) -> None:
+def _take_over(value: ir.Value, proto: onnx.TypeProto) -> None:
+    """Take over a type, and a shape where none is known yet or the known one contradicts it."""
+    value.type = value.type or ir.serde.deserialize_type_proto_for_type(proto)
+    found = ir.serde.deserialize_type_proto_for_shape(proto)
+    if _contradict(value.shape, found):
+        value.shape = None  # an exporter's mistake: jax2onnx states extents of before a transposition
+    _fill(value, found)
+
+
+def _fill(value: ir.Value, found: Found) -> None:
     """Take over what is found of a shape where nothing is known yet."""
     if found is None or (value.shape is not None and len(value.shape) != len(found)):
         return

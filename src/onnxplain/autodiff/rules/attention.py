@@ -65,24 +65,8 @@ def attention(emit: Emitter, node: Operator, dys: list[ir.Value | None]) -> Grad
     """
     dy, dpresent_key, dpresent_value, dqk = [*dys, None, None, None][:4]
     s = _scores(emit, node)
-    mode = node.attribute("qk_matmul_output_mode", 0)
-    dvalue, dlogits = None, None
-    if dy is not None:
-        do, o = (_split(emit, x, node, "q_num_heads") for x in (dy, node.outputs[0]))
-        do = do if s.alive is None else emit.Mul(do, s.alive)
-        dvalue = s.to_key(emit, s.p, do) if node.wants(2) or node.wants(5) else None
-        if any(node.wants(index) for index in (0, 1, 3, 4)):
-            dp = s.times_key(emit, do, _transposed(emit, s.value))
-            dlogits = emit.Mul(s.p, emit.Sub(dp, emit.ReduceSum(emit.Mul(do, o), [-1], keepdims=1)))
-    if dqk is not None and mode == 3:
-        dp = dqk if s.alive is None else emit.Mul(dqk, s.alive)
-        centred = emit.Sub(dp, emit.ReduceSum(emit.Mul(dp, s.p), [-1], keepdims=1))
-        dlogits = _sum(emit, dlogits, emit.Mul(s.p, centred))
-    dlogits = _sum(emit, dlogits, dqk if mode == 2 else None)
-    dscores = _sum(emit, dlogits, dqk if mode == 1 else None)
-    if dscores is not None and s.tanh is not None:
-        dscores = emit.Mul(dscores, emit.Sub(1.0, emit.Mul(s.tanh, s.tanh)))
-    dscores = _sum(emit, dscores, dqk if mode == 0 else None)
+    dvalue, dlogits = (None, None) if dy is None else _through_output(emit, node, s, dy)
+    dlogits, dscores = _through_softmax(emit, s, dlogits, dqk, node.attribute("qk_matmul_output_mode", 0))
     dquery, dkey = None, None
     if dscores is not None and node.wants(0):
         dquery = _merge(emit, emit.Mul(s.times_key(emit, dscores, s.key), s.scale), node.input(0))
@@ -92,6 +76,35 @@ def attention(emit: Emitter, node: Operator, dys: list[ir.Value | None]) -> Grad
     dpast_value, dvalue = _present(emit, node, 2, _sum(emit, dvalue, dpresent_value))
     dmask = _mask_gradient(emit, node, dlogits) if node.wants(3) and dlogits is not None else None
     return [dquery, dkey, dvalue, dmask, dpast_key, dpast_value, None]
+
+
+def _through_output(emit: Emitter, node: Operator, s: _Scores, dy: ir.Value) -> tuple[ir.Value | None, ir.Value | None]:
+    """Return dV = Pᵀ dO and P (dP - Σ dO O), those that are wanted."""
+    do, o = (_split(emit, x, node, "q_num_heads") for x in (dy, node.outputs[0]))
+    do = do if s.alive is None else emit.Mul(do, s.alive)
+    dvalue = s.to_key(emit, s.p, do) if node.wants(2) or node.wants(5) else None
+    if not any(node.wants(index) for index in (0, 1, 3, 4)):
+        return dvalue, None
+    dp = s.times_key(emit, do, _transposed(emit, s.value))
+    return dvalue, emit.Mul(s.p, emit.Sub(dp, emit.ReduceSum(emit.Mul(do, o), [-1], keepdims=1)))
+
+
+def _through_softmax(
+    emit: Emitter, s: _Scores, dlogits: ir.Value | None, dqk: ir.Value | None, mode: int
+) -> tuple[ir.Value | None, ir.Value | None]:
+    """Return the gradients of the logits cap t + bias and of the scores scale Q Kᵀ.
+
+    ``dqk`` is that of an output: of the scores (mode 0), cap t (1), the logits (2) or P (3).
+    """
+    if dqk is not None and mode == 3:
+        dp = dqk if s.alive is None else emit.Mul(dqk, s.alive)
+        centred = emit.Sub(dp, emit.ReduceSum(emit.Mul(dp, s.p), [-1], keepdims=1))
+        dlogits = _sum(emit, dlogits, emit.Mul(s.p, centred))
+    dlogits = _sum(emit, dlogits, dqk if mode == 2 else None)
+    dscores = _sum(emit, dlogits, dqk if mode == 1 else None)
+    if dscores is not None and s.tanh is not None:
+        dscores = emit.Mul(dscores, emit.Sub(1.0, emit.Mul(s.tanh, s.tanh)))
+    return dlogits, _sum(emit, dscores, dqk if mode == 0 else None)
 
 
 def _sum(emit: Emitter, a: ir.Value | None, b: ir.Value | None) -> ir.Value | None:

@@ -14,16 +14,16 @@ import onnx_ir as ir
 
 from ..geometry.classifiers import (
     ML,
-    affine,
-    constant32,
-    features,
+    feature_rows,
+    float32_array,
     in_float32,
-    kernels,
+    kernel_values,
+    linear_map,
     linear_scores,
-    matmul,
-    rows_of,
+    rank_of_features,
+    regression,
     svm_scores,
-    text,
+    text_attribute,
 )
 from ..graph.emitter import Emitter
 from ..graph.operator import NO_GRADIENT, Operator
@@ -40,11 +40,11 @@ refuses(
 @vjp("Scaler", domain=ML)
 def scaler(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y = (x - offset) scale, in float32; dx = dy scale."""
-    features(node, 0)
+    rank_of_features(node, 0)
     scale: list[float] = node.attribute("scale", [])
     if not scale:
         raise node.refuse("scale", None, "give the attributes scale and offset")
-    return _cast(emit, emit.Mul(dy, constant32(scale)), node.input(0))
+    return _cast(emit, emit.Mul(dy, float32_array(scale)), node.input(0))
 
 
 @vjp("Imputer", domain=ML)
@@ -58,8 +58,8 @@ def imputer(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 @expands("Normalizer", domain=ML)
 def normalizer(emit: Emitter, node: Operator) -> Sequence[ir.Value | None]:
     """y = x / n of every row, with n = max x, Σ |x| or √Σ x²; y = x where n = 0."""
-    features(node, 0)
-    x, norm = in_float32(emit, node.input(0)), text(node, "norm", "MAX")
+    rank_of_features(node, 0)
+    x, norm = in_float32(emit, node.input(0)), text_attribute(node, "norm", "MAX")
     if norm == "MAX":
         n = emit.ReduceMax(x, [-1], keepdims=1)
     elif norm in ("L1", "L2"):
@@ -90,8 +90,8 @@ def feature_vectorizer(emit: Emitter, node: Operator) -> Sequence[ir.Value | Non
 @expands("LinearRegressor", domain=ML)
 def linear_regressor(emit: Emitter, node: Operator) -> Sequence[ir.Value | None]:
     """y = x Aᵀ + b, and what post_transform makes of it."""
-    y = affine(emit, node, node.attribute("targets", 1))
-    transform = text(node, "post_transform", "NONE")
+    y = regression(emit, node, node.attribute("targets", 1))
+    transform = text_attribute(node, "post_transform", "NONE")
     if transform != "NONE" and node.attribute("targets", 1) == 1:
         raise node.refuse("post_transform", transform, "for one target ONNX Runtime leaves it out: set it to NONE")
     return [_transformed(emit, node, y)]
@@ -108,14 +108,14 @@ def svm_regressor(emit: Emitter, node: Operator) -> Sequence[ir.Value | None]:
     """y = Σ_v a_v k(x, v) + ρ, or x aᵀ + ρ without support vectors."""
     if node.attribute("one_class", 0):
         raise node.refuse("one_class", 1, f"a sign has no gradient: {NO_GRADIENT}")
-    if (transform := text(node, "post_transform", "NONE")) != "NONE":
+    if (transform := text_attribute(node, "post_transform", "NONE")) != "NONE":
         raise node.refuse("post_transform", transform, "ONNX Runtime leaves it out: set it to NONE")
     coefficients = np.asarray(node.attribute("coefficients", [0.0]))
     count = node.attribute("n_supports", 0)
     if not count:
-        return [matmul(emit, rows_of(emit, node), coefficients[:, None], [node.attribute("rho", [0.0])[0]])]
-    distances = kernels(emit, node, count)
-    return [matmul(emit, distances, coefficients[:count, None], [node.attribute("rho", [0.0])[0]])]
+        return [linear_map(emit, feature_rows(emit, node), coefficients[:, None], [node.attribute("rho", [0.0])[0]])]
+    distances = kernel_values(emit, node, count)
+    return [linear_map(emit, distances, coefficients[:count, None], [node.attribute("rho", [0.0])[0]])]
 
 
 @expands("SVMClassifier", domain=ML)
@@ -128,7 +128,7 @@ def svm_classifier(emit: Emitter, node: Operator) -> Sequence[ir.Value | None]:
 
 
 def _transformed(emit: Emitter, node: Operator, scores: ir.Value) -> ir.Value:
-    transform = text(node, "post_transform", "NONE")
+    transform = text_attribute(node, "post_transform", "NONE")
     if transform == "NONE":
         return scores
     if transform == "LOGISTIC":

@@ -6,7 +6,7 @@ import onnx_ir as ir
 
 from ...layout import Layout
 from ..graph.emitter import Emitter
-from .detectors import detections
+from .detectors.families import detections
 from .output import find_output
 from .score import Scores, scores_of
 

@@ -7,7 +7,7 @@ score itself, with ones.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx_ir as ir
@@ -49,6 +49,10 @@ def ask(
         column = _whole(emit, scores, kind, new_input)
         index = _index(emit, column, new_input, scores, predict, None) if predict else None
         return _single(emit, column, index, None)
+    if kind.column is not None:
+        column, at = at_place(emit, _column(emit, scores, kind.column), kind.place, None, new_input)
+        index = _index(emit, column, new_input, scores, predict, None) if predict else None
+        return _single(emit, column, index, at)
     raw = new_input("target", ir.DataType.INT64, ir.Shape([scores.batch]))
     class_scores, at = at_place(emit, scores, kind.place, raw, new_input)
     index = _chosen(emit, class_scores, raw, predict, blank)
@@ -60,6 +64,16 @@ def ask(
     other, _ = _other(emit, scores, kind.versus, new_input)
     score = emit.Sub(pick(emit, class_scores, index), other)
     return Question(score, _ones(emit, score), score, class_scores, index, at)
+
+
+def _column(emit: Emitter, scores: Scores, name: str) -> Scores:
+    """A named number of every detection, which is as sure as it is of its surest class."""
+    if name not in scores.columns:
+        known = f"it has {', '.join(scores.columns)}" if scores.columns else "a detector's has (see layout=)"
+        raise InputError(f"the output {scores.tensor!r} has no number {name!r} of a detection; {known}.")
+    assert scores.confidence is not None
+    sure = emit.ReduceMax(scores.confidence, [2], keepdims=0)
+    return replace(scores, value=scores.columns[name], class_axis=None, probability=None, confidence=sure)
 
 
 def pick(emit: Emitter, class_scores: ir.Value, index: ir.Value) -> ir.Value:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import onnx_ir as ir
 
@@ -28,7 +28,8 @@ class Scores:
     ``layout`` is the name of what the axes mean; ``probability`` says how scores become probabilities (see
     :func:`~.head.probability_of`); ``output_axis`` is the class axis of the output as the model has it, ``tensor`` the
     name of what is explained; ``batch`` is the extent of the batch. Detectors have ``boxes`` [N,A,4] (x0, y0, x1, y1 in
-    pixels of the input) and how sure they are of every class, ``confidence`` [N,A,K].
+    pixels of the input) and how sure they are of every class, ``confidence`` [N,A,K]; those that the model chose itself
+    the class of each, ``labels`` [N,A]; ``columns`` [N,A] are further numbers of a detection, by name.
     """
 
     value: ir.Value
@@ -42,6 +43,8 @@ class Scores:
     boxes: ir.Value | None = None
     confidence: ir.Value | None = None
     blank: int | None = None
+    labels: ir.Value | None = None
+    columns: Mapping[str, ir.Value] = field(default_factory=dict)
 
     @property
     def extents(self) -> list[int | ir.SymbolicDim]:
@@ -234,7 +237,7 @@ def _at_position(emit: Emitter, scores: Scores, position: ir.Value) -> ir.Value:
 def _best_position(emit: Emitter, scores: Scores, target: ir.Value | None, box: ir.Value | None) -> ir.Value:
     """Where the target is surest, times the overlap with ``box`` [N,4] if there is one: int64 [N,1]."""
     sure = scores.value if scores.confidence is None else scores.confidence
-    axis = scores.class_axis if scores.confidence is None else 2
+    axis = scores.class_axis if scores.confidence is None or scores.class_axis is None else 2
     if axis is not None:
         assert target is not None
         place = 3 - axis  # [N,A,K] or [N,K,A]
