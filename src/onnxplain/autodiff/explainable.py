@@ -160,6 +160,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         batched=frozenset(
             v.name or "" for v in graph.inputs if v.name not in added and v.shape and _is_batched(v.shape[0], batch)
         ),
+        influence=metadata.get(f"{_PREFIX}influence"),
         metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
     )
