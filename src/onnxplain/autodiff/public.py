@@ -15,7 +15,7 @@ class PublicNames:
         self._taken = {v.name for v in [*model.graph.inputs, *model.graph.outputs]}
 
     def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-        """A new input, called ``name`` if that is free."""
+        """Return a new input, called ``name`` if that is free."""
         value = ir.Value(name=self._fresh(name), shape=shape, type=ir.TensorType(dtype))
         self._model.graph.inputs.append(value)
         self.record(name, value.name or "")
