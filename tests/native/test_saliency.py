@@ -320,7 +320,7 @@ def test_forked_child_can_use_threads() -> None:
     program = """
 import os, warnings
 import numpy as np
-from onnxplain import native, numpy_twins
+from onnxplain import native
 warnings.simplefilter("ignore")
 gradient = np.random.default_rng(0).standard_normal((8, 3, 300, 301), np.float32)
 expected = native.saliency(gradient, threads=3)

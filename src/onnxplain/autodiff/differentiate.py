@@ -141,6 +141,8 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     path = Path(nodes, _variables(model.graph, nodes, request.wrt, value) if request.gradients else (), value)
     _count_rounding(path, request, model, public)
     gradients = walk(emit, nodes, {value: start}, path.sources, model.opset_imports, rules)
+    if question.start.is_graph_input() and value.shape is None:
+        raise ModelError(f"the rank of {value.name!r} is unknown; {advice_on_rank(value)}.")
     if request.rules:
         public.record("replaced_rules", str(rules.applied))
     _publish(emit, path, gradients, request, public)
@@ -170,8 +172,6 @@ def _asked(emit: Emitter, model: ir.Model, request: Request, public: PublicNames
         output = find_output(model.graph, request.tensor, gradients=request.gradients).in_floats(emit)
         value = single(emit, output) if request.half else output
         assert value.dtype is not None
-        if value.shape is None:
-            raise ModelError(f"the rank of {output.name!r} is unknown; {advice_on_rank(output)}.")
         start = public.input("cotangent", value.dtype, value.shape)
         public.record("score_tensor", output.name or "")
         return None, Question(value, start, value, value, None, None)

@@ -14,7 +14,7 @@ class PublicNames:
         self._model, self._emit = model, emit
         self._taken = {v.name for v in [*model.graph.inputs, *model.graph.outputs]}
 
-    def input(self, name: str, dtype: ir.DataType, shape: ir.Shape) -> ir.Value:
+    def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
         """A new input, called ``name`` if that is free."""
         value = ir.Value(name=self._fresh(name), shape=shape, type=ir.TensorType(dtype))
         self._model.graph.inputs.append(value)

@@ -39,7 +39,7 @@ def find_methods(methods: Methods) -> dict[str, Method]:
 
 
 def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> list[str]:
-    """The metrics to measure; None stands for those that this number of methods, with or without masks, allows.
+    """Return the metrics to measure; None stands for those that this number of methods, with or without masks, allows.
 
     Raises:
         InputError: an unknown one, or one that needs masks where there are none.
@@ -61,7 +61,7 @@ def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> li
 
 
 def targets_of(target: TargetLike, batch: Sequence[Photo]) -> Any:
-    """The part of ``target`` that belongs to a micro-batch.
+    """Return the part of ``target`` that belongs to a micro-batch.
 
     Raises:
         InputError: there are fewer targets than photos.

@@ -20,7 +20,7 @@ Masks: TypeAlias = str | os.PathLike[str] | Sequence[Any] | NDArray[Any] | None
 
 
 def without_masks(sources: Iterable[Any], masks: Masks) -> Iterable[Any]:
-    """The photos among ``sources``: without files ``<photo>_mask.<suffix>`` of the folder ``masks``."""
+    """Return the photos among ``sources``: without files ``<photo>_mask.<suffix>`` of the folder ``masks``."""
     if not isinstance(masks, (str, os.PathLike)) or not isinstance(sources, Sequence):
         return sources
     folder = Path(masks).resolve()
@@ -33,7 +33,7 @@ def without_masks(sources: Iterable[Any], masks: Masks) -> Iterable[Any]:
 
 
 def mask_of(photo: Photo, masks: Masks) -> NDArray[np.bool_]:
-    """The mask [H,W] of a photo, true on the object: pixels above half of full white, numbers above 0.
+    """Return the mask [H,W] of a photo, true on the object: pixels above half of full white, numbers above 0.
 
     In a folder the mask of ``dog.jpg`` is ``dog_mask.png`` or ``dog.png``, of any format.
 

@@ -58,7 +58,7 @@ class Case:
         return np.stack([model_map(explanation) for explanation in self.explanations])
 
     def probability(self, x: Array, targets: NDArray[np.int64]) -> Array:
-        """The probability of one class for each sample; its score if the model's scores are no logits."""
+        """Return the probability of one class for each sample; its score if the model's scores are no logits."""
         found = self.explainer.probabilities(x)
         return _picked(self.explainer.scores(x) if found is None else found, targets)
 
@@ -80,7 +80,7 @@ class Metric:
 
 
 def model_map(explanation: Explanation) -> NDArray[np.float32]:
-    """The map over all of the model's pixels [h,w], also where the method makes a coarser one."""
+    """Return the map over all of the model's pixels [h,w], also where the method makes a coarser one."""
     canvas = explanation.geometry.canvas
     if explanation.saliency_input.shape == canvas:
         return explanation.saliency_input
@@ -107,7 +107,7 @@ def _insertion(case: Case) -> metrics.Curves:
 def _located(
     measure: Callable[[Array, Array], NDArray[np.generic]],
 ) -> Callable[[Case], NDArray[np.generic]]:
-    """A measure of map and mask in the pixels of each photo."""
+    """Return a measure of map and mask in the pixels of each photo."""
 
     def run(case: Case) -> NDArray[np.generic]:
         pairs = zip(case.explanations, case.masks)

@@ -25,12 +25,12 @@ def counted(listed: Sequence[Any], what: str) -> str:
 
 
 def number(value: float) -> float | None:
-    """``value`` for JSON and CSV; None if it is NaN or infinite."""
+    """Return ``value`` for JSON and CSV; None if it is NaN or infinite."""
     return float(value) if np.isfinite(value) else None
 
 
 def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
-    """The 95 % percentile bootstrap interval of the mean of ``values`` [N]; (None, None) for fewer than
+    """Return the 95 % percentile bootstrap interval of the mean of ``values`` [N]; (None, None) for fewer than
     two, or infinite ones."""
     if len(values) < 2 or not np.isfinite(values).all():
         return None, None
@@ -40,7 +40,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
 
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with aligned columns; all but the first are numbers."""
+    """Return a Markdown table with aligned columns; all but the first are numbers."""
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     lines = [header, ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])], *rows]
     aligned = [

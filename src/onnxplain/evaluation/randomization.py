@@ -49,12 +49,12 @@ class RandomizationCheck:
     seed: int
 
     def means(self, metric: str = "rank_correlation") -> NDArray[np.float64]:
-        """The means over images [L,M]; constant maps count as 0, since nothing is kept."""
+        """Return the means over images [L,M]; constant maps count as 0, since nothing is kept."""
         means: NDArray[np.float64] = np.nan_to_num(self.values[metric]).mean(axis=2)
         return means
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each layer, method and image."""
+        """Return one row for each layer, method and image."""
         return [
             {
                 "layer": layer,
@@ -68,14 +68,14 @@ class RandomizationCheck:
         ]
 
     def table(self, metric: str = "rank_correlation") -> str:
-        """The means as a Markdown table: a row for each layer, a column for each method."""
+        """Return the means as a Markdown table: a row for each layer, a column for each method."""
         rows = [
             [layer, *(f"{value:.3f}" for value in values)] for layer, values in zip(self.layers, self.means(metric))
         ]
         return markdown(["random down to" if self.cascading else "random", *self.methods], rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "cascading": self.cascading,
             "seed": self.seed,
@@ -95,7 +95,7 @@ class RandomizationCheck:
         return write_table(path, self.rows(), self.to_dict())
 
     def plot(self, metric: str = "rank_correlation") -> Figure:
-        """A matplotlib figure: a line for each method over the layers.
+        """Return a matplotlib figure: a line for each method over the layers.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
@@ -175,7 +175,7 @@ def randomization_check(
 def _maps(
     explainer: Explainer, photos: list[Any], targets: list[int], methods: Mapping[str, Method]
 ) -> list[NDArray[np.float32]]:
-    """The maps of each method in the model's pixels, [N,h,w]."""
+    """Return the maps of each method in the model's pixels, [N,h,w]."""
     return [
         np.stack([model_map(one) for one in explainer.stream(photos, targets, method, progress=False)])
         for method in methods.values()

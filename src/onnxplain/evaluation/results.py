@@ -43,7 +43,7 @@ class Evaluation:
     measured: str = "probability"
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row for each image and method, with all metrics."""
+        """Return one row for each image and method, with all metrics."""
         return [
             {
                 "image": image,
@@ -68,7 +68,7 @@ class Evaluation:
         return found
 
     def table(self) -> str:
-        """The means as a Markdown table, a row for each method; arrows tell which direction is better."""
+        """Return the means as a Markdown table, a row for each method; arrows tell which direction is better."""
         arrows = {"higher": "↑", "lower": "↓"}
         titles = [f"{METRICS[metric].title} {arrows[METRICS[metric].better]}" for metric in self.values]
         rows = [
@@ -78,7 +78,7 @@ class Evaluation:
         return markdown(["method", *titles], rows)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain values for JSON."""
+        """Return everything as plain values for JSON."""
         return {
             "images": self.images,
             "methods": self.methods,
@@ -101,7 +101,7 @@ class Evaluation:
         return write_table(path, self.rows(), self.to_dict())
 
     def plot(self) -> Figure:
-        """A matplotlib figure: a panel of bars for each metric, the mean curves, the agreement.
+        """Return a matplotlib figure: a panel of bars for each metric, the mean curves, the agreement.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.

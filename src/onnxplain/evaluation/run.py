@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..explainer import Explainer, Explanation
 from ..explainer.inputs import Images
+from ..methods import Method
 from ..metrics import Curves
 from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
@@ -75,21 +76,38 @@ def evaluate(
     photos = track(sources, count, show=progress)
     found = _Numbers(list(chosen), names)
     for batch in photo_batches(photos, preprocessing, lambda tensor: _BATCH, on_error):
-        x = np.stack([photo.tensor for photo in batch])
         objects = [mask_of(photo, masks) for photo in batch] if located else []
-        classes, cases = targets_of(target, batch), []
-        for method in chosen.values():
-            explanations = list(explainer.stream(batch, classes, method, progress=False))
-            if not isinstance(explanations[0], Explanation):
-                raise InputError(
-                    f"target {target!r} stands for several classes; an evaluation is of one for each photo."
-                )
-            classes = [explanation.target for explanation in explanations]
-            cases.append(Case(explainer, preprocessing, method, x, explanations, objects, settings))
+        cases = _cases(explainer, batch, list(chosen.values()), target, objects, settings)
         found.add(batch, cases)
     if not found.images:
         raise InputError("there is no photo to evaluate.")
+    x = cases[0].x
     return found.evaluation("probability" if explainer.probabilities(x[:1]) is not None else "score")
+
+
+def _cases(
+    explainer: Explainer,
+    batch: list[Photo],
+    methods: Sequence[Method],
+    target: TargetLike,
+    masks: list[NDArray[np.bool_]],
+    settings: Settings,
+) -> list[Case]:
+    """Return the explanations of one micro-batch by each method, all of the classes that the first one explains.
+
+    Raises:
+        InputError: the target stands for several classes of a photo.
+        As :meth:`Explainer.explain` raises.
+    """
+    x, preprocessing = np.stack([photo.tensor for photo in batch]), explainer.preprocessing.preprocessing
+    classes, cases = targets_of(target, batch), []
+    for method in methods:
+        explanations = list(explainer.stream(batch, classes, method, progress=False))
+        if not isinstance(explanations[0], Explanation):
+            raise InputError(f"target {target!r} stands for several classes; an evaluation is of one for each photo.")
+        classes = [explanation.target for explanation in explanations]
+        cases.append(Case(explainer, preprocessing, method, x, explanations, masks, settings))
+    return cases
 
 
 class _Numbers:
@@ -121,7 +139,7 @@ class _Numbers:
             self._values[name].append([one.auc if isinstance(one, Curves) else one for one in measured])
 
     def evaluation(self, measured: str) -> Evaluation:
-        """Everything together."""
+        """Return everything together."""
         return Evaluation(
             images=self.images,
             targets=self._targets,

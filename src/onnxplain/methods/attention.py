@@ -37,8 +37,10 @@ class AttentionMethod(CoarseMap):
 
     @abstractmethod
     def flow(self, probabilities: Sequence[Array], gradients: Sequence[Array]) -> Array:
-        """How much of every token reaches every other [n,T,T], of probabilities [n,heads,T,T], first block first, and
-        the gradients of the score with respect to them."""
+        """Return how much of every token reaches every other, [n,T,T].
+
+        ``probabilities`` are [n,heads,T,T], first block first, ``gradients`` those of the score with respect to them.
+        """
 
     def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         source, size = self.source(attributor, feeds)
@@ -106,7 +108,7 @@ def _identity(probabilities: Sequence[Array]) -> Array:
 
 
 def _square(arrays: Sequence[Array], count: int) -> list[Array]:
-    """Arrays [n,heads,T,T], or [n*heads,T,T] with the heads of a sample one after another, as float32 [n,heads,T,T].
+    """Return arrays [n,heads,T,T], or [n*heads,T,T] with a sample's heads in a row, as float32 [n,heads,T,T].
 
     Raises:
         InputError: they are none of ``count`` samples with the same T tokens in every block.

@@ -41,7 +41,7 @@ class Method(ABC):
 
     @abstractmethod
     def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        """The attributions of one micro-batch.
+        """Return the attributions of one micro-batch.
 
         Args:
             attributor: runs the model; :meth:`Attributor.attribute` is one forward and backward pass.
@@ -57,7 +57,7 @@ class Method(ABC):
     def ranked(
         self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> list[Attribution]:
-        """:meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow, down to that rank."""
+        """Return :meth:`attribute` for ``targets`` and, with ``top``, for the classes that follow down to that rank."""
         first = self.attribute(attributor, feeds, targets)
         return [first, *(self.attribute(attributor, feeds, classes) for classes in first.next_classes(top))]
 
@@ -89,7 +89,7 @@ class Method(ABC):
         percentile: float = 99.0,
         threads: int = 0,
     ) -> NDArray[np.float32]:
-        """The maps of attributions [n, ...]: float32, without the channel axis, normalised for each sample.
+        """Return the maps of attributions [n, ...]: float32, without the channel axis, normalised for each sample.
 
         Args:
             attribution: as :meth:`attribute` returns it.
@@ -111,11 +111,11 @@ class Method(ABC):
         )
 
     def for_maps(self, attributor: Attributor) -> Attributor:
-        """What to run where only maps are wanted: ``attributor``, or one whose attributions come without channels."""
+        """Return ``attributor``, or one whose attributions come without channels, to run where only maps are wanted."""
         return attributor
 
     def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
-        """The attributions [n, ...] summed over channels, where their sign means something, else None."""
+        """Return the attributions [n, ...] summed over channels, where their sign means something, else None."""
         if self.reduction != "abs_sum":
             return None
         return attribution if channel_axis is None else attribution.sum(axis=channel_axis)

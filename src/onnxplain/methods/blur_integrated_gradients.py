@@ -102,7 +102,7 @@ class _Blur:
 
 
 def cosine_transform(extent: int) -> Array:
-    """The orthonormal cosine transform (DCT-II) as a matrix [extent, extent]: a coefficient in each row."""
+    """Return the orthonormal cosine transform (DCT-II) as a matrix [extent, extent]: a coefficient in each row."""
     place, wave = np.arange(extent) + 0.5, np.arange(extent)[:, None]
     matrix: Array = np.sqrt(2 / extent) * np.cos(np.pi * wave * place / extent)
     matrix[0] /= np.sqrt(2)
@@ -110,6 +110,6 @@ def cosine_transform(extent: int) -> Array:
 
 
 def _along(axis: int, matrix: Array, values: Array) -> Array:
-    """``matrix`` applied to every vector of ``values`` along ``axis``."""
+    """Return ``matrix`` applied to every vector of ``values`` along ``axis``."""
     product: Array = np.moveaxis(values, axis, -1) @ matrix.T
     return np.moveaxis(product, -1, axis)

@@ -40,7 +40,7 @@ class ClassActivation(CoarseMap):
 
     @abstractmethod
     def combine(self, features: Array, gradients: Array) -> Array:
-        """The map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
+        """Return the map [n, ...] of features A and gradients dS_c/dA, both [n,C, ...], before it is cut off."""
 
     def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         source, size = self.source(attributor, feeds)

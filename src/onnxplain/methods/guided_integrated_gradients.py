@@ -98,12 +98,12 @@ class GuidedIntegratedGradients(Method):
 
 
 def _joined(parts: Mapping[str, Array]) -> Array:
-    """All inputs as one vector of every sample, float64 [n, D]."""
+    """Return all inputs as one vector of every sample, float64 [n, D]."""
     return np.concatenate([part.reshape(len(part), -1) for part in parts.values()], axis=1, dtype=np.float64)
 
 
 def _parted(joined: Array, like: Mapping[str, Array]) -> dict[str, Array]:
-    """The inputs that :func:`_joined` made one vector of."""
+    """Return the inputs that :func:`_joined` made one vector of."""
     ends = np.cumsum([x[0].size for x in like.values()])[:-1]
     parts = np.split(joined, ends, axis=1)
     return {name: part.reshape(x.shape) for (name, x), part in zip(like.items(), parts)}

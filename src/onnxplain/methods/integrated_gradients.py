@@ -130,7 +130,7 @@ class _PathsFromReferences(Path):
 
 
 def _times(factors: Array, values: Array) -> Array:
-    """``factors`` [m] times ``values`` [m, ...], in their type."""
+    """Return ``factors`` [m] times ``values`` [m, ...], in their type."""
     product: Array = per_sample(factors, values).astype(values.dtype) * values
     return product
 

@@ -76,7 +76,7 @@ class Occlusion(Perturbation):
         return np.moveaxis(lost / covered, -1, 0).astype(inputs.class_scores.dtype)
 
     def _axes(self, inputs: Inputs) -> list[int]:
-        """The axes that the window moves along."""
+        """Return the axes that the window moves along."""
         if self.channels is None:
             return inputs.positions
         if inputs.channel_axis is None:
@@ -97,7 +97,7 @@ class Occlusion(Perturbation):
 
 
 def _numbers(name: str, stated: Extents | None, usual: Sequence[int]) -> list[int]:
-    """One positive number for each axis; ``usual`` if none is stated."""
+    """Return one positive number for each axis; ``usual`` if none is stated."""
     if stated is None:
         return list(usual)
     listed = [stated] * len(usual) if isinstance(stated, int) else list(stated)
@@ -107,7 +107,7 @@ def _numbers(name: str, stated: Extents | None, usual: Sequence[int]) -> list[in
 
 
 def _parts(extent: int, size: int, step: int) -> list[slice]:
-    """The places of a window along one axis."""
+    """Return the places of a window along one axis."""
     if size > extent:
         raise InputError(f"a window of {size} does not fit an axis of {extent}.")
     if step > size:
@@ -117,6 +117,6 @@ def _parts(extent: int, size: int, step: int) -> list[slice]:
 
 
 def _index(rank: int, axes: Sequence[int], place: Place) -> tuple[slice, ...]:
-    """``place`` along ``axes``, everything along the others."""
+    """Return ``place`` along ``axes``, everything along the others."""
     along = dict(zip(axes, place))
     return tuple(along.get(axis, slice(None)) for axis in range(rank))

@@ -79,7 +79,7 @@ class Rise(Perturbation):
         return (found - mean if self.centered else found).astype(inputs.class_scores.dtype)
 
     def _masks(self, inputs: Inputs, extents: Sequence[int]) -> Iterator[NDArray[np.float32]]:
-        """All masks [m, *extents], as many at once as make a run of the best size."""
+        """Return all masks [m, *extents], as many at once as make a run of the best size."""
         if inputs.x.ndim == 2 and self.cells is not None:
             raise InputError(f"cells={self.cells} is for images and signals; features of a row are not neighbours.")
         grids, shifts = np.random.default_rng([self.seed, 0]), np.random.default_rng([self.seed, 1])
@@ -109,7 +109,7 @@ def _enlarged(grids: NDArray[np.float32], extents: Sequence[int], shifts: Array)
 
 
 def _blend(x: Array, baseline: Array, masks: NDArray[np.float32]) -> Array:
-    """The samples [n, ...] behind each of the masks [m, 1, ...]: [m, n, ...] of their type."""
+    """Return the samples [n, ...] behind each of the masks [m, 1, ...]: [m, n, ...] of their type."""
     exact = np.float64 if x.dtype.kind in "iu" else x.dtype
     blended: Array = baseline.astype(exact) + (x.astype(exact) - baseline.astype(exact)) * masks.astype(exact)
     return np.rint(blended).astype(x.dtype) if x.dtype.kind in "iu" else blended

@@ -41,7 +41,7 @@ Array = NDArray[Any]
 
 
 def noise_key(seed: int, number: int, position: int) -> int:
-    """The key of the noise of noisy copy ``number`` of input ``position``."""
+    """Return the key of the noise of noisy copy ``number`` of input ``position``."""
     return int(np.random.SeedSequence(seed, spawn_key=(number, position)).generate_state(1, np.uint64)[0])
 
 
@@ -78,7 +78,7 @@ class NoisyMethod(Method):
 
     @abstractmethod
     def combine(self, *means: Array) -> Array:
-        """The statistic of mean a_s and, with ``squares``, mean a_s²."""
+        """Return the statistic of mean a_s and, with ``squares``, mean a_s²."""
 
     def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         attributor, feeds = attributor.on_floats(feeds)
@@ -122,7 +122,7 @@ class NoisyMethod(Method):
         return self.method.map(*arguments, **options)
 
     def _deviation(self, x: Array) -> Array:
-        """The standard deviation of the noise for each sample [n]."""
+        """Return the standard deviation of the noise for each sample [n]."""
         if not self.relative:
             return np.full(len(x), self.noise, np.float32)
         flat = x.reshape(len(x), -1)

@@ -35,7 +35,7 @@ def rank_correlation(a: Array, b: Array) -> NDArray[np.float64]:
 
 
 def ssim(a: Array, b: Array, *, value_range: float = 1.0, window: int = 11, sigma: float = 1.5) -> NDArray[np.float64]:
-    """The mean structural similarity of N pairs of maps, [N], at most 1, which equal maps have.
+    """Return the mean structural similarity of N pairs of maps, [N], at most 1, which equal maps have.
 
     Args:
         a, b: [N,H,W] or [N,1,H,W].
@@ -72,7 +72,7 @@ def _pair(a: Array, b: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rank of each value, 0 the least; equal values share the mean of their ranks."""
+    """Return the rank of each value, 0 the least; equal values share the mean of their ranks."""
     _, group, sizes = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(sizes) - 1
     shared: NDArray[np.float64] = (last - (sizes - 1) / 2)[group.ravel()]

@@ -23,7 +23,7 @@ ExplainFunction: TypeAlias = Callable[[Array, NDArray[np.int64]], Array]
 
 
 def as_maps(array: Array, name: str = "maps") -> NDArray[np.float64]:
-    """Maps [N,H,W] of [N,H,W] or [N,1,H,W].
+    """Return maps [N,H,W] of [N,H,W] or [N,1,H,W].
 
     Raises:
         InputError: another shape, no elements, NaN or infinity.
@@ -40,7 +40,7 @@ def as_maps(array: Array, name: str = "maps") -> NDArray[np.float64]:
 
 
 def as_magnitudes(array: Array) -> NDArray[np.float64]:
-    """Maps [N,H,W] of numbers >= 0.
+    """Return maps [N,H,W] of numbers >= 0.
 
     Raises:
         InputError: as for :func:`as_maps`, or a negative value.
@@ -52,7 +52,7 @@ def as_magnitudes(array: Array) -> NDArray[np.float64]:
 
 
 def as_masks(array: Array, maps: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Masks [N,H,W] for ``maps``, true on the object.
+    """Return masks [N,H,W] for ``maps``, true on the object.
 
     Raises:
         InputError: another shape than the maps', or a mask without a single pixel.
@@ -71,7 +71,7 @@ def as_masks(array: Array, maps: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def as_targets(targets: object, samples: int) -> NDArray[np.int64]:
-    """Class indices [N]; one index stands for all samples.
+    """Return class indices [N]; one index stands for all samples.
 
     Raises:
         InputError: another number of them.
@@ -85,7 +85,7 @@ def as_targets(targets: object, samples: int) -> NDArray[np.int64]:
 
 
 def like(values: Array, x: Array) -> Array:
-    """``values`` in the type of ``x``: rounded and kept in its range where that is one of integers."""
+    """Return ``values`` in the type of ``x``: rounded and kept in its range where that is one of integers."""
     if x.dtype.kind not in "iu":
         return values.astype(x.dtype)
     limits = np.iinfo(x.dtype)
@@ -93,7 +93,7 @@ def like(values: Array, x: Array) -> Array:
 
 
 def over_positions(maps: Array, x: Array, channel_axis: int) -> Array:
-    """Maps [B,H,W] with a channel axis of one, so that they broadcast over ``x``, [B,C,H,W] or [B,H,W,C].
+    """Return maps [B,H,W] with a channel axis of one, so that they broadcast over ``x``, [B,C,H,W] or [B,H,W,C].
 
     Raises:
         InputError: ``x`` has another rank or other positions.
@@ -114,7 +114,7 @@ def score_all(
     variations: int,
     batch_size: int,
 ) -> NDArray[np.float64]:
-    """Scores [N,V] of V variations of N samples, ``batch_size`` at a time, in row-major order.
+    """Return scores [N,V] of V variations of N samples, ``batch_size`` at a time, in row-major order.
 
     ``make(samples, variations)`` has the inputs [B,...] of B pairs of them: no more exist at any time.
 
@@ -137,7 +137,7 @@ def _pairs(rows: int, columns: int, size: int) -> Iterator[tuple[NDArray[np.intp
 
 
 def filtered(values: NDArray[np.float64], weights: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
-    """The weighted sums of neighbours along ``axis``, where the whole window of weights fits."""
+    """Return the weighted sums of neighbours along ``axis``, where the whole window of weights fits."""
     length = values.shape[axis] - len(weights) + 1
     along = np.moveaxis(values, axis, 0)
     total = sum(weight * along[tap : tap + length] for tap, weight in enumerate(weights))
@@ -152,7 +152,7 @@ def gaussian(sigma: float, radius: int) -> NDArray[np.float64]:
 
 
 def plain(array: Array) -> list[Any]:
-    """An array as nested lists for JSON, None in the place of NaN and infinity."""
+    """Return an array as nested lists for JSON, None in the place of NaN and infinity."""
     known = np.asarray(array, dtype=object)
     known[~np.isfinite(array)] = None
     listed: list[Any] = known.tolist()

@@ -19,7 +19,7 @@ _SIGMA, _RADIUS = 5.0, 5
 
 
 def baseline_images(baseline: Baseline, x: Array, channel_axis: int | None = 1) -> Array:
-    """The baseline of images ``x``, [N,C,H,W] or [N,H,W,C], or of other samples.
+    """Return the baseline of images ``x``, [N,C,H,W] or [N,H,W,C], or of other samples.
 
     Args:
         baseline: what stands in the place of pixels.

@@ -54,7 +54,7 @@ def deletion(
     batch_size: int = 32,
     channel_axis: int = 1,
 ) -> Curves:
-    """The deletion curves of N images; lower AUC is better.
+    """Return the deletion curves of N images; lower AUC is better.
 
     Args:
         score: f(x [B,...], targets [B]) -> [B], probabilities for an AUC in 0..1.
@@ -82,7 +82,7 @@ def insertion(
     batch_size: int = 32,
     channel_axis: int = 1,
 ) -> Curves:
-    """The insertion curves of N images; higher AUC is better. Arguments and errors as for :func:`deletion`."""
+    """Return the insertion curves of N images; higher AUC is better. Arguments and errors as for :func:`deletion`."""
     return _curves(score, x, maps, targets, baseline, steps, batch_size, channel_axis, inserting=True)
 
 
@@ -116,7 +116,7 @@ def _curves(
 
 
 def _places(maps: NDArray[np.float64]) -> NDArray[np.intp]:
-    """The place of every pixel in the descending order of its map, 0 first."""
+    """Return the place of every pixel in the descending order of its map, 0 first."""
     flat = maps.reshape(len(maps), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
     places = np.empty_like(order)

@@ -26,6 +26,11 @@ from .baselines import Baseline, baseline_images
 #: normal numbers. A function (x [B,...], generator) -> I [B,...].
 Perturbation: TypeAlias = Literal["square", "gaussian"] | Callable[[Array, np.random.Generator], Array]
 
+#: (image [B], number [B]) -> the changes I [B,...], and what the attributions are multiplied with to predict them.
+_Draw: TypeAlias = Callable[[NDArray[np.intp], NDArray[np.intp]], tuple[Array, Array]]
+#: The same -> masks that broadcast over the images, true where they are perturbed.
+_Squares: TypeAlias = Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]
+
 
 def infidelity(
     score: ScoreFunction,
@@ -44,7 +49,7 @@ def infidelity(
     batch_size: int = 32,
     channel_axis: int = 1,
 ) -> NDArray[np.float64]:
-    """The infidelity of N attributions, [N]; lower is better.
+    """Return the infidelity of N attributions, [N]; lower is better.
 
     Args:
         score: f(x [B,...], targets [B]) -> [B]: what the attributions explain, mostly the score before softmax.
@@ -73,22 +78,16 @@ def infidelity(
     classes, count = as_targets(targets, len(x)), check_count("samples", samples)
     generator = np.random.default_rng(seed)
     if perturbation == "square":
-        removed = baseline_images(baseline, x, channel_axis)
         squares = _squares(generator, (len(x), count), x, axis, square)
-    elif perturbation != "gaussian" and not callable(perturbation):
+        draw = _removal(x, baseline_images(baseline, x, channel_axis), squares, multiplied)
+    elif perturbation == "gaussian" or callable(perturbation):
+        draw = _noise(x, perturbation, generator, sigma)
+    else:
         raise InputError(f"perturbation {perturbation!r} is unknown; there are square, gaussian, or a function.")
     expected = np.empty((len(x), count))
 
     def make(rows: NDArray[np.intp], numbers: NDArray[np.intp]) -> Array:
-        weights: Array
-        if perturbation == "square":
-            inside = squares(rows, numbers)
-            change = np.where(inside, x[rows].astype(np.float64) - removed[rows], 0)
-            weights = inside if multiplied else change
-        elif perturbation == "gaussian":
-            weights = change = generator.normal(0, sigma, (len(rows), *x.shape[1:]))
-        else:
-            weights = change = np.asarray(perturbation(x[rows], generator))
+        change, weights = draw(rows, numbers)
         expected[rows, numbers] = (weights * phi[rows]).reshape(len(rows), -1).sum(axis=1)
         return like(x[rows] - change, x)
 
@@ -98,6 +97,30 @@ def infidelity(
         expected *= _best_factors(expected, found)
     errors: NDArray[np.float64] = np.square(expected - found).mean(axis=1)
     return errors
+
+
+def _removal(x: Array, removed: Array, squares: _Squares, multiplied: bool) -> _Draw:
+    """Return the draws of I that take squares away; ``multiplied`` attributions are summed over them."""
+
+    def draw(rows: NDArray[np.intp], numbers: NDArray[np.intp]) -> tuple[Array, Array]:
+        inside = squares(rows, numbers)
+        change = np.where(inside, x[rows].astype(np.float64) - removed[rows], 0)
+        return change, inside if multiplied else change
+
+    return draw
+
+
+def _noise(x: Array, perturbation: Perturbation, generator: np.random.Generator, sigma: float) -> _Draw:
+    """Return the draws of I by a function, or of normal numbers."""
+
+    def draw(rows: NDArray[np.intp], numbers: NDArray[np.intp]) -> tuple[Array, Array]:
+        if callable(perturbation):
+            change = np.asarray(perturbation(x[rows], generator))
+        else:
+            change = generator.normal(0, sigma, (len(rows), *x.shape[1:]))
+        return change, change
+
+    return draw
 
 
 def _best_factors(expected: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -110,7 +133,7 @@ def _best_factors(expected: NDArray[np.float64], found: NDArray[np.float64]) -> 
 
 def _squares(
     generator: np.random.Generator, counts: tuple[int, int], x: Array, channel_axis: int, share: float
-) -> Callable[[NDArray[np.intp], NDArray[np.intp]], NDArray[np.bool_]]:
+) -> _Squares:
     """Random squares for ``counts`` pairs (image, number): a function from pairs to masks that broadcast over ``x``."""
     if x.ndim != 4 or not 0 < share <= 1:
         raise InputError(

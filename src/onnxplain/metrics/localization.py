@@ -20,7 +20,7 @@ from .arrays import Array, as_magnitudes, as_maps, as_masks
 
 
 def pointing_game(maps: Array, masks: Array, *, tolerance: float = 15.0) -> NDArray[np.bool_]:
-    """Whether each map's maximum lies on the object or at most ``tolerance`` pixels (Euclidean) from it; [N].
+    """Return whether each map's maximum lies on the object or at most ``tolerance`` pixels (Euclidean) from it; [N].
 
     Args:
         maps: [N,H,W] or [N,1,H,W]. Of several equal maxima the upper left one counts; a constant map points nowhere
@@ -38,7 +38,7 @@ def pointing_game(maps: Array, masks: Array, *, tolerance: float = 15.0) -> NDAr
 
 
 def energy_in_mask(maps: Array, masks: Array) -> NDArray[np.float64]:
-    """The share of each map's sum that lies on the object, [N], 0..1; 0 for a map of zeros.
+    """Return the share of each map's sum that lies on the object, [N], 0..1; 0 for a map of zeros.
 
     ``maps`` are [N,H,W] or [N,1,H,W], 0 or more; ``masks`` shaped like them.
 
@@ -53,7 +53,7 @@ def energy_in_mask(maps: Array, masks: Array) -> NDArray[np.float64]:
 
 
 def box_masks(boxes: Any, height: int, width: int) -> NDArray[np.bool_]:
-    """Masks [N,height,width] of boxes [N,4]: (left, top, right, bottom), right and bottom excluded.
+    """Return masks [N,height,width] of boxes [N,4]: (left, top, right, bottom), right and bottom excluded.
 
     Raises:
         InputError: another shape.

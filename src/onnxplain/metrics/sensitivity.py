@@ -28,7 +28,7 @@ def max_sensitivity(
     normalize: bool = True,
     seed: int = 0,
 ) -> NDArray[np.float64]:
-    """The greatest change found of N explanations, [N]; lower is better.
+    """Return the greatest change found of N explanations, [N]; lower is better.
 
     Args:
         explain: a(x [N,...], targets [N]) -> attributions or maps [N,...].

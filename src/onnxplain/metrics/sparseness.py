@@ -19,7 +19,7 @@ from .arrays import Array
 
 
 def sparseness(attributions: Array) -> NDArray[np.float64]:
-    """The Gini index of the magnitudes of N attributions or maps [N,...], [N], 0..1; 0 for one of zeros.
+    """Return the Gini index of the magnitudes of N attributions or maps [N,...], [N], 0..1; 0 for one of zeros.
 
     Raises:
         InputError: nothing beside the batch axis, NaN or infinity.

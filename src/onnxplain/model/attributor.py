@@ -43,16 +43,19 @@ class Attribution:
     details: Mapping[str, Array] = field(default_factory=dict)
 
     def with_attributions(self, attributions: list[Array], **details: Array) -> Attribution:
-        """The same with other attributions, and with details."""
+        """Return the same with other attributions, and with details."""
         return replace(self, attributions=attributions, details=details)
 
     def of(self, targets: NDArray[np.int64], attributions: list[Array]) -> Attribution:
-        """The same for other classes [n]."""
+        """Return the same for other classes [n]."""
         scores = picked(self.class_scores, targets)
         return replace(self, attributions=attributions, targets=targets, scores=scores)
 
     def next_classes(self, top: int | None) -> list[NDArray[np.int64]]:
-        """The classes [n] with the second, third, ... highest scores, ``top`` together with the first; None: none."""
+        """Return the classes [n] with the second, third, ... highest scores, ``top`` together with the first.
+
+        None: no such classes.
+        """
         if top is None:
             return []
         order = np.argsort(-self.class_scores, axis=1, kind="stable")
@@ -127,7 +130,7 @@ class Attributor:
         return self._loader.open("scores", **self._changes)[1] if self.signature.gradients else self.session
 
     def variant(self, **changes: Any) -> Attributor:
-        """The same model differentiated otherwise; it is loaded once for each set of ``changes``.
+        """Return the same model differentiated otherwise; it is loaded once for each set of ``changes``.
 
         Args:
             changes: ``wrt`` (names of inputs or inner tensors), ``rules`` (a tuple of (operator, rule) pairs that
@@ -166,7 +169,7 @@ class Attributor:
         return Attributor(signature, self.session, self.classes.labels, loader=self._loader, changes=self._changes)
 
     def feature_map(self, gradient: Gradient, layer: str | None = None) -> FeatureMap:
-        """The inner tensor ``layer``, or the last feature map between what ``gradient`` belongs to and the score.
+        """Return the inner tensor ``layer``, or the last feature map between the source of ``gradient`` and the score.
 
         Raises:
             InputError: there is none, or ``layer`` is none.
@@ -178,8 +181,9 @@ class Attributor:
             return self._feature_maps[key]
 
     def attention(self, gradient: Gradient) -> AttentionMaps:
-        """The attention between what ``gradient`` belongs to and the score; its probabilities are tensors of a variant
-        with ``written_out=True``.
+        """Return the attention between the source of ``gradient`` and the score.
+
+        Its probabilities are tensors of a variant with ``written_out=True``.
 
         Raises:
             InputError: there is none, or its probabilities are no tensors.
@@ -190,13 +194,13 @@ class Attributor:
             return self._attention[gradient.wrt]
 
     def extents(self, gradient: Gradient, feeds: Mapping[str, Array]) -> tuple[int, ...]:
-        """The extents, without batch and channels, of the input that a gradient comes from: (H,W) for images."""
+        """Return the extents, without batch and channels, of the input that a gradient comes from: (H,W) for images."""
         shape = feeds[gradient.source].shape
         axis = self.input_axes[gradient.source] if gradient.rank == len(shape) else None
         return tuple(extent for at, extent in enumerate(shape) if at not in (0, axis))
 
     def samples(self, feeds: Mapping[str, Array]) -> int:
-        """How many samples there are."""
+        """Return how many samples there are."""
         return next(len(array) for name, array in feeds.items() if name in self.signature.batched)
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
@@ -227,7 +231,7 @@ class Attributor:
         return self._forward.size(feeds)
 
     def repeated(self, feeds: Mapping[str, Array], times: int) -> dict[str, Array]:
-        """All samples, ``times`` times one after the other: [s0, s1, ..., s0, s1, ...]."""
+        """Return all samples, ``times`` times one after the other: [s0, s1, ..., s0, s1, ...]."""
         return {
             name: np.concatenate([array] * times) if name in self.batched else array for name, array in feeds.items()
         }
@@ -267,7 +271,7 @@ class Attributor:
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """The scores of all classes [N,K] at the place in ``feeds``, less that of the class they are compared with."""
+        """Return the scores of all classes [N,K] at the place in ``feeds``, less that of the class compared with."""
         roles = self.signature.target_inputs
         if self.signature.places is None:
             name = self.signature.class_scores
@@ -299,7 +303,7 @@ class Attributor:
         return summed
 
     def attribute(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        """The gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
+        """Return the gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
 
         Args:
             feeds: the model's inputs, n samples.
@@ -318,7 +322,7 @@ class Attributor:
         )
 
     def scored(self, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
-        """The classes and their scores by a forward pass alone, without attributions."""
+        """Return the classes and their scores by a forward pass alone, without attributions."""
         class_scores = self.class_scores(feeds)
         chosen = np.where(targets < 0, self.predicted(class_scores), targets)
         return Attribution([], chosen, picked(class_scores, chosen), class_scores, {})
@@ -326,7 +330,7 @@ class Attributor:
     def attribute_with_values(
         self, feeds: Mapping[str, Array], targets: NDArray[np.int64]
     ) -> tuple[Attribution, list[Array]]:
-        """:meth:`attribute`, and for each gradient the value of the input or inner tensor that it belongs to."""
+        """Return :meth:`attribute`, and for each gradient the value of the input or inner tensor that it belongs to."""
         found = (self.variant(values=self._inner) if self._inner else self).attribute(feeds, targets)
         return found, [found.tensors[g.wrt] if g.wrt in found.tensors else feeds[g.wrt] for g in self.gradients]
 
@@ -387,7 +391,7 @@ def picked(class_scores: Array, targets: NDArray[np.int64]) -> Array:
 
 
 def _axis(tensor: Gradient | InputTensor, name: str, rank: int, stated: int | None) -> int | None:
-    """The channel axis of a tensor: as stated, else as found."""
+    """Return the channel axis of a tensor: as stated, else as found."""
     if stated is None:
         return tensor.channel_axis
     if not -rank <= stated < rank or stated % rank == 0:

@@ -26,7 +26,7 @@ _TOP = re.compile(r"top([1-9]\d*)", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Classes:
-    """The classes of a model: how many (None: not fixed), and their names (None: nobody states any)."""
+    """The classes of a model: how many (None: not fixed), and their names (None: not stated)."""
 
     count: int | None
     labels: Sequence[str] | None
@@ -52,11 +52,11 @@ class Classes:
             raise TargetError(f"the target asks for the top {k} classes, but the model has {self.count}.")
 
     def indices(self, target: ClassTarget, samples: int) -> NDArray[np.int64]:
-        """The class of each sample, int64 [samples]; ``PREDICTED`` where the model is to choose.
+        """Return the class of each sample, int64 [samples]; ``PREDICTED`` where the model is to choose.
 
         Raises:
-            TargetError: out of range, of another length than the samples, of another type, or a label that
-                nobody knows.
+            TargetError: out of range, of another length than the samples, of another type, or an unknown
+                label.
         """
         if target is None or self.top(target) is not None:
             return np.full(samples, PREDICTED, dtype=np.int64)
@@ -71,7 +71,7 @@ class Classes:
         return np.array([self.index(one) for one in target], dtype=np.int64)
 
     def label(self, index: int) -> str | None:
-        """The name of a class, None without labels."""
+        """Return the name of a class, None without labels."""
         return None if self.labels is None or index >= len(self.labels) else self.labels[index]
 
     def index(self, target: object) -> int:
@@ -98,7 +98,7 @@ class Classes:
 
 
 def find_labels(labels: LabelsLike | None, *, required: bool, **stated: Any) -> list[str] | None:
-    """The class names, given or as ``stated`` (see :func:`onnxplain.photos.resolve_labels`); None if nobody states any.
+    """Return the class names, given or as ``stated`` (see :func:`onnxplain.photos.resolve_labels`); None without any.
 
     Those stated beside a model are not ``required`` to fit an output of the caller's choice.
 

@@ -16,7 +16,7 @@ Array = NDArray[Any]
 
 
 def check_inputs(signature: Signature, x: object) -> tuple[dict[str, Array], int]:
-    """``x`` as feeds of the model, and the number of samples.
+    """Return ``x`` as feeds of the model, and the number of samples.
 
     Args:
         signature: describes the model that is going to be run.

@@ -61,7 +61,7 @@ class ModelLoader:
     cache: ModelCache | None
 
     def open(self, part: Part = "gradients", **changes: Any) -> tuple[Signature, BatchedSession]:
-        """The model in a session.
+        """Return the model in a session.
 
         Args:
             part: what is computed.
@@ -81,14 +81,14 @@ class ModelLoader:
         return signature, BatchedSession(session, graph, single=single, **options)
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:
-        """The model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
+        """Return the model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""
         from ..autodiff.explainable import DifferentiatedModel
         from ..autodiff.request import Request
 
         return DifferentiatedModel.build(self.source, Request.of(**{**self.options, "form": self._form, **changes}))
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
-        """The model without gradients, whatever changes; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
+        """Return the model without gradients; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
 
         Raises:
             ModelError, InputError: it cannot be read, or an option does not fit it.
@@ -105,7 +105,7 @@ class ModelLoader:
         return "cpu" if form == "cpu_shared" and (self.threads or cores()) == 1 else form
 
     def _opened(self, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Session, bytes]:
-        """The model in a session, and its graph without weights: from the cache, or prepared."""
+        """Return the model in a session, and its graph without weights: from the cache, or prepared."""
         key = None if self.cache is None else self._key(part, changes)
         found = None if key is None else self._load(key)
         return found or self._prepare(part, changes, key)
@@ -132,14 +132,14 @@ class ModelLoader:
         return model.signature, session, graph
 
     def _saving_session(self, proto: onnx.ModelProto, outside: Path | None, file: Path) -> tuple[Session, bool]:
-        """A session, and whether ONNX Runtime wrote the model to ``file`` as it optimised it."""
+        """Return a session, and whether ONNX Runtime wrote the model to ``file`` as it optimised it."""
         if outside is None and [name for name, _ in usable(self.providers)] == [CPU]:
             with suppress(ProviderError):  # the disk may be full
                 return self._session(proto, save_to=file), True
         return self._session(proto, outside), False
 
     def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
-        """What the cache holds as ``key``; None if that is nothing that can be used."""
+        """Return what the cache holds as ``key``; None if that is nothing that can be used."""
         assert self.cache is not None
         entry = self.cache.find(key)
         if entry is None:
@@ -181,7 +181,7 @@ class ModelLoader:
         return str(Path(self.source).resolve().parent) if isinstance(self.source, (str, os.PathLike)) else None
 
     def _key(self, part: Part, changes: Mapping[str, Any]) -> str | None:
-        """The hash of everything that a prepared model depends on; None if something has no hash."""
+        """Return the hash of everything that a prepared model depends on; None if something has no hash."""
         rules = changes.get("rules") or {}
         if not isinstance(rules, str):
             rules = {str(operator): _name(rule) for operator, rule in rules.items()}
@@ -214,13 +214,13 @@ def _states(files: Any) -> list[list[Any]]:
 
 
 def _name(rule: Callable[..., Any]) -> str | None:
-    """The name of a rule of this package; None for one whose code may be anything."""
+    """Return the name of a rule of this package; None for one whose code may be anything."""
     module, name = getattr(rule, "__module__", ""), getattr(rule, "__qualname__", "<locals>")
     package = __name__.partition(".")[0]
     return None if module.partition(".")[0] != package or "<locals>" in name else f"{module}.{name}"
 
 
 def _has_foreign_rules() -> bool:
-    """Whether a user registered rules, whose code may be anything. Without the registry nobody can have."""
+    """Return whether a user registered rules, whose code may be anything. Without the registry there are none."""
     registry = sys.modules.get(REGISTRY)
     return registry is not None and registry.foreign()

@@ -26,7 +26,7 @@ class ClassScore:
         return f"class {self.index}" if self.label is None else self.label
 
     def title(self, straight_through: bool = False) -> str:
-        """The class and how sure the model is of it, for people."""
+        """Return the class and how sure the model is of it, for people."""
         sure = "" if self.probability is None else f"{self.probability:.1%}, "
         estimate = ", straight-through" if straight_through else ""
         return f"{self.name} ({sure}score {self.score:.3g}{estimate})"
@@ -41,23 +41,23 @@ class Ranking:
     classes: Classes
 
     def of(self, index: int) -> ClassScore:
-        """The class ``index``."""
+        """Return the class ``index``."""
         probability = None if self.probabilities is None else float(self.probabilities[index])
         return ClassScore(index, self.classes.label(index), float(self.scores[index]), probability)
 
     def best(self, count: int) -> list[ClassScore]:
-        """The ``count`` classes with the highest scores, best first; the lower index first among equals."""
+        """Return the ``count`` classes with the highest scores, best first; the lower index first among equals."""
         return [self.of(int(index)) for index in np.argsort(-self.scores, kind="stable")[:count]]
 
 
 def rank_classes(scores: NDArray[Any], probability: str | None, classes: Classes) -> Ranking:
-    """The ranking of one sample with scores [K]; ``probability`` as in :func:`probabilities`."""
+    """Return the ranking of one sample with scores [K]; ``probability`` as in :func:`probabilities`."""
     exact = scores.astype(np.float64)
     return Ranking(exact, probabilities(exact, probability), classes)
 
 
 def probabilities(scores: NDArray[Any], probability: str | None) -> NDArray[np.float64] | None:
-    """The probabilities [..., K] of scores [..., K].
+    """Return the probabilities [..., K] of scores [..., K].
 
     ``probability`` says what they are: "softmax" or "sigmoid" of the scores, "identity" (the scores are probabilities),
     or None (no meaning).

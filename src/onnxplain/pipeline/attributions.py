@@ -29,7 +29,7 @@ def arrays(
     target: TargetLike,
     reduction: Mapping[str, Any] | None,
 ) -> dict[str, Array]:
-    """The attributions of all samples by the tensor they belong to, or the maps that ``reduction`` makes of them.
+    """Return the attributions of all samples by their tensor, or the maps that ``reduction`` makes of them.
 
     ``reduction`` are arguments of :meth:`Method.map`. With "top3" there is an axis of classes after the batch.
     """
@@ -88,7 +88,7 @@ def micro_batches(
 
 
 def only(axes: Iterable[str]) -> str:
-    """The tensor that is explained.
+    """Return the tensor that is explained.
 
     Raises:
         InputError: there are several.
@@ -103,7 +103,7 @@ def only(axes: Iterable[str]) -> str:
 def row_attributions(
     attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: TargetLike
 ) -> Iterator[list[tuple[NDArray[np.float32], dict[str, Any]]]]:
-    """One number for every feature of each sample [F], and the other fields of an explanation.
+    """Return one number for every feature of each sample [F], and the other fields of an explanation.
 
     With "top3" there are those of three classes for each sample. The numbers have a sign where the method's has a
     meaning; features of several tensors follow one another.
@@ -135,7 +135,7 @@ def row_attributions(
 
 
 def facts(question: Question, method: Method, part: Attribution, row: int, sample: int) -> dict[str, Any]:
-    """What all explanations say of sample ``row`` of a micro-batch, the question's ``sample``, by field."""
+    """Return what all explanations say of sample ``row`` of a micro-batch, the question's ``sample``, by field."""
     attributor = question.attributor
     known = attributor.probability if question.is_chance else None
     ranking = rank_classes(part.class_scores[row], known, attributor.classes)

@@ -36,7 +36,7 @@ class PhotoExplainer:
     top: int | None
 
     def __call__(self, photos: Sequence[tuple[int, Any]]) -> list[Outcome]:
-        """What came of each of these numbered photos: its explanation (a list of ``top``), or an error.
+        """Return what came of each of these numbered photos: its explanation (a list of ``top``), or an error.
 
         Raises:
             InputError: the attributions make no maps.
@@ -54,7 +54,7 @@ class PhotoExplainer:
         return [outcomes[index] for index, _ in photos]
 
     def _explained(self, photos: list[Photo]) -> dict[int, Outcome]:
-        """What came of photos with tensors of one shape."""
+        """Return what came of photos with tensors of one shape."""
         outcomes: dict[int, Outcome] = {}
         feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
         asked = [self.targets[photo.index % len(self.targets)] for photo in photos]

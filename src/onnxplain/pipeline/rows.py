@@ -59,7 +59,7 @@ def explain_tokens(attributor: Attributor, ids: Any, tokens: Any, target: Target
 
 
 def with_background(method: str | Method, options: Mapping[str, Any], background: Any) -> Method:
-    """The method with the mean of the rows ``background`` [M,F] as its baseline, if there are any.
+    """Return the method with the mean of the rows ``background`` [M,F] as its baseline, if there are any.
 
     Raises:
         InputError: it has no baseline, or another one was chosen already.
@@ -84,7 +84,7 @@ def _explanations(
     values: Array,
     one: bool,
 ) -> Any:
-    """One explanation for each row, or a list of them by class in its place; that of the row itself if it is one."""
+    """Return one explanation, or a list of them by class, for each row; without the outer list for ``one`` row."""
     found: list[Any] = []
     _, top = targets_of(target, attributor.samples(feeds), attributor.signature.places)
     for row, ranked in enumerate(row_attributions(attributor, method, feeds, target)):
@@ -94,7 +94,7 @@ def _explanations(
 
 
 def _sources(attributor: Attributor, method: Method) -> list[str]:
-    """The inputs that the explained tensors are, or are computed from."""
+    """Return the inputs that the explained tensors are, or are computed from."""
     sources = {gradient.wrt: gradient.source for gradient in attributor.gradients}
     return [sources.get(name, name) for name in method.axes(attributor)]
 
@@ -110,7 +110,7 @@ def _usual_names(sources: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 
 def _feeds(inputs: Sequence[InputTensor], rows: Any) -> tuple[dict[str, Array], list[str] | None, bool]:
-    """The model's inputs made of ``rows``, the names of their columns, and whether it is one row without a batch axis.
+    """Return the model's inputs, the names of the columns, and whether ``rows`` are one row without a batch axis.
 
     ``rows`` are an array or a data frame for a model with one input, else a dict or a data frame of all inputs.
     """

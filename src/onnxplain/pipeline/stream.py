@@ -40,7 +40,7 @@ class Photo:
 
 
 def is_one(images: object) -> bool:
-    """Whether ``images`` is a single photo, and not a folder, a batch or another iterable of photos."""
+    """Return whether ``images`` is a single photo, and not a folder, a batch or another iterable of photos."""
     if isinstance(images, (str, os.PathLike)):
         return not Path(images).is_dir()
     if isinstance(images, np.ndarray):
@@ -49,7 +49,7 @@ def is_one(images: object) -> bool:
 
 
 def photo_sources(images: Any) -> Iterable[Any]:
-    """One photo after the other: the files of a folder, or the members of an iterable.
+    """Return one photo after the other: the files of a folder, or the members of an iterable.
 
     Raises:
         ImageError: an empty folder.
@@ -98,7 +98,7 @@ def stream_photos(
     share: int,
     on_error: OnError | None,
 ) -> Iterator[Any]:
-    """The results of photos, in order, worked out side by side.
+    """Return the results of photos, in order, worked out side by side.
 
     ``explained`` takes ``share`` numbered photos at a time, in one of ``workers`` threads. An error goes to
     ``on_error`` with the photo's name; without ``on_error`` it raises.

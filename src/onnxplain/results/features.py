@@ -61,11 +61,11 @@ class FeatureExplanation:
         return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
 
     def bars(self, **options: Any) -> NDArray[np.uint8]:
-        """The largest attributions as bars, uint8 RGB [H,W,3]; ``options``: see :func:`onnxplain.pictures.bars`."""
+        """Return the largest attributions as bars, uint8 RGB [H,W,3]; ``options``: :func:`onnxplain.pictures.bars`."""
         return bars(self._bar_names(), self.attribution, **{"title": self.title, **options})
 
     def plot(self, **options: Any) -> Figure:
-        """:meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.pictures.bars_figure`.
+        """Return :meth:`bars` as a matplotlib figure; ``options`` are those of :func:`onnxplain.pictures.bars_figure`.
 
         Raises:
             RuntimeMissingError: matplotlib is not installed.
@@ -73,11 +73,11 @@ class FeatureExplanation:
         return bars_figure(self._bar_names(), self.attribution, **{"title": self.title, **options})
 
     def picture(self, **options: Any) -> NDArray[np.uint8]:
-        """What :meth:`save` writes as a picture, uint8 RGB [H,W,3]: :meth:`bars`."""
+        """Return what :meth:`save` writes as a picture, uint8 RGB [H,W,3]: :meth:`bars`."""
         return self.bars(**options)
 
     def html(self) -> str:
-        """A fragment of HTML with everything inside."""
+        """Return a fragment of HTML with everything inside."""
         picture = data_uri(self.picture(), "PNG")
         return f'<img src="{picture}" alt="{escape(self.method)}: {escape(self.title)}" style="max-width:100%">'
 
@@ -150,11 +150,11 @@ class TokenExplanation(FeatureExplanation):
     _what = "token"
 
     def picture(self, **options: Any) -> NDArray[np.uint8]:
-        """The tokens in lines, uint8 RGB [H,W,3]; ``options`` are those of :func:`onnxplain.pictures.tokens_image`."""
+        """Return the tokens in lines, uint8 RGB [H,W,3]; ``options``: :func:`onnxplain.pictures.tokens_image`."""
         return tokens_image(self.names, self.attribution, **{"title": self.title, **options})
 
     def html(self) -> str:
-        """The class, and the tokens as text, each on the colour of its attribution; everything inside."""
+        """Return the class, and the tokens as text, each on the colour of its attribution; everything inside."""
         return f"<p><strong>{escape(self.title)}</strong></p>{tokens_html(self.names, self.attribution)}"
 
 

@@ -73,7 +73,7 @@ class BatchedSession:
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
             single: loads the same model with one thread; None: there is only ever one run at once.
-            batch_size: samples that run at once; None: as many as fit and pay.
+            batch_size: samples that run at once; None: chosen by memory and cores.
             memory_limit: bytes that all runs may take at once; None: half of what is available.
 
         Raises:
@@ -122,7 +122,7 @@ class BatchedSession:
         return _ON_ONE_CORE if self.provider == CPU else _ELSEWHERE
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
-        """How inputs shaped like ``feeds`` are run, whatever their batch."""
+        """Return how inputs shaped like ``feeds`` are run, whatever their batch."""
         key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
         if key not in self._plans:
             self._plans[key] = self._planned(feeds)
@@ -137,7 +137,7 @@ class BatchedSession:
         return Plan(runs, samples, self._threads if runs == 1 else 1, need)
 
     def _runs_and_samples(self, need: int, limit: int) -> tuple[int, int]:
-        """How many runs at once, and samples of each, if one sample needs ``need`` bytes of ``limit``."""
+        """Return how many runs at once, and samples of each, if one sample needs ``need`` bytes of ``limit``."""
         runs, most = self._threads if self._single is not None else 1, max(limit // need, 1)
         if self.fixed is not None:
             return (runs if runs * self.fixed <= most else 1), self.fixed
@@ -158,14 +158,14 @@ class BatchedSession:
         return at_once if plan.runs == 1 or self._batch_size is not None else max(at_once, _ON_ALL_CORES)
 
     def split(self, feeds: Mapping[str, Array]) -> Iterator[tuple[int, dict[str, Array]]]:
-        """The micro-batches of ``feeds``, each with the number of its first sample."""
+        """Return the micro-batches of ``feeds``, each with the number of its first sample."""
         count = self._count(feeds)
         size = 1 if count == 1 else self.size(feeds)
         for start in range(0, count, size):
             yield start, self._rows(feeds, start, start + size)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The named outputs for all samples, in order; all have the batch, or a multiple of it, as axis 0.
+        """Return the named outputs for all samples, in order; all have the batch, or a multiple of it, as axis 0.
 
         Raises:
             ProviderError: ONNX Runtime failed.
@@ -182,7 +182,7 @@ class BatchedSession:
         return [np.concatenate(arrays) for arrays in zip(*found)]
 
     def spread(self, function: Callable[[int, int], T], feeds: Mapping[str, Array], count: int) -> Iterator[T]:
-        """``function(start, end)`` of the runs that make up ``count`` samples, in order, as many at once as pay.
+        """Return ``function(start, end)`` of the runs that make up ``count`` samples, in order, side by side.
 
         Args:
             function: does one run, by :meth:`run`, with whatever comes before and after it; in several threads.
@@ -194,7 +194,7 @@ class BatchedSession:
         return side_by_side(lambda part: function(*part), bounds, together)
 
     def _plan_for(self, feeds: Mapping[str, Array], count: int) -> Plan:
-        """:meth:`plan`, but all cores for one run where there is not one for each core."""
+        """Return :meth:`plan`, but all cores for one run where there is not one for each core."""
         smallest = self.fixed or 1
         if in_worker():
             return self.plan(feeds)
@@ -213,7 +213,7 @@ class BatchedSession:
         return list(pairwise(edges))
 
     def _run_part(self, feeds: Mapping[str, Array], outputs: Sequence[str], plan: Plan) -> list[Array]:
-        """One run: side by side with others on a core, or on all cores."""
+        """Run one part: side by side with others on a core, or on all cores."""
         if not in_worker():
             return self._run_filled(self.session, feeds, outputs)
         with self._lock:
@@ -242,5 +242,5 @@ class BatchedSession:
 
 
 def _filled(array: Array, size: int) -> Array:
-    """``array`` with copies of its last sample up to ``size`` samples."""
+    """Return ``array`` with copies of its last sample up to ``size`` samples."""
     return np.concatenate([array, np.repeat(array[-1:], size - len(array), axis=0)])

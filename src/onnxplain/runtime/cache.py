@@ -42,7 +42,7 @@ class ModelCache:
         self.folder, self.limit = folder, limit
 
     def find(self, key: str) -> Path | None:
-        """The folder of an entry whose files are as they were written, now the one used last; None without it."""
+        """Return the folder of an entry whose files are as they were written, now the one used last; else None."""
         entry = self.folder / key
         try:
             stated = json.loads((entry / _CHECKSUMS).read_text(encoding="ascii"))
@@ -60,7 +60,7 @@ class ModelCache:
 
     @contextmanager
     def aside(self) -> Iterator[Path | None]:
-        """A new folder for the files of an entry, removed at the end unless kept; None where it cannot be made."""
+        """Make a folder for the files of an entry, removed at the end unless kept; None where it cannot be made."""
         folder: Path | None = self.folder / f".{secrets.token_hex(8)}.part"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -101,7 +101,7 @@ class ModelCache:
         return sum(_size(path) for path in self._folders(_ENTRY))
 
     def count(self) -> int:
-        """How many entries there are."""
+        """Return how many entries there are."""
         return len(self._folders(_ENTRY))
 
     def _shrink(self, newest: str) -> None:
@@ -125,7 +125,7 @@ class ModelCache:
 
 
 def open_cache(cache: bool | str | os.PathLike[str] = True) -> ModelCache | None:
-    """The cache in a folder; with True in the one that the environment names, or the usual one; with False none.
+    """Return the cache in a folder; with True in the one that the environment names, or the usual one; with False none.
 
     Raises:
         InputError: neither a bool nor a path.

@@ -40,12 +40,12 @@ def software() -> list[str]:
 
 @lru_cache(maxsize=1)
 def processor() -> list[str]:
-    """What decides the memory layouts that ONNX Runtime chooses: the instruction sets of the processor."""
+    """Return what decides the memory layouts that ONNX Runtime chooses: the instruction sets of the processor."""
     return [platform.system(), platform.machine(), *native.available_instruction_sets(), _flags()]
 
 
 def _sources() -> str:
-    """The names, sizes and times of the package's modules: a checkout changes without a new version."""
+    """Return the names, sizes and times of the package's modules: a checkout changes without a new version."""
     digest = hashlib.sha256()
     for path in sorted(_PACKAGE.rglob("*.py")):
         state = path.stat()
@@ -61,7 +61,7 @@ def _version(package: str) -> str:
 
 
 def _flags() -> str:
-    """The features that Linux lists; elsewhere the processor's name, which tells its family."""
+    """Return the features that Linux lists; elsewhere the processor's name, which tells its family."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             return next(line for line in lines if line.startswith(("flags", "Features")))

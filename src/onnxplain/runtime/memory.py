@@ -43,7 +43,7 @@ def _lines(path: str) -> list[str]:
 
 
 def without_weights(model: onnx.ModelProto) -> bytes:
-    """The graph alone, serialised: large constants become inputs, so that their shapes stay known."""
+    """Return the graph alone, serialised: large constants become inputs, so that their shapes stay known."""
     graph = onnx.GraphProto(name=model.graph.name)
     graph.node.extend(model.graph.node)
     for part in ("input", "output", "value_info"):

@@ -20,7 +20,7 @@ class ProviderWarning(UserWarning):
 
 
 def import_runtime() -> ModuleType:
-    """The module ``onnxruntime``.
+    """Return the module ``onnxruntime``.
 
     Raises:
         RuntimeMissingError: neither onnxruntime nor onnxruntime-gpu is installed.
@@ -37,13 +37,13 @@ def import_runtime() -> ModuleType:
 
 
 def full_name(name: str) -> str:
-    """The provider that a short name means ("cuda" is CUDAExecutionProvider); any other name unchanged."""
+    """Return the provider that a short name means ("cuda" is CUDAExecutionProvider); any other name unchanged."""
     known: list[str] = import_runtime().get_all_providers()
     return next((full for full in known if full.lower() == f"{name.lower()}executionprovider"), name)
 
 
 def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:
-    """``providers`` as (name, options) pairs in order of preference; None is CUDA if present, then CPU.
+    """Return ``providers`` as (name, options) pairs in order of preference; None is CUDA if present, then CPU.
 
     Raises:
         ProviderError: not a list of names or (name, options) pairs, or a name that ONNX Runtime does not know.
@@ -66,7 +66,7 @@ def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dic
 
 
 def usable(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:
-    """:func:`requested`, but only what ONNX Runtime has; the CPU if that is nothing.
+    """Return :func:`requested`, but only what ONNX Runtime has; the CPU if that is nothing.
 
     Raises:
         ProviderError: as for :func:`requested`.
@@ -76,7 +76,7 @@ def usable(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[s
 
 
 def expected(providers: str | Sequence[Provider] | None) -> str:
-    """The provider that will most likely run a model: the first of those asked for that ONNX Runtime has, else CPU.
+    """Return the provider that will most likely run a model: the first one asked for that is there, else CPU.
 
     Raises:
         ProviderError: as for :func:`requested`.

@@ -89,7 +89,7 @@ class Session:
                 self._warn_unless_given(name, available, started)
 
     def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
-        """The named outputs, in order.
+        """Return the named outputs, in order.
 
         Raises:
             ProviderError: ONNX Runtime failed; the message has its first line.
@@ -127,7 +127,7 @@ def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
 
 
 def frames_of_the_package() -> int:
-    """How many callers, from the one of this function on, are in this package: a warning names the next one."""
+    """Return how many callers, from the one of this function on, are in this package: a warning names the next one."""
     package, depth = __name__.partition(".")[0], 1
     frame = sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
@@ -136,7 +136,7 @@ def frames_of_the_package() -> int:
 
 
 def _options(runtime: Any, threads: int, folder: Path | None, chosen: Mapping[str, Any]) -> Any:
-    """What was measured to be best, see ``docs/decisions``, with what the user chose in its place."""
+    """Return what was measured to be best, see ``docs/decisions``, with what the user chose in its place."""
     entries: dict[str, Any] = {
         # Worker threads that keep spinning after a run slow down whatever runs next.
         "session.force_spinning_stop": 1,

@@ -20,19 +20,19 @@ _HERE = threading.local()
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """Return the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def in_worker() -> bool:
-    """Whether this thread is one of several that work side by side."""
+    """Return whether this thread is one of several that work side by side."""
     return getattr(_HERE, "working", False)
 
 
 def side_by_side(function: Callable[[T], R], items: Iterable[T], workers: int) -> Generator[R, None, None]:
-    """``function`` of each item, in order, computed by ``workers`` threads; a single worker is the caller's own thread.
+    """Return ``function`` of each item, in order, by ``workers`` threads; a single one is the caller's own thread.
 
     Items are taken from their iterator in the caller's thread, and no more than ``workers + 1`` are taken before their
     results are. An exception arrives in the place of its result. Closing the iterator ends the threads.

@@ -31,7 +31,7 @@ class Parametrization(ABC):
 
     @abstractmethod
     def first(self, generators: Sequence[np.random.Generator]) -> Array:
-        """The parameters to start from, one image for each generator."""
+        """Return the parameters to start from, one image for each generator."""
 
     @abstractmethod
     def images(self, parameters: Array) -> Array:

@@ -72,17 +72,17 @@ class Objective:
         return Evaluation(scores, class_scores, np.moveaxis(gradients, -1, 1) if self._channels_last else gradients)
 
     def tensor(self, images: Array) -> Array:
-        """The input tensor of images."""
+        """Return the input tensor of images."""
         values = images * self.unit
         values = np.moveaxis(values, 1, -1) if self._channels_last else values
         return np.ascontiguousarray(values, dtype=self.preprocessing.dtype)
 
     def pixels(self, image: Array) -> NDArray[np.uint8]:
-        """An image [C,H,W] as uint8 RGB [H,W,3], clipped: the mean image is added back."""
+        """Return an image [C,H,W] as uint8 RGB [H,W,3], clipped: the mean image is added back."""
         return self.preprocessing.to_pixels(self.tensor(image[None])[0])
 
     def image(self, pixels: NDArray[np.uint8]) -> Array:
-        """The image [C,H,W] of uint8 RGB pixels [H,W,3]."""
+        """Return the image [C,H,W] of uint8 RGB pixels [H,W,3]."""
         tensor, _ = self.preprocessing.replace(resize="none", size=None, crop=None).apply(pixels)
         values = tensor.astype(np.float64) / self.unit
         return np.moveaxis(values, -1, 0) if self._channels_last else values

@@ -125,7 +125,7 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self, gradient: Array) -> Array:
-        """What is added to the parameters."""
+        """Return what is added to the parameters."""
 
 
 class GradientAscent(Optimizer):

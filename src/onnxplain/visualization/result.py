@@ -109,7 +109,7 @@ class ClassVisualization:
         return [write_bytes(place, encoded.getvalue())]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the pictures, as plain values for JSON."""
+        """Return everything but the pictures, as plain values for JSON."""
         return {
             "target": self.target,
             "label": self.label,

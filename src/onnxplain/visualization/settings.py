@@ -96,7 +96,7 @@ PRESETS: Mapping[str, Settings] = MappingProxyType(
 
 
 def find_settings(preset: str, options: Mapping[str, Any]) -> Settings:
-    """The settings of a preset with ``options`` in their place.
+    """Return the settings of a preset with ``options`` in their place.
 
     Raises:
         InputError: no such preset or setting, or a value that makes no sense.

@@ -31,7 +31,7 @@ class View:
     def of(
         cls, height: int, width: int, *, shift: tuple[float, float] = (0, 0), scale: float = 1, angle: float = 0
     ) -> View:
-        """The view of an image [height, width]; ``shift`` (y, x) in pixels, ``angle`` in degrees."""
+        """Return the view of an image [height, width]; ``shift`` (y, x) in pixels, ``angle`` in degrees."""
         centre = np.array([(height - 1) / 2, (width - 1) / 2])
         cosine, sine = np.cos(np.deg2rad(angle)) / scale, np.sin(np.deg2rad(angle)) / scale
         y, x = np.arange(height)[:, None] - centre[0], np.arange(width) - centre[1]
@@ -49,7 +49,7 @@ class View:
         return cls(index, np.where(inside, weight, 0).astype(np.float32))
 
     def apply(self, image: Array) -> NDArray[np.float32]:
-        """The view of an image."""
+        """Return the view of an image."""
         flat = image.reshape(len(image), -1).astype(np.float32, copy=False)
         view = np.zeros_like(flat)
         for index, weight in zip(self.index, self.weight):
@@ -57,7 +57,7 @@ class View:
         return view.reshape(image.shape)
 
     def transpose(self, cotangent: Array) -> Array:
-        """The transposed map: from views to images."""
+        """Return the transposed map: from views to images."""
         flat = cotangent.reshape(len(cotangent), -1)
         index = self.index.ravel()
         planes = [np.bincount(index, (self.weight * plane).ravel(), minlength=flat.shape[1]) for plane in flat]
@@ -78,7 +78,7 @@ class RandomViews:
         return cls(settings.jitter, settings.scaling, settings.rotation)
 
     def draw(self, generator: np.random.Generator, height: int, width: int) -> View:
-        """A view of images [height, width]."""
+        """Return a view of images [height, width]."""
         down, right, zoom, turn = generator.uniform(-1, 1, 4)
         return View.of(
             height,

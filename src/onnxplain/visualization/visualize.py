@@ -61,14 +61,14 @@ class Drawing:
                 check_count(name, value, least)
 
     def generator(self, target: int) -> np.random.Generator:
-        """The source of what is random in the picture of one class."""
+        """Return the source of what is random in the picture of one class."""
         return np.random.default_rng([self.seed, target])
 
 
 def draw_classes(
     attributor: Attributor, preprocessing: Preprocessing, target: ClassTarget, preset: str, options: Mapping[str, Any]
 ) -> Any:
-    """The picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
+    """Return the picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
     artist = _Artist(attributor, preprocessing, Drawing.of(preset, options))
@@ -86,7 +86,7 @@ def draw_neurons(
     preset: str,
     options: Mapping[str, Any],
 ) -> Any:
-    """The picture of a neuron, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_neuron`."""
+    """Return the picture of a neuron, or a list for several; see :meth:`onnxplain.Explainer.visualize_neuron`."""
     drawing = Drawing.of(preset, options)
     names = [neuron] if isinstance(neuron, str) else list(neuron)
     found = []
@@ -126,7 +126,7 @@ class _Artist:
         self.classes = classes if tensor is None else replace(classes, labels=None)
 
     def draw(self, targets: Sequence[int]) -> list[ClassVisualization]:
-        """The pictures of classes, in batches as large as the model's."""
+        """Return the pictures of classes, in batches as large as the model's."""
         size = max(1, self._objective.attributor.session.size(self._feeds()) // self._drawing.settings.views)
         records = [_Record(np.array(targets[n : n + size], np.int64)) for n in range(0, len(targets), size)]
         steps = ((record, step) for record in records for step in self._ascend(record.targets))
@@ -184,7 +184,7 @@ class _Artist:
         )
 
     def _feeds(self) -> Mapping[str, NDArray[Any]]:
-        """One empty image."""
+        """Return one empty image."""
         return {self._input: self._objective.tensor(np.zeros((1, *self._shape)))}
 
 
@@ -214,7 +214,7 @@ def _size(
 
 
 def _parse_neuron(name: str) -> tuple[str, int]:
-    """The tensor and the channel of "tensor:channel"; the tensor's own name may hold colons.
+    """Return the tensor and the channel of "tensor:channel"; the tensor's own name may hold colons.
 
     Raises:
         InputError: it is not such a name.

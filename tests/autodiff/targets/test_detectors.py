@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from PIL import Image
 
 from onnxplain import InputError, TargetError
 from onnxplain.autodiff import differentiate
@@ -20,42 +17,11 @@ from onnxplain.layout import find_layout
 from onnxplain.target import Box, Target
 
 from support import detectors
+from support.detections import close, everything, image, iou
 from support.detectors import CELLS, CLASSES, FAMILIES, SIDE, STRIDES, Array
 from support.graphs import run
 
 SOMEWHERE = Box(0, 0, 1, 1)
-
-
-def image(batch: int = 2, height: int = SIDE, width: int = SIDE) -> Array:
-    return np.random.default_rng(3).standard_normal((batch, 3, height, width)).astype(np.float32)
-
-
-def everything(model: onnx.ModelProto, layout: Any, x: Array, **options: Any) -> dict[str, Array]:
-    """ "our boxes", "our confidence" and "our scores" of all detections, and the model's own outputs."""
-    read = read_model(model)
-    scores = add_gradients(read, Request.of(None, layout=layout, predict=True, **options))
-    assert scores is not None
-    count = scores.extents[0]
-    if not isinstance(count, int):
-        count = sum((x.shape[2] // stride) * (x.shape[3] // stride) for stride in (8, 16, 32))
-    region = np.zeros((len(x), count), np.float32)
-    made = write_model(read)
-    feed = made.graph.input[0].name
-    found = run(made, **{feed: x}, target=np.zeros(len(x), np.int64), region=region)
-    metadata = {entry.key: entry.value for entry in made.metadata_props}
-    return found | {f"our {key}": found[metadata[f"onnxplain.{key}"]] for key in ("boxes", "confidence", "scores")}
-
-
-def close(found: Array, expected: Array, tolerance: float = 1e-6) -> bool:
-    """Whether the greatest difference is ``tolerance`` of the greatest number."""
-    return found.shape == expected.shape and bool(abs(found - expected).max() <= tolerance * abs(expected).max())
-
-
-def iou(boxes: Array, box: Array) -> Array:
-    low, high = np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])
-    shared = np.maximum(high - low, 0).prod(1)
-    areas = [(b[..., 2:] - b[..., :2]).prod(-1) for b in (boxes, box)]
-    return shared / (areas[0] + areas[1] - shared)
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -318,6 +284,18 @@ def test_logits_that_the_model_leaves_as_they_are() -> None:
     assert close(found["our confidence"], detectors.sigmoid(found["logits"].astype(np.float64)))
 
 
+@pytest.mark.parametrize("name", ["ssd", "detr", "yolox"])
+@pytest.mark.parametrize("form", ["cpu", "cpu_shared", "cuda"])
+def test_forms_agree(name: str, form: str) -> None:
+    x, family = image(), FAMILIES[name]
+    target = Target(0, at=0)
+    found = run(
+        differentiate(family.build(), target, layout=family.layout, form=form), x=x, target=CLASS, position=POSITION
+    )
+    expected = gradient(family.build(), target, family.layout, x, target=CLASS, position=POSITION)
+    assert close(found["grad_x"], expected["grad_x"])
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_probability_in_the_metadata(name: str) -> None:
     family = FAMILIES[name]
@@ -379,66 +357,3 @@ def test_layout_of_ultralytics() -> None:
     assert find_layout("ssd", wrote).fields == {}
     assert find_layout(None, {**wrote, "task": "detect", "args": "{'nms': True}"}).name == "yolov8_nms"
     assert find_layout(None, {**wrote, "task": "obb"}).name is None
-
-
-ZOO = os.environ.get("ONNXPLAIN_ZOO")
-zoo = pytest.mark.skipif(ZOO is None, reason="ONNXPLAIN_ZOO is not set")
-#: Written down by eye, in pixels of the photos, which have 320 x 320.
-DOG, FACE = np.array([60.0, 40, 214, 293]), np.array([110.0, 40, 172, 118])
-EYE, NOSE = (126, 63), (139, 78)
-
-
-def photo(name: str, side: int) -> Array:
-    """[1,3,side,side] BGR 0..255."""
-    assert ZOO is not None
-    with Image.open(Path(ZOO) / "photos" / name) as opened:
-        pixels = np.asarray(opened.convert("RGB").resize((side, side), Image.Resampling.BILINEAR), np.float32)
-    return np.ascontiguousarray(pixels[:, :, ::-1].transpose(2, 0, 1)[None])
-
-
-def read_zoo(name: str, layout: str, x: Array) -> dict[str, Array]:
-    """All detections of a model of the zoo."""
-    assert ZOO is not None
-    return everything(onnx.load(Path(ZOO) / name), layout, x, gradients=False)
-
-
-def best(found: dict[str, Array]) -> tuple[int, int, float, Array]:
-    """Row, class, confidence and box of the surest detection."""
-    row, index = np.unravel_index(found["our confidence"][0].argmax(), found["our confidence"].shape[1:])
-    return int(row), int(index), float(found["our confidence"][0, row, index]), found["our boxes"][0, row]
-
-
-@zoo
-def test_nanodet_finds_the_dog() -> None:
-    mean, deviation = ([103.53, 116.28, 123.675], [57.375, 57.12, 58.395])
-    x = (photo("winml_dog.jpg", 416) - np.reshape(mean, (3, 1, 1))) / np.reshape(deviation, (3, 1, 1))
-    row, index, sure, box = best(read_zoo("tasks/nanodet_m.onnx", "nanodet", x.astype(np.float32)))
-    assert (row, index) == (2704 + 676 + 83, 16)
-    assert sure == pytest.approx(0.739, abs=0.01)
-    assert iou(box[None], DOG * 416 / 320)[0] >= 0.5
-
-
-@zoo
-def test_fastestdet_finds_the_dog() -> None:
-    _, index, _, box = best(read_zoo("models/fastestdet_coco.onnx", "fastestdet", photo("winml_dog.jpg", 352) / 255))
-    assert index == 16
-    assert iou(box[None], DOG * 352 / 320)[0] >= 0.5
-
-
-@zoo
-@pytest.mark.parametrize("side", [320, 256])
-def test_yunet_finds_the_face(side: int) -> None:
-    assert ZOO is not None
-    x = photo("skimage_astronaut.jpg", side)
-    row, index, sure, box = best(read_zoo("tasks/yunet_2026may.onnx", "yunet", x))
-    assert index == 0 and sure > 0.7
-    assert iou(box[None], FACE * side / 320)[0] >= 0.5
-    for name, place in (("right_eye", EYE), ("nose", NOSE)):
-        for letter, expected in zip("xy", place):
-            model = differentiate(
-                Path(ZOO) / "tasks/yunet_2026may.onnx", Target(f"{name}.{letter}", at="best"), layout="yunet"
-            )
-            found = run(model, input=x)
-            assert found["at"].item() == row
-            assert found["score"].item() == pytest.approx(expected * side / 320, abs=5)
-            assert np.isfinite(found["grad_input"]).all() and found["grad_input"].any()

@@ -150,7 +150,10 @@ class Emitter:
             )
             self.graph.register_initializer(value)
             self._constants[key] = value
-        return self._constants[key]
+        found = self._constants[key]
+        if found.name not in self.graph.initializers:  # a pass took it out, when nothing used it
+            self.graph.register_initializer(found)
+        return found
 
     def shape(self, value: ir.Value) -> ir.Value:
         """The shape of ``value`` as int64 [rank]: a constant where static, else one Shape node."""

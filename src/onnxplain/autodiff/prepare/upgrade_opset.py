@@ -1,6 +1,6 @@
 """Bring models of opset 7 to 17 of the default domain to opset 18, exactly preserving values.
 
-Every operator goes through its versions one by one: ``upgrade_rules.ADAPTERS`` rewrites a node where
+Every operator goes through its versions one by one: ``opset_adapters.ADAPTERS`` rewrites a node where
 a version changed meaning or form, ``UNCHANGED`` lists the versions that only widened what is allowed.
 Where the standard leaves a meaning open, ONNX Runtime's is kept. ``onnx.version_converter`` is not
 used: it copies all weights, stops at two gigabytes, leaves subgraphs alone and lacks adapters.

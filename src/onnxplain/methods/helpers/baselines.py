@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 
 def baseline_of(baseline: Baseline, x: Array, channel_axis: int | None) -> Array:
-    """The baseline of samples ``x`` [n, ...], in their shape and type.
+    """Return the baseline of samples ``x`` [n, ...], in their shape and type.
 
     Raises:
         InputError: an array for more than one sample (it would depend on how many run at once), or a row of
@@ -37,7 +37,7 @@ def baseline_of(baseline: Baseline, x: Array, channel_axis: int | None) -> Array
 
 
 def by_input(option: Any, inputs: Mapping[str, Array], called: str) -> dict[str, Any]:
-    """An option for each input: the same for all, or those of a dict.
+    """Return an option for each input: the same for all, or those of a dict.
 
     Raises:
         InputError: the dict names other inputs.

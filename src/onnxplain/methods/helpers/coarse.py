@@ -39,7 +39,7 @@ class CoarseMap(Method):
             raise InputError(f"interpolation is one of {', '.join(map(repr, known))}; found {self.interpolation!r}.")
 
     def source(self, attributor: Attributor, feeds: Mapping[str, Array]) -> tuple[Gradient, tuple[int, ...]]:
-        """What is explained, and its extents without batch and channels: (H,W) for images.
+        """Return what is explained, and its extents without batch and channels: (H,W) for images.
 
         Raises:
             InputError: the model has gradients of several inputs.
@@ -51,12 +51,12 @@ class CoarseMap(Method):
         return source, attributor.extents(source, feeds)
 
     def enlarged(self, maps: Array, size: Sequence[int]) -> Array:
-        """``maps`` [n, ...] at the ``size`` of the input, as the option says."""
+        """Return ``maps`` [n, ...] at the ``size`` of the input, as the option says."""
         return maps if self.interpolation == "none" else resize_maps(maps, size, self.interpolation)
 
 
 def token_grid(tokens: Array, size: Sequence[int], name: str) -> Array:
-    """Tokens [n,C,T] of images of ``size`` (H,W) as [n,C,h,w]: patches are square, and any other tokens come first.
+    """Return tokens [n,C,T] of images [H,W] of ``size`` as [n,C,h,w]: patches are square, other tokens come first.
 
     Raises:
         InputError: T tokens are no such grid; ``name`` is what they are called.

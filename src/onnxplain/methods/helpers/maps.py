@@ -28,7 +28,7 @@ def saliency(
     percentile: float = 99.0,
     threads: int = 0,
 ) -> NDArray[np.float32]:
-    """The saliency maps of raw gradients [n, ...], float32 without the channel axis: [n,H,W] for images.
+    """Return the saliency maps of raw gradients [n, ...], float32 without the channel axis: [n,H,W] for images.
 
     ``names`` are what the n samples are called; the rest is as in :func:`onnxplain.native.saliency`.
 

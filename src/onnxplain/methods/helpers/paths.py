@@ -49,7 +49,7 @@ class PathMethod(Method):
 
     @abstractmethod
     def path(self, inputs: Mapping[str, Array], axes: Mapping[str, int | None]) -> Path:
-        """The path to ``inputs``, arrays [n, ...] by name; ``axes`` are their channel axes."""
+        """Return the path to ``inputs``, arrays [n, ...] by name; ``axes`` are their channel axes."""
 
     def attribute(self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64]) -> Attribution:
         axes = self.axes(attributor)
@@ -72,7 +72,7 @@ class PathMethod(Method):
 
 
 def with_completeness(found: Attribution, baseline_scores: Array) -> Attribution:
-    """``found`` with the details that say by how much it misses completeness."""
+    """Return ``found`` with the details that say by how much it misses completeness."""
     gap = sum(a.reshape(len(a), -1).sum(axis=1, dtype=np.float64) for a in found.attributions)
     gap = gap - (found.scores.astype(np.float64) - baseline_scores)
     return found.with_attributions(found.attributions, completeness_gap=gap, baseline_score=baseline_scores)

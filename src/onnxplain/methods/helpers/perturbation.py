@@ -57,11 +57,11 @@ class Inputs:
         return max(1, self.attributor.size(self.feeds) // len(self.x))
 
     def baseline(self, baseline: Baseline) -> Array:
-        """What hides values of ``x``; see :func:`~.baselines.baseline_of`."""
+        """Return what hides values of ``x``; see :func:`~.baselines.baseline_of`."""
         return baseline_of(baseline, self.x, self.channel_axis)
 
     def scores(self, perturbed: Array) -> Array:
-        """The scores of all classes [m,n,K] for ``perturbed`` [m, n, ...] in the place of ``x``."""
+        """Return the scores of all classes [m,n,K] for ``perturbed`` [m, n, ...] in the place of ``x``."""
         feeds = self.attributor.repeated({k: v for k, v in self.feeds.items() if k != self.name}, len(perturbed))
         found = self.attributor.class_scores({**feeds, self.name: perturbed.reshape(-1, *self.x.shape[1:])})
         return found.reshape(*perturbed.shape[:2], -1)
@@ -84,7 +84,7 @@ class Perturbation(Method):
     def ranked(
         self, attributor: Attributor, feeds: Mapping[str, Array], targets: NDArray[np.int64], top: int | None
     ) -> list[Attribution]:
-        """All classes from the same runs, since each gives the scores of all."""
+        """Return all classes from the same runs, since each gives the scores of all."""
         unchanged = attributor.scored(feeds, targets)
         ranks = [unchanged.targets, *unchanged.next_classes(top)]
         samples, classes = np.tile(np.arange(len(targets)), len(ranks)), np.concatenate(ranks)
@@ -101,7 +101,7 @@ class Perturbation(Method):
 
     @abstractmethod
     def perturb(self, inputs: Inputs) -> Array:
-        """The attributions [e, ...] of one input."""
+        """Return the attributions [e, ...] of one input."""
 
     def signed_map(self, attribution: Array, channel_axis: int | None) -> Array | None:
         return attribution if channel_axis is None or not self.has_channels else attribution.sum(axis=channel_axis)

@@ -31,7 +31,7 @@ def attributions_at(
     targets: Indices,
     method: Method | None = None,
 ) -> Iterator[tuple[Indices, Indices, list[Array]]]:
-    """The attributions of ``method`` (None: the gradients) at ``steps`` points for each of n samples.
+    """Return the attributions of ``method`` (None: the gradients) at ``steps`` points for each of n samples.
 
     Args:
         points: makes the points of a run, in several threads; steps and samples come in order, samples first.
@@ -57,10 +57,10 @@ def attributions_at(
 
 
 def per_sample(values: Array, like: Array) -> Array:
-    """One number for each sample [n], as [n, 1, ...], to be broadcast over ``like`` [n, ...]."""
+    """Return one number for each sample [n], as [n, 1, ...], to be broadcast over ``like`` [n, ...]."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
 def working_type(x: Array) -> np.dtype[Any]:
-    """The type in which points near ``x`` are made and attributions are returned: at least float32."""
+    """Return the type in which points near ``x`` are made and attributions are returned: at least float32."""
     return np.result_type(x, np.float32)
