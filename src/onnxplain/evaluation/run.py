@@ -17,7 +17,7 @@ from ..metrics import Curves
 from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
-from ..target import Target, TargetLike
+from ..target import TargetLike
 from .choices import Methods, find_methods, find_metrics, targets_of
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
@@ -89,7 +89,7 @@ def _cases(
     explainer: Explainer,
     batch: list[Photo],
     methods: Sequence[Method],
-    target: Target,
+    target: TargetLike,
     masks: list[NDArray[np.bool_]],
     settings: Settings,
 ) -> list[Case]:
