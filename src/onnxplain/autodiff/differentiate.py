@@ -52,7 +52,7 @@ def differentiate(
     precision: str = "float32",
     report: Report | None = None,
 ) -> onnx.ModelProto:
-    """The model with the gradient of a class score as ordinary outputs.
+    """Return the model with the gradient of a class score as ordinary outputs.
 
     S_c near an image is linear with slope w = dS_c/dI (Simonyan, Vedaldi, Zisserman 2013, section 3);
     the result computes w for the class given at run time, by one backward pass with fixed weights.
@@ -107,7 +107,7 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an operator that nobody knows, or there is no such ``form`` or ``precision``.
+            an unknown operator, or there is no such ``form`` or ``precision``.
     """
     graph_model = read_model(model)
     request = Request.of(

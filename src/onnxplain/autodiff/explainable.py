@@ -80,7 +80,7 @@ class DifferentiatedModel:
         return cls(ir.serde.serialize_model(graph_model), folder, outside_files(graph_model), signature)
 
     def scores_only(self) -> onnx.ModelProto:
-        """The forward part: the model's inputs, and the scores as the only outputs."""
+        """Return the forward part: the model's inputs, and the scores as the only outputs."""
         model = ir.serde.deserialize_model(self.proto)
         graph, places = model.graph, self.signature.places
         if places is None:
@@ -209,7 +209,7 @@ def _chosen(inputs: tuple[InputTensor, ...], names: tuple[str, ...] | None) -> t
 
 
 def describe_input(value: ir.Value) -> InputTensor:
-    """What is known of an input; refuses one without a rank.
+    """Return what is known of an input; refuse one without a rank.
 
     Raises:
         ModelError: its rank is unknown.
