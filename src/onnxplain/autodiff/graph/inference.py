@@ -39,7 +39,7 @@ _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
 
 def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
-    """The value's type and shape as ONNX's inference takes them; None if the type is unknown."""
+    """Return the value's type and shape as ONNX's inference takes them; None if the type is unknown."""
     if value.type is None and value.const_value is not None:
         value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(value.const_value.shape.numpy())
     if value.type is None:
@@ -52,14 +52,14 @@ def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
 
 
 def small_constant(value: ir.Value | None) -> np.ndarray | None:
-    """The array behind a small constant (initializer), or None."""
+    """Return the array behind a small constant (initializer), or None."""
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     return value.const_value.numpy() if value.const_value.size <= _SMALL else None
 
 
 def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """The node that makes ``value``, if it is this operator of the default domain."""
+    """Return the node that makes ``value``, if it is this operator of the default domain."""
     node = None if value is None else value.producer()
     return node if node is not None and node.op_type == op_type and is_standard(node.domain) else None
 
@@ -132,11 +132,11 @@ class Inference:
                 yield output, [None] * rank
 
     def numbers(self, value: ir.Value) -> np.ndarray | None:
-        """What a small integer tensor holds where shapes say so; None if it takes running the model."""
+        """Return what a small integer tensor holds where shapes say so; None if it takes running the model."""
         return self._values.numbers(value)
 
     def takes(self, op_type: str, values: Sequence[ir.Value | None]) -> bool:
-        """Whether the standard defines an operator of the default domain for those of ``values`` in bfloat16."""
+        """Return whether the standard defines an operator of the default domain for those of ``values`` in bfloat16."""
         half = [i for i, v in enumerate(values) if v is not None and v.dtype == ir.DataType.BFLOAT16]
         if not half or not onnx.defs.has(op_type, ""):
             return True
@@ -287,12 +287,12 @@ def _rank(node: ir.Node, index: int) -> int | None:
 
 
 def is_provisional(dim: int | ir.SymbolicDim) -> bool:
-    """Whether a dimension has a name from here that stands for something not understood (yet)."""
+    """Return whether a dimension has a name from here that stands for something not understood (yet)."""
     return isinstance(dim, ir.SymbolicDim) and dim.value is not None and _PROVISIONAL.search(dim.value) is not None
 
 
 def unknown(dim: int | ir.SymbolicDim) -> bool:
-    """Whether a dimension has neither a value nor a name."""
+    """Return whether a dimension has neither a value nor a name."""
     return isinstance(dim, ir.SymbolicDim) and dim.value is None
 
 

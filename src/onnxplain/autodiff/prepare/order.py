@@ -70,6 +70,6 @@ def check(model: ir.Model, what: str) -> None:
     Raises:
         ModelError: with the checker's first complaint.
     """
-    reason = complaint(model)
-    if reason is not None:
-        raise ModelError(f"{what} does not pass the ONNX checker: {reason}")
+    error = complaint(model)
+    if error is not None:
+        raise ModelError(f"{what} does not pass the ONNX checker: {error}")

@@ -66,7 +66,7 @@ def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
 
 
 def rounding(path: Path) -> list[ir.Node]:
-    """The nodes that round on a path: their derivative is straight-through."""
+    """Return the nodes that round on a path: their derivative is straight-through."""
     found = []
     for node in path.steps:
         graphs = [g for a in node.attributes.values() if (g := _graph(a)) is not None]
@@ -80,7 +80,7 @@ def _rounds(node: ir.Node) -> bool:
 
 
 def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
-    """The input itself if it is float, else the first float tensors computed from it.
+    """Return the input itself if it is float, else the first float tensors computed from it.
 
     Where an integer kernel reads the integers before any float is made of them, what it reads stands in. Floats that
     are only made into integers, such as the token ids of Keras, count as integers.
@@ -132,7 +132,7 @@ class Path:
 
     @classmethod
     def from_inputs(cls, graph: ir.Graph, output: ir.Value) -> Path:
-        """The path from all inputs of ``graph``, or from the floats that stand in for them."""
+        """Return the path from all inputs of ``graph``, or from the floats that stand in for them."""
         nodes = list(graph)
         needed = needed_for(nodes, output)
         return cls(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed], output)
