@@ -12,6 +12,7 @@ from ..errors import InputError, ModelError
 from ..layout import LayoutLike
 from ..target import Target
 from .forms.order import finish, passes_for
+from .graph.editing import begin_at
 from .graph.emitter import Emitter
 from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, read_model, write_model
@@ -158,7 +159,7 @@ def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | 
     if request.written_out:
         runner.run(write_out_attention, emit)
     for value in _named(model.graph, list(model.graph), request.cut):
-        _make_input(model.graph, value)
+        begin_at(emit, value)
     if request.half:
         runner.run(to_half_precision, Emitter(model.graph, inference, under="prepare"))
     rules.check(model.graph.all_nodes())
@@ -291,17 +292,6 @@ def _named(graph: ir.Graph, nodes: Sequence[ir.Node], names: Sequence[str]) -> l
                 f"the graph computes no tensor {name!r}; its outputs are {[v.name for v in graph.outputs]}."
             )
     return [values[name] for name in names]
-
-
-def _make_input(graph: ir.Graph, tensor: ir.Value) -> None:
-    """Let an input take the place of an inner tensor everywhere but in the outputs, where it gets another name."""
-    if tensor.is_graph_input():
-        return
-    value = ir.Value(name=tensor.name, shape=tensor.shape, type=tensor.type)
-    tensor.name = f"{tensor.name}/computed"
-    for use in list(tensor.uses()):
-        use.node.replace_input_with(use.idx, value)
-    graph.inputs.append(value)
 
 
 def _zeros(emit: Emitter, variable: ir.Value) -> ir.Value:

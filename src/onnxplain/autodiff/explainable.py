@@ -6,6 +6,7 @@ class with the highest score (the first of equals), and the scores of all classe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ..signature import Gradient, InputTensor, Places, Signature
 from .differentiate import add_gradients
 from .forms.prune import prune
 from .graph.channels import channel_axis
+from .graph.editing import set_input
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
@@ -116,7 +118,7 @@ def _let_predict(model: ir.Model) -> None:
     emit = Emitter(graph, Inference(graph.opset_imports))
     with emit.scope("score"):
         chosen = predicted(emit, class_scores, None)
-        wheres[0].replace_input_with(1, chosen)
+        set_input(wheres[0], 1, chosen)
         wide = class_scores.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         value = emit.Cast(class_scores, to=ir.DataType.FLOAT) if wide else emit.Identity(class_scores)
     PublicNames(model, emit).output(value, "class_scores", "class_scores")
@@ -140,11 +142,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     class_scores = values[metadata[f"{_PREFIX}class_scores"]]
     assert target.shape is not None and class_scores.shape is not None
     batch, classes = target.shape[0], class_scores.shape[1]
-    gradients = tuple(
-        _gradient(values[key.removeprefix(_GRADIENT)], output, metadata.get(key.replace(_GRADIENT, _MAGNITUDE)))
-        for key, output in metadata.items()
-        if key.startswith(_GRADIENT)
-    )
+    gradients = _gradients(values, metadata)
     perturbed = tuple(dict.fromkeys(g.source for g in gradients)) or _chosen(inputs, request.wrt)
     return Signature(
         inputs=inputs,
@@ -164,6 +162,15 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         ),
         metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
+    )
+
+
+def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str]) -> tuple[Gradient, ...]:
+    """The gradients that the metadata name."""
+    return tuple(
+        _gradient(values[key.removeprefix(_GRADIENT)], output, metadata.get(key.replace(_GRADIENT, _MAGNITUDE)))
+        for key, output in metadata.items()
+        if key.startswith(_GRADIENT)
     )
 
 
