@@ -160,9 +160,15 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         batched=frozenset(
             v.name or "" for v in graph.inputs if v.name not in added and v.shape and _is_batched(v.shape[0], batch)
         ),
-        metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
+        influence=metadata.get(f"{_PREFIX}influence"),
+        metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
     )
+
+
+def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata that describe the model or its gradient."""
+    return {k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)}
 
 
 def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str]) -> tuple[Gradient, ...]:

@@ -33,6 +33,8 @@ _LIKE_FIRST = {
     *ML_LIKE_FIRST,
 }  # fmt: skip
 _SMALL = 1024
+#: Keys of a value's ``meta``: the shape that the file states of it, and whether single extents of that count.
+STATED, EXTENTS_COUNT = "stated_shape", "stated_extents_count"
 _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
 
@@ -109,10 +111,13 @@ class Inference:
         for output, shape in self._followed(node):
             _fill(output, shape)
         for index, output in enumerate(node.outputs):
+            if output.shape is None:
+                output.shape = output.meta.get(STATED)
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
                 )
+            _take_stated_extents(output)
         self._values.visit(node)
 
     def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
@@ -247,6 +252,17 @@ def _fill(value: ir.Value, found: Found) -> None:
         return
     known = [ir.SymbolicDim(None)] * len(found) if value.shape is None else list(value.shape)
     value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(known, found)])
+
+
+def _take_stated_extents(value: ir.Value) -> None:
+    """Take over what the file states for what is not understood, where it counts: numbers, and names of outputs."""
+    shape, stated = value.shape, value.meta.get(STATED)
+    if shape is None or stated is None or len(stated) != len(shape) or not value.meta.get(EXTENTS_COUNT):
+        return
+    counts = [isinstance(dim, int) or (value.is_graph_output() and not unknown(dim)) for dim in stated]
+    value.shape = ir.Shape(
+        [new if is_provisional(old) and count else old for old, new, count in zip(shape, stated, counts)]
+    )
 
 
 def _rank(node: ir.Node, index: int) -> int | None:
