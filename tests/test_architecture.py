@@ -16,7 +16,7 @@ PAGES = (ARCHITECTURE, REPOSITORY / "docs" / "targets.md", REPOSITORY / "CONTRIB
 
 #: Folders of the repository that a path in these pages begins with; others are examples of a user's own files.
 _TOP = ("src/", "tests/", "docs/", "cpp/", "benchmarks/", "models/", "autodiff/", ".ci/")
-_PATH = re.compile(rf"(?<![\w/.<])(?:{'|'.join(map(re.escape, _TOP))})[\w./*-]*")
+_PATH = re.compile(rf"(?<![\w/.<])(?:{'|'.join(re.escape(top) for top in _TOP)})[\w./*-]*")
 
 
 def paths(text: str) -> list[str]:
