@@ -51,7 +51,7 @@ def shrink(
 def _copy(model: onnx.ModelProto, **changed: str) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    said = facts(model) | changed
+    said = {k: v for k, v in (facts(model) | changed).items() if v or k == "extents"}
     del copy.metadata_props[:]
     helper.set_model_props(copy, {f"fuzz.{k}": v for k, v in said.items()})
     return copy
