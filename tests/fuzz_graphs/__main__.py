@@ -38,11 +38,10 @@ def main() -> int:
         "--seconds", type=float, default=float("inf"), help="stop after this long, tally what was tried"
     )
     parser.add_argument("--no-shrink", action="store_true", help="report failures as they are")
-    parser.add_argument("--stale", action="store_true", help="let some models state wrong numbers of inner shapes")
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
     begin, tally, failures = time.monotonic(), Counter[tuple[str, str]](), []
-    for seed, outcome in run(range(asked.seed, asked.seed + asked.count), asked.processes, stale=asked.stale):
+    for seed, outcome in run(range(asked.seed, asked.seed + asked.count), asked.processes):
         tally[outcome.kind, outcome.where or kind_of(outcome.reason)] += 1
         if outcome.kind == "failed":
             failures.append((seed, outcome))
@@ -52,7 +51,7 @@ def main() -> int:
     seconds = time.monotonic() - begin
     _table(tally, seconds)
     if not asked.no_shrink:
-        _keep(failures, asked.cases, asked.stale)
+        _keep(failures, asked.cases)
     return 1 if failures else 0
 
 
@@ -66,13 +65,13 @@ def _table(tally: Counter[tuple[str, str]], seconds: float) -> None:
                 print(f"         {n:7d}   {reason}")
 
 
-def _keep(failures: list[tuple[int, Outcome]], folder: Path, stale: bool) -> None:
+def _keep(failures: list[tuple[int, Outcome]], folder: Path) -> None:
     done: Counter[str] = Counter()
     for seed, outcome in failures:
         key = f"{outcome.where} {kind_of(outcome.reason)}"
         done[key] += 1
         if done[key] <= _SHRUNK_OF_A_KIND and outcome.where != "the fuzzer itself":
-            small = shrink(generate(seed, newest_opset(), stale=stale), outcome)
+            small = shrink(generate(seed, newest_opset()), outcome)
             name = re.sub(r"\W+", "_", outcome.where).strip("_").lower()
             print(f"seed {seed} shrunk: {save(small, name, folder)}", flush=True)
 

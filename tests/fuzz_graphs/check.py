@@ -296,7 +296,8 @@ class Checked:
     def _compare_score(self, found: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
         batch = self._axis("batch")
         expected = np.sum(weights * scores, axis=tuple(a for a in range(scores.ndim) if a != batch)).reshape(-1)
-        if not _close(expected, found, 1e-3):
+        size = max(1e-2, float(np.max(np.abs(expected), initial=0.0)), float(np.sum(np.abs(scores))) / 100)
+        if expected.shape != found.shape or not np.max(np.abs(expected - found), initial=0.0) <= 1e-3 * size:
             raise Failure("score", f"score is {found}, expected {expected}")
 
     def _confirm(

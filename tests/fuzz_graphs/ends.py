@@ -148,9 +148,7 @@ def _moved(b: Builder, found: End) -> End:
     b.used.update(names)
     b.pool.append(made[found.answer.name])
     answer, logits = made[found.answer.name], made[found.logits.name]
-    return replace(
-        found, logits=logits, answer=answer, classes=tail.classes, batch=tail.batch, stated=tail.stated
-    )
+    return replace(found, logits=logits, answer=answer, classes=tail.classes, batch=tail.batch, stated=tail.stated)
 
 
 def _squeeze(b: Builder, tail: _Tail) -> None:

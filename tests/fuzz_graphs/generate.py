@@ -27,10 +27,9 @@ _LARGEST = 3000  # elements
 _IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 8, 17: 8, 18: 8, 19: 9, 20: 9, 21: 10}
 
 
-def generate(seed: int, newest: int = NEWEST_OPSET, *, stale: bool = False) -> onnx.ModelProto:
+def generate(seed: int, newest: int = NEWEST_OPSET) -> onnx.ModelProto:
     """The model of a seed. Its metadata: the extents of named dimensions, the question, the output it is about.
-
-    With ``stale`` some models state numbers of an inner shape that hold in one run only.
+    Some models state numbers of an inner shape that hold in one run only.
     """
     pick = random.Random(seed)
     old = pick.random() < 0.4
@@ -45,7 +44,7 @@ def generate(seed: int, newest: int = NEWEST_OPSET, *, stale: bool = False) -> o
             value = b.op(pick.choice(["Add", "Mul", "Sub"]), [value, other], value.shape)
     for _ in range(pick.choice([1, 2, 2, 3, 3, 4, 5, 6, 8])):
         value = _step(b, value, _FAMILIES.get(value.rank, family))
-    return _model(b, inputs, end(b, value), seed, stale)
+    return _model(b, inputs, end(b, value), seed)
 
 
 def _inputs(b: Builder) -> list[Value]:
@@ -103,7 +102,7 @@ def _size(value: Value) -> int:
     return max(int(np.prod([d.extents[w] for d in value.shape])) for w in range(WORLDS))
 
 
-def _model(b: Builder, inputs: list[Value], found: End, seed: int, stale: bool) -> onnx.ModelProto:
+def _model(b: Builder, inputs: list[Value], found: End, seed: int) -> onnx.ModelProto:
     answer = found.answer
     outputs = [answer]
     unused = [v for v in b.pool if v.name not in b.used and v not in inputs and v != answer]
@@ -116,7 +115,7 @@ def _model(b: Builder, inputs: list[Value], found: End, seed: int, stale: bool) 
         outputs.reverse()
     ir_version = _IR_VERSIONS.get(b.opset, 10 if b.opset < 24 else 11)
     stated = [v for v in others if v not in outputs and b.chance(0.3)] if b.chance(0.4) else []
-    unnamed = b.chance(0.1)
+    unnamed, stale = b.chance(0.1), b.chance(0.25)
     if unnamed and found.batch not in (0, None):
         found = replace(found, stated=True)
     listed = b.initializers if ir_version < 4 or b.chance(0.15) else []

@@ -7,6 +7,7 @@ are places.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .head import Head
 
 #: Dimensions that exporters name without a meaning (tf2onnx).
 _NAMELESS = "unk__"
+#: How dimensions are called that count samples.
+_BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -108,10 +111,9 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
     ]
     if named:
         return named[0]
-    everywhere = {d for v in graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value is not None}
-    inner = [axis for axis, extent in enumerate(output.shape) if extent in everywhere]
-    if inner:
-        return inner[0]  # such as that of recurrent networks that take [T,N,F]
+    inner = _inner_batch(graph, output)
+    if inner is not None:
+        return inner
     fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
     one_sample = all(extent == 1 for extent in extents)
     if fixed and (0 in fixed or len(fixed) == 1) and (one_sample or len(fixed) == 1):
@@ -131,6 +133,22 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
         f"{', '.join(str(extent) for extent in extents)}. State it with layout={{'batch_axis': 0}}, or "
         "layout={'batch_axis': -1} for an output of one sample without such an axis."
     )
+
+
+def _inner_batch(graph: ir.Graph, output: ir.Value) -> int | None:
+    """The axis of ``output`` that is an inner axis of an input and the batch; None if none is known to be.
+
+    Such an axis is called a batch, or recurrent networks that take [T,N,F] have it in front, without their steps.
+    """
+    assert output.shape is not None
+    named = [(axis, d) for axis, d in enumerate(output.shape) if not isinstance(d, int) and d.value is not None]
+    inputs = [list(v.shape) for v in graph.inputs if v.shape is not None]
+    everywhere = {d for shape in inputs for d in shape}
+    second = {shape[1] for shape in inputs if len(shape) == 3 and not isinstance(shape[0], int)}
+    for axis, extent in named:
+        if extent in everywhere and (_BATCH.search(str(extent.value)) or (axis == 0 and extent in second)):
+            return axis
+    return None
 
 
 def _traced(graph: ir.Graph, output: ir.Value) -> int | None:
