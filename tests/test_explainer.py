@@ -14,7 +14,7 @@ from onnx import helper
 from PIL import Image
 
 import onnxplain
-from onnxplain import Explainer, Explanation, GradientError, InputError
+from onnxplain import Explainer, Explanation, GradientError, InputError, Target
 
 from support import small_models as small
 

@@ -7,6 +7,7 @@ are places.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .head import Head
 
 #: Dimensions that exporters name without a meaning (tf2onnx).
 _NAMELESS = "unk__"
+#: How dimensions are called that count samples.
+_BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -98,8 +101,8 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
     if not extents:
         return 0 if len(output.shape) else None
     named = _named_axis(output.shape, extents)
-    if named is None:  # such as that of recurrent networks that take [T,N,F]
-        named = _named_axis(output.shape, [d for v in graph.inputs for d in v.shape or ()])
+    if named is None:
+        named = _inner_batch(graph, output)
     return _batch_by_extent(graph, output, extents) if named is None else named
 
 
@@ -116,6 +119,22 @@ def _named_axis(shape: ir.Shape, extents: Sequence[int | ir.SymbolicDim]) -> int
     """The first open axis with the name of one of ``extents``."""
     names = {extent for extent in extents if not isinstance(extent, int) and extent.value is not None}
     return next((axis for axis, extent in enumerate(shape) if not isinstance(extent, int) and extent in names), None)
+
+
+def _inner_batch(graph: ir.Graph, output: ir.Value) -> int | None:
+    """The axis of ``output`` that is an inner axis of an input and the batch; None if none is known to be.
+
+    Such an axis is called a batch, or recurrent networks that take [T,N,F] have it in front, without their steps.
+    """
+    assert output.shape is not None
+    named = [(axis, d) for axis, d in enumerate(output.shape) if not isinstance(d, int) and d.value is not None]
+    inputs = [list(v.shape) for v in graph.inputs if v.shape is not None]
+    everywhere = {d for shape in inputs for d in shape}
+    second = {shape[1] for shape in inputs if len(shape) == 3 and not isinstance(shape[0], int)}
+    for axis, extent in named:
+        if extent in everywhere and (_BATCH.search(str(extent.value)) or (axis == 0 and extent in second)):
+            return axis
+    return None
 
 
 def _batch_by_extent(graph: ir.Graph, output: ir.Value, extents: Sequence[int | ir.SymbolicDim]) -> int | None:
