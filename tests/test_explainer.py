@@ -187,11 +187,12 @@ def test_positions_have_no_probability() -> None:
 
 
 def test_one_position_has_a_probability() -> None:
-    """Scores [N,4,1,1], as SqueezeNet has them, of classes that have names."""
+    """Probabilities [N,4,1,1], as SqueezeNet has them."""
     model = small.any_size()
     del model.graph.node[-1], model.graph.output[0]
-    model.graph.output.append(helper.make_tensor_value_info("pooled", small.FLOAT, ["N", 4, 1, 1]))
-    found = Explainer(model, preprocessing="none", labels=["a", "b", "c", "d"]).explain(small.picture())
+    model.graph.node.append(helper.make_node("Softmax", ["pooled"], ["chances"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("chances", small.FLOAT, ["N", 4, 1, 1]))
+    found = Explainer(model, preprocessing="none").explain(small.picture())
     assert found.probability == pytest.approx(max(c.probability for c in found.top))
     assert sum(one.probability for one in found.top) == pytest.approx(1)
 
