@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import TargetError
 from ..photos import Geometry
 from ..photos.geometry import resize_maps
@@ -54,6 +55,41 @@ class Question:
         return self.single and not self.attributor.signature.target_inputs.keys() - {"region"}
 
 
+@dataclass(frozen=True)
+class Asked:
+    """Targets as a user gives them, put in order.
+
+    - ``targets``: one for each sample; or, with ``several``, those that every sample is explained for in turn.
+    - ``top``: the number of best classes that every sample is explained for in turn; None: the target alone.
+    """
+
+    targets: Sequence[Target]
+    top: int | None = None
+    several: bool = False
+
+    @property
+    def lists(self) -> bool:
+        """Whether a sample has a list of results, and not one."""
+        return self.several or self.top is not None
+
+    def of(self, samples: Sequence[int]) -> list[list[Target]]:
+        """The targets of these samples, one for each, in every round of explaining them."""
+        if self.several:
+            return [[one] * len(samples) for one in self.targets]
+        return [[self.targets[sample % len(self.targets)] for sample in samples]]
+
+
+def ask_all(
+    attributor: Attributor,
+    asked: Asked,
+    samples: Sequence[int],
+    feeds: Mapping[str, Array],
+    geometries: Sequence[Geometry] | None = None,
+) -> list[Question]:
+    """The questions about the samples in ``feeds``, one after the other; see :func:`ask`."""
+    return [ask(attributor, targets, asked.top, feeds, geometries) for targets in asked.of(samples)]
+
+
 def ask(
     attributor: Attributor,
     asked: Sequence[Target],
@@ -61,7 +97,7 @@ def ask(
     feeds: Mapping[str, Array],
     geometries: Sequence[Geometry] | None = None,
 ) -> Question:
-    """The question that ``asked`` and ``top``, as :func:`targets_of` returns them, are about the samples in ``feeds``.
+    """The question that ``asked``, one for each, and ``top`` are about the samples in ``feeds``.
 
     ``geometries`` are those of photos, whose pixels boxes, masks and points are in; without them boxes are in pixels of
     the model's input, points and masks in places of its output.
@@ -102,27 +138,31 @@ def ask(
     return Question(attributor, targets, {names[role]: value for role, value in fed.items()}, top, shown, single)
 
 
-def targets_of(target: TargetLike, samples: int, places: Places | None) -> tuple[list[Target], int | None]:
-    """One target for each sample, and k for "topk", None for any other target.
+def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
+    """What is asked of a number of samples: a sequence is one target for each of them, or several for a single one.
+
+    ``alone``: the sample came without others around it, so that a sequence of one target is a list of targets, too.
 
     Raises:
         TargetError: a sequence of another length than the samples, or something that is no target.
     """
     if isinstance(target, tuple) and places is not None:
         target = _element(target)
+    check_unmasked("target", target)
     if target is None or isinstance(target, (str, Target)) or np.ndim(target) == 0:  # type: ignore[arg-type]
-        one = _target(target)
+        one = Target() if target is None else _target(target)
         top = _TOP.fullmatch(one.of.strip()) if isinstance(one.of, str) else None
         if top is not None:
-            return [replace(one, of=None)] * samples, int(top[1])
-        return [one] * samples, None
+            return Asked([replace(one, of=None)] * samples, int(top[1]))
+        return Asked([one] * samples)
     listed = list(target)  # type: ignore[arg-type]
-    if (np.ndim(target) > 1 and places is None) or len(listed) != samples:  # type: ignore[arg-type]
+    several = samples == 1 and (alone or len(listed) > 1) and len(listed) > 0
+    if (np.ndim(target) > 1 and places is None) or (len(listed) != samples and not several):  # type: ignore[arg-type]
         raise TargetError(
             f"target has shape {list(np.shape(target))}, but there are {samples} samples; "  # type: ignore[arg-type]
             "give one class, or one for each sample."
         )
-    return [_target(_element(one) if isinstance(one, tuple) else one) for one in listed], None
+    return Asked([_target(_element(one) if isinstance(one, tuple) else one) for one in listed], None, several)
 
 
 def _element(index: tuple[Any, ...]) -> Target:
@@ -136,8 +176,8 @@ def _element(index: tuple[Any, ...]) -> Target:
 
 
 def _target(one: Any) -> Target:
-    if one is None or isinstance(one, Target):
-        return Target() if one is None else one
+    if isinstance(one, Target):
+        return one
     value = one.item() if isinstance(one, (np.generic, np.ndarray)) and one.size == 1 else one
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TargetError(f"a target is a class index, a label or a Target; found {value!r} ({type(value).__name__}).")
