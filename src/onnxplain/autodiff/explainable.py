@@ -6,6 +6,7 @@ class with the highest score (the first of equals), and the scores of all classe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from ..signature import Gradient, InputTensor, Places, Signature
 from .differentiate import add_gradients
 from .forms.prune import prune
 from .graph.channels import channel_axis
+from .graph.editing import set_input
 from .graph.emitter import Emitter
 from .graph.inference import Inference
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
@@ -78,7 +80,7 @@ class DifferentiatedModel:
         return cls(ir.serde.serialize_model(graph_model), folder, outside_files(graph_model), signature)
 
     def scores_only(self) -> onnx.ModelProto:
-        """The forward part: the model's inputs, and the scores as the only outputs."""
+        """Return the forward part: the model's inputs, and the scores as the only outputs."""
         model = ir.serde.deserialize_model(self.proto)
         graph, places = model.graph, self.signature.places
         if places is None:
@@ -116,7 +118,7 @@ def _let_predict(model: ir.Model) -> None:
     emit = Emitter(graph, Inference(graph.opset_imports))
     with emit.scope("score"):
         chosen = predicted(emit, class_scores, None)
-        wheres[0].replace_input_with(1, chosen)
+        set_input(wheres[0], 1, chosen)
         wide = class_scores.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
         value = emit.Cast(class_scores, to=ir.DataType.FLOAT) if wide else emit.Identity(class_scores)
     PublicNames(model, emit).output(value, "class_scores", "class_scores")
@@ -140,11 +142,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     class_scores = values[metadata[f"{_PREFIX}class_scores"]]
     assert target.shape is not None and class_scores.shape is not None
     batch, classes = target.shape[0], class_scores.shape[1]
-    gradients = tuple(
-        _gradient(values[key.removeprefix(_GRADIENT)], output, metadata.get(key.replace(_GRADIENT, _MAGNITUDE)))
-        for key, output in metadata.items()
-        if key.startswith(_GRADIENT)
-    )
+    gradients = _gradients(values, metadata)
     perturbed = tuple(dict.fromkeys(g.source for g in gradients)) or _chosen(inputs, request.wrt)
     return Signature(
         inputs=inputs,
@@ -162,8 +160,23 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         batched=frozenset(
             v.name or "" for v in graph.inputs if v.name not in added and v.shape and _is_batched(v.shape[0], batch)
         ),
-        metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
+        influence=metadata.get(f"{_PREFIX}influence"),
+        metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
+    )
+
+
+def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata that describe the model or its gradient."""
+    return {k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)}
+
+
+def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str]) -> tuple[Gradient, ...]:
+    """The gradients that the metadata name."""
+    return tuple(
+        _gradient(values[key.removeprefix(_GRADIENT)], output, metadata.get(key.replace(_GRADIENT, _MAGNITUDE)))
+        for key, output in metadata.items()
+        if key.startswith(_GRADIENT)
     )
 
 
@@ -196,7 +209,7 @@ def _chosen(inputs: tuple[InputTensor, ...], names: tuple[str, ...] | None) -> t
 
 
 def describe_input(value: ir.Value) -> InputTensor:
-    """What is known of an input; refuses one without a rank.
+    """Return what is known of an input; refuse one without a rank.
 
     Raises:
         ModelError: its rank is unknown.

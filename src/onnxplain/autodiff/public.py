@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .graph.editing import free_name, publish
 from .graph.emitter import Emitter
 
 
@@ -15,23 +16,16 @@ class PublicNames:
         self._taken = {v.name for v in [*model.graph.inputs, *model.graph.outputs]}
 
     def input(self, name: str, dtype: ir.DataType, shape: ir.Shape | None) -> ir.Value:
-        """A new input, called ``name`` if that is free."""
-        value = ir.Value(name=self._fresh(name), shape=shape, type=ir.TensorType(dtype))
-        self._model.graph.inputs.append(value)
-        self.record(name, value.name or "")
-        return value
+        """Return a new input, called ``name`` if that is free."""
+        chosen = self._fresh(name)
+        self.record(name, chosen)
+        return self._emit.input(chosen, ir.TensorType(dtype), shape)
 
     def output(self, value: ir.Value, name: str, key: str) -> ir.Value:
-        """Make ``value`` an output called ``name`` if that is free, recorded under ``key``; returns the output."""
+        """Make ``value`` an output called ``name`` if that is free, recorded under ``key``; return the output."""
         chosen = self._fresh(name)
-        if value.producer() is None or value.is_graph_output():
-            shape, kind = value.shape, value.type
-            value = self._emit.Identity(value)
-            value.shape, value.type = shape, kind
-        value.name = chosen
-        self._model.graph.outputs.append(value)
         self.record(key, chosen)
-        return value
+        return publish(self._emit, value, chosen)
 
     def record(self, key: str, value: str) -> None:
         """Write the metadata ``onnxplain.<key>``."""
@@ -42,11 +36,5 @@ class PublicNames:
         while chosen in self._taken:
             chosen, count = f"{name}_{count}", count + 1
         self._taken.add(chosen)
-        for value in _values(self._model.graph):
-            if value.name == chosen:
-                value.name = f"{chosen}/inner"
+        free_name(self._emit, chosen)
         return chosen
-
-
-def _values(graph: ir.Graph) -> list[ir.Value]:
-    return [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]

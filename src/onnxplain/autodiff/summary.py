@@ -11,6 +11,7 @@ from ..errors import InputError, ModelError, UnsupportedOperatorError
 from ..signature import InputTensor
 from .differentiate import add_gradients
 from .explainable import describe_input
+from .graph.copying import loose_value
 from .graph.emitter import Emitter
 from .graph.io import ModelSource, read_model, without_outside_weights
 from .graph.schemas import since_version
@@ -160,17 +161,13 @@ def _operators(emit: Emitter, path: Path) -> tuple[OperatorSupport, ...]:
         counts[key] = counts.get(key, 0) + 1
         found = refusals.setdefault(key, {})
         try:
-            walk(emit, [node], {v: _like(v) for v in ahead}, behind, graph.opset_imports)
+            walk(emit, [node], {v: loose_value(v) for v in ahead}, behind, graph.opset_imports)
         except UnsupportedOperatorError as error:
             found[str(error)] = None
     return tuple(
         OperatorSupport(domain, op_type, _version(domain, op_type, graph), count, tuple(refusals[domain, op_type]))
         for (domain, op_type), count in counts.items()
     )
-
-
-def _like(value: ir.Value) -> ir.Value:
-    return ir.Value(name=f"gradient of {value.name}", shape=value.shape, type=value.type)
 
 
 def _version(domain: str, op_type: str, graph: ir.Graph) -> int | None:

@@ -81,6 +81,8 @@ def export_torch(
     the largest one, by what :class:`Comparison` allows in view of torch's own float32 error. Paths of source files,
     stack traces and doc strings that the exporter leaves in the graph are removed.
 
+    Longer than 60 lines by its options and the clean-up behind each step.
+
     Args:
         module: in eval mode, on the CPU. Never modified.
         example_inputs: a tensor, or one for each argument of ``forward``, batch first: typical values, since the

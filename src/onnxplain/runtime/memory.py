@@ -86,9 +86,14 @@ def bytes_per_sample(graph_alone: bytes, shapes: Mapping[str, Sequence[int]], ba
     largest = max((extent for shape in shapes.values() for extent in shape[1:]), default=1)
     made = {name for node in graph.node for name in node.output}
     sizes = {v.name: _size(v, extents, largest) for v in [*graph.value_info, *graph.output] if v.name in made}
+    return _peak(graph, sizes, sum(_size(v, extents, largest) for v in graph.input if v.name in shapes))
+
+
+def _peak(graph: onnx.GraphProto, sizes: Mapping[str, int], given: int) -> int:
+    """Return the most bytes that live at once, of values of these ``sizes`` and the ``given`` inputs."""
     last_use = {name: index for index, node in enumerate(graph.node) for name in node.input}
     last_use |= {v.name: len(graph.node) for v in graph.output}
-    live = peak = sum(_size(v, extents, largest) for v in graph.input if v.name in shapes)
+    live = peak = given
     for index, node in enumerate(graph.node):
         live += sum(sizes.get(name, 0) for name in node.output)
         peak = max(peak, live)

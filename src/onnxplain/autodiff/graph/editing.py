@@ -97,6 +97,35 @@ def inline(emit: Emitter, node: ir.Node, body: ir.Graph, taken: set[str | None])
     return results
 
 
+def free_name(emit: Emitter, name: str) -> None:
+    """Rename the inner value of this name, so that something public can have it."""
+    graph = emit.graph
+    for value in [*graph.initializers.values(), *(v for node in graph for v in node.outputs)]:
+        if value.name == name:
+            value.name = emit.fresh(f"{name}/inner")
+
+
+def publish(emit: Emitter, value: ir.Value, name: str) -> ir.Value:
+    """Append an output of this name, which is free: ``value`` itself, or a copy of what has to keep its name."""
+    if value.producer() is None or value.is_graph_output():
+        shape, kind = value.shape, value.type
+        value = emit.Identity(value)
+        value.shape, value.type = shape, kind
+    value.name = name
+    emit.graph.outputs.append(value)
+    return value
+
+
+def begin_at(emit: Emitter, value: ir.Value) -> None:
+    """Let an input of the same name take the place of an inner value everywhere but in the outputs."""
+    if value.is_graph_input():
+        return
+    public = value.name or ""
+    value.name = emit.fresh(f"{public}/computed")
+    given = emit.input(public, value.type, value.shape)
+    reread([use.node for use in value.uses()], {value: given})
+
+
 def value_names(graph: ir.Graph) -> set[str | None]:
     """Return the names of the graph's own values."""
     values = [*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)]

@@ -91,27 +91,41 @@ def cells(
     assert dtype is not None and count.shape is not None
     image = reader.image(output)
     sides = [emit.extent(image.value, axis) for axis in (image.rows, image.columns)]
-    each = 1 if anchors is None else anchors.shape[1]
     height, width = sides
     if isinstance(height, int) and isinstance(width, int):
-        grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
-        parts = [_numbers(rows, columns, each) for rows, columns in grids]
-        found = sum(len(part) for part in parts)
-        if isinstance(count.shape[1], int) and count.shape[1] != found:
-            shown = " + ".join(f"{each if each > 1 else ''}{'x' * (each > 1)}{r}x{c}" for r, c in grids)
-            raise reader.refuse(
-                f"strides {list(strides)} make {shown} = {found} cells of {sides[0]}x{sides[1]} pixels, but there are "
-                f"{count.shape[1]} detections"
-            )
-        steps = np.repeat(strides, [len(part) for part in parts])[None, :, None]
-        sizes = None
-        if anchors is not None:
-            per = [np.repeat(a, r * c, axis=0) for a, (r, c) in zip(anchors, grids, strict=True)]
-            sizes = emit.constant(np.concatenate(per)[None], dtype)
-        return Cells(emit.constant(np.concatenate(parts)[None] + offset, dtype), emit.constant(steps, dtype), sizes)
+        return _constant_cells(reader, height, width, count, strides, offset, anchors)
     made = [_emitted(emit, sides, stride, None if anchors is None else anchors[k]) for k, stride in enumerate(strides)]
     places, steps_, sizes_ = (reader.joined([emit.Cast(part[k], to=dtype) for part in made]) for k in range(3))
     return Cells(emit.Add(places, offset) if offset else places, steps_, None if anchors is None else sizes_)
+
+
+def _constant_cells(
+    reader: Reader,
+    height: int,
+    width: int,
+    count: ir.Value,
+    strides: Sequence[int],
+    offset: float,
+    anchors: np.ndarray | None,
+) -> Cells:
+    """Return :func:`cells` of an image whose extents are fixed, as constants."""
+    emit, dtype, each = reader.emit, count.dtype, 1 if anchors is None else anchors.shape[1]
+    assert dtype is not None and count.shape is not None
+    grids = [(-(-height // stride), -(-width // stride)) for stride in strides]
+    parts = [_numbers(rows, columns, each) for rows, columns in grids]
+    found = sum(len(part) for part in parts)
+    if isinstance(count.shape[1], int) and count.shape[1] != found:
+        shown = " + ".join(f"{each if each > 1 else ''}{'x' * (each > 1)}{r}x{c}" for r, c in grids)
+        raise reader.refuse(
+            f"strides {list(strides)} make {shown} = {found} cells of {height}x{width} pixels, but there are "
+            f"{count.shape[1]} detections"
+        )
+    steps = np.repeat(strides, [len(part) for part in parts])[None, :, None]
+    sizes = None
+    if anchors is not None:
+        per = [np.repeat(a, r * c, axis=0) for a, (r, c) in zip(anchors, grids, strict=True)]
+        sizes = emit.constant(np.concatenate(per)[None], dtype)
+    return Cells(emit.constant(np.concatenate(parts)[None] + offset, dtype), emit.constant(steps, dtype), sizes)
 
 
 def _numbers(rows: int, columns: int, each: int) -> np.ndarray:
