@@ -24,6 +24,7 @@ from ..results.explanations import Explanations
 from ..results.features import TableExplanation, TokenExplanation
 from ..target import TargetLike
 from ..visualization import ClassVisualization, draw_classes, draw_neurons
+from .answering import Answering
 from .inputs import (
     Array,
     Arrays,
@@ -39,13 +40,12 @@ from .inputs import (
     TokenIds,
     Tokens,
 )
-from .loaded import LoadedModel
 
 #: What comes of one photo; the list with "top3" and the like.
 Explained: TypeAlias = Explanation | Explanations[Explanation]
 
 
-class Explainer(LoadedModel):
+class Explainer(Answering):
     """A model that explains itself: loaded once, used often, from several threads if need be."""
 
     @overload

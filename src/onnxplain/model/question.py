@@ -39,6 +39,7 @@ class Question:
     - ``top``: the number of best classes that are explained in turn; None: the target alone.
     - ``places``: where, for each sample, as it was chosen: a step, an index of a detection, "own", a mask; None
       without.
+    - ``boxes``: of a detector the box [4] that each place stands for, in pixels of the model's input; None for several.
     - ``single``: whether each sample has one place, so that its scores are those of one and may become probabilities.
     """
 
@@ -48,6 +49,7 @@ class Question:
     top: int | None = None
     places: tuple[Any, ...] | None = None
     single: bool = True
+    boxes: tuple[Array | None, ...] | None = None
 
     @property
     def is_chance(self) -> bool:
@@ -135,7 +137,8 @@ def ask(
     names = attributor.signature.target_inputs
     single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
     shown = None if chosen is None else tuple(place for *_, place in chosen)
-    return Question(attributor, targets, {names[role]: value for role, value in fed.items()}, top, shown, single)
+    boxes = chooser.boxes(fed["region"]) if places is not None and places.boxes else None
+    return Question(attributor, targets, {names[role]: value for role, value in fed.items()}, top, shown, single, boxes)
 
 
 def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
@@ -297,6 +300,13 @@ class _Chooser:
             "they are: state Explainer(layout='segmentation') or that of a detector, or say where: Target(..., at="
             "(row, column)), a mask, or at='all' for the sum over all places."
         )
+
+    def boxes(self, regions: Array) -> tuple[Array | None, ...]:
+        """The box [4] of the one place that each region [A] weighs; None where it weighs several."""
+        self._scores()
+        assert self._maps is not None
+        found = zip(self._maps["boxes"], regions)
+        return tuple(boxes[np.argmax(one)] if np.count_nonzero(one) == 1 else None for boxes, one in found)
 
     def _by_class(self, row: int) -> Array:
         """The scores of a sample [K, places]."""

@@ -17,6 +17,7 @@ from ..photos import Preprocessing
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
 from .attributions import facts, ranked
+from .detection import shown_place
 from .stream import Outcome, Photo, load_photo, photo_name
 
 
@@ -84,4 +85,5 @@ class PhotoExplainer:
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
             **facts(question, method, part, row, row),
+            **shown_place(question, row, photo.geometry),
         )

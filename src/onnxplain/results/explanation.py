@@ -19,10 +19,11 @@ from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
 from ..model.ranking import ClassScore
 from ..photos import Geometry
-from ..pictures import PictureOptions, contour_image, heatmap, overlay_image, panel, save_image
+from ..pictures import PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
 from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
+from ..target import Box
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +60,8 @@ class Explanation:
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
       identity (straight-through estimator), so that it is an estimate.
     - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
+    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places of
+      a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures show both as outlines.
     """
 
     image: NDArray[np.uint8]
@@ -76,6 +79,8 @@ class Explanation:
     straight_through: bool = False
     method: str = "saliency"
     details: Mapping[str, float] = field(default_factory=dict)
+    box: Box | None = None
+    region: NDArray[np.float32] | None = None
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
@@ -136,7 +141,7 @@ class Explanation:
         for kind in kinds:
             ground = () if kind == "heatmap" else (self.image,)
             chosen = {name: value for name, value in options.items() if name in _options_of(kind)}
-            found.append(_DRAWN[kind](*ground, values, **chosen))
+            found.append(outlined(_DRAWN[kind](*ground, values, **chosen), self.box, self.region))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,6 +159,7 @@ class Explanation:
             "provider": self.provider,
             "straight_through": self.straight_through,
             "details": dict(self.details),
+            "box": None if self.box is None else asdict(self.box),
         }
 
     def save(
