@@ -26,12 +26,7 @@ ClassIndex: TypeAlias = int | np.integer[Any]
 One: TypeAlias = ClassIndex | Target
 #: One target for each sample or photo, or several for a single one.
 Each: TypeAlias = (
-    list[int]
-    | list[str]
-    | list[Target]
-    | list[int | str]
-    | tuple[int | str | Target, ...]
-    | NDArray[np.integer[Any]]
+    list[int] | list[str] | list[Target] | list[int | str] | tuple[int | str | Target, ...] | NDArray[np.integer[Any]]
 )
 #: Several classes, for a result each.
 Classes: TypeAlias = Sequence[int | str] | NDArray[np.integer[Any]]
