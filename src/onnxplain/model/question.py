@@ -35,6 +35,8 @@ class Question:
       without.
     - ``boxes``: of a detector the box [4] that each place stands for, in pixels of the model's input; None for several.
     - ``single``: whether each sample has one place, so that its scores are those of one and may become probabilities.
+    - ``number``: what the number is called that is explained, where it is no class; None for classes.
+    - ``versus``: what is subtracted, for each sample, by its label or number; None: nothing.
     """
 
     attributor: Attributor
@@ -44,11 +46,22 @@ class Question:
     places: tuple[Any, ...] | None = None
     single: bool = True
     boxes: tuple[Array | None, ...] | None = None
+    number: str | None = None
+    versus: tuple[str, ...] | None = None
 
     @property
     def is_chance(self) -> bool:
         """Whether the scores are those of one place, and nothing is subtracted, so that they may be probabilities."""
-        return self.single and not self.attributor.signature.target_inputs.keys() - {"region"}
+        plain = self.number is None and not self.attributor.signature.target_inputs.keys() - {"region"}
+        return self.single and plain
+
+    def step(self, sample: int) -> int | None:
+        """The step of a sequence that is explained of a sample; None for other outputs, and for several steps."""
+        layout = self.attributor.signature.places
+        if self.places is None or layout is None or layout.layout not in ("sequence", "ctc"):
+            return None
+        place = self.places[sample]
+        return place if isinstance(place, int) else None
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,10 @@ def ask(
                     f"target {one!r}: the output has one score for each class and no places; leave out at=."
                 )
     chooser = Chooser(attributor, feeds, geometries)
+    if kind.column is not None:
+        if places is None:
+            raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
+        asked = [replace(one, of=None) for one in asked]
     chosen = None if places is None else [chooser.place(row, one) for row, one in enumerate(asked)]
     targets = np.array(
         [attributor.classes.index(one.of) if chosen is None else chosen[row][0] for row, one in enumerate(asked)],
@@ -125,14 +142,20 @@ def ask(
     fed: dict[str, Array] = {}
     if chosen is not None:
         fed["region"] = np.stack([region for _, region, _ in chosen])
-    if kind.versus is not None:
+    if kind.column is not None:
+        targets = np.zeros_like(targets)
+    versus = None
+    if kind.versus is not None or kind.column is not None:
         attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
+    if kind.versus is not None:
         fed |= _contrast(attributor, asked, kind, chooser)
+        versus = tuple(attributor.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist())
     names = attributor.signature.target_inputs
     single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
     shown = None if chosen is None else tuple(place for *_, place in chosen)
     boxes = chooser.boxes(fed["region"]) if places is not None and places.boxes else None
-    return Question(attributor, targets, {names[role]: value for role, value in fed.items()}, top, shown, single, boxes)
+    named = {names[role]: value for role, value in fed.items()}
+    return Question(attributor, targets, named, top, shown, single, boxes, kind.column, versus)
 
 
 def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
@@ -195,7 +218,8 @@ def _kind(asked: Sequence[Target]) -> Kind:
 
 def _in_regions(kind: Kind) -> Kind:
     other = kind.versus
-    return Kind("class", "region", replace(other, place="region") if isinstance(other, Kind) else other)
+    subtracted = replace(other, place="region") if isinstance(other, Kind) else other
+    return Kind("class", "region", subtracted, kind.column)
 
 
 def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Question:
@@ -206,17 +230,20 @@ def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Quest
     changed = attributor.variant(target=kind)
     role = "reference" if kind.form == "like" else "cotangent"
     rows = [np.asarray(one.like if kind.form == "like" else one.weights, np.float32) for one in asked]
-    shapes = {row.shape for row in rows}
+    others = [one.versus.like for one in asked if isinstance(one.versus, Target)]
+    against = [np.asarray(other, np.float32) for other in others]
+    shapes = {row.shape for row in [*rows, *against]}
     if len(shapes) > 1 or (kind.form == "like" and rows[0].shape != (classes,)):
         raise TargetError(
             f"like= is a vector of {classes} numbers, as embed() gives; found {', '.join(map(str, shapes))}."
         )
     names = changed.signature.target_inputs
     fed = {names[role]: np.stack(rows)}
-    if isinstance(kind.versus, Kind) and kind.versus.form == "like":
-        others = [np.asarray(one.versus.like, np.float32) for one in asked if isinstance(one.versus, Target)]
-        fed[names["contrast_reference"]] = np.stack(others)
-    return Question(changed, np.zeros(len(asked), np.int64), fed)
+    if against:
+        fed[names["contrast_reference"]] = np.stack(against)
+    number = "weighted sum" if kind.form == "weights" else "like the first" if against else "similarity"
+    versus = ("like the second",) * len(asked) if against else None
+    return Question(changed, np.zeros(len(asked), np.int64), fed, number=number, versus=versus)
 
 
 def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, chooser: Chooser) -> dict[str, Array]:

@@ -13,7 +13,7 @@ from ..methods import Method
 from ..methods.helpers.maps import check_finite
 from ..model.attributor import Attribution, Attributor
 from ..model.question import Asked, Question, ask_all, targets_of
-from ..model.ranking import rank_classes
+from ..model.ranking import ClassScore, rank_classes
 from ..target import TargetLike
 
 Array = NDArray[Any]
@@ -153,13 +153,18 @@ def facts(question: Question, method: Method, part: Attribution, row: int, sampl
     attributor = question.attributor
     known = attributor.probability if question.is_chance else None
     ranking = rank_classes(part.class_scores[row], known, attributor.classes)
-    mine = ranking.of(int(part.targets[row]))
+    mine, listed = ranking.of(int(part.targets[row])), ranking.best(_LISTED)
+    if question.number is not None:
+        mine = ClassScore(mine.index, question.number, mine.score, None)
+        listed = [mine]
     return {
         "target": mine.index,
         "label": mine.label,
         "score": float(part.scores[row]),
         "probability": mine.probability,
-        "top": ranking.best(_LISTED),
+        "top": listed,
+        "versus": None if question.versus is None else question.versus[sample],
+        "step": question.step(sample),
         "provider": attributor.provider,
         "straight_through": attributor.signature.straight_through and method.gradients,
         "method": method.name,

@@ -60,8 +60,10 @@ class Explanation:
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
       identity (straight-through estimator), so that it is an estimate.
     - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
-    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places of
-      a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures show both as outlines.
+    - ``versus``: what is subtracted, by its label or number, so that ``score`` is a difference; None: nothing. Pictures
+      are signed then, diverging at zero, where :attr:`signed` is there. ``step``: that of a sequence.
+    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places
+      of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures outline both.
     """
 
     image: NDArray[np.uint8]
@@ -79,6 +81,8 @@ class Explanation:
     straight_through: bool = False
     method: str = "saliency"
     details: Mapping[str, float] = field(default_factory=dict)
+    versus: str | None = None
+    step: int | None = None
     box: Box | None = None
     region: NDArray[np.float32] | None = None
 
@@ -97,8 +101,9 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The class and how sure the model is of it, for people."""
-        return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
+        """The class and how sure the model is of it, for people; "tabby rather than lynx" for a comparison."""
+        mine = ClassScore(self.target, self.label, self.score, self.probability)
+        return mine.title(self.straight_through, self.versus, self.step)
 
     def overlay(self, **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
         """Return the map laid over the photo: :meth:`picture` of kind "overlay"."""
@@ -113,7 +118,7 @@ class Explanation:
             options: see :class:`~onnxplain.pictures.PictureOptions`; a kind has those of
                 :func:`onnxplain.pictures.overlay_image` (a panel as well), :func:`~onnxplain.pictures.heatmap` or
                 :func:`~onnxplain.pictures.contour_image`. With ``signed=True`` :attr:`signed` is drawn in the place
-                of :attr:`saliency`.
+                of :attr:`saliency`; a comparison is signed unless ``signed=False``.
 
         Raises:
             InputError: an unknown kind, an option that it does not have, a signed picture of a method whose sign
@@ -134,6 +139,8 @@ class Explanation:
         if "panel" in kinds:
             raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
+        if self.versus is not None and self.signed_input is not None:
+            options = {"signed": True, **options}
         values = self.signed if options.get("signed") else self.saliency
         if values is None:
             raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
@@ -154,6 +161,8 @@ class Explanation:
             "label": self.label,
             "score": self.score,
             "probability": self.probability,
+            "versus": self.versus,
+            "step": self.step,
             "top": [asdict(one) for one in self.top],
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
