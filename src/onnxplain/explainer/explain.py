@@ -23,13 +23,10 @@ from ..results.explanation import Explanation
 from ..results.explanations import Explanations
 from ..results.features import TableExplanation, TokenExplanation
 from ..target import TargetLike
-from ..visualization import ClassVisualization, draw_classes, draw_neurons
-from .answering import Answering
+from .drawing import Drawing
 from .inputs import (
     Array,
     Arrays,
-    Classes,
-    ClassIndex,
     DataFrame,
     Each,
     Images,
@@ -45,7 +42,7 @@ from .inputs import (
 Explained: TypeAlias = Explanation | Explanations[Explanation]
 
 
-class Explainer(Answering):
+class Explainer(Drawing):
     """A model that explains itself: loaded once, used often, from several threads if need be."""
 
     @overload
@@ -335,56 +332,6 @@ class Explainer(Answering):
         for one in asked.targets:
             self._attributor.classes.index(one.of)
         return track(self._stream(sources, asked, chosen, on_error), count, show=progress)
-
-    @overload
-    def visualize_class(
-        self, target: ClassIndex | str, *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization: ...
-    @overload
-    def visualize_class(
-        self, target: Classes, *, preset: str = "natural", **options: Any
-    ) -> list[ClassVisualization]: ...
-    def visualize_class(
-        self, target: ClassIndex | str | Classes, *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization | list[ClassVisualization]:
-        """Make the image that a class likes best: argmax over I of S_c(I) - lambda ||I||_2^2, by gradient ascent.
-
-        Args:
-            target: a class index or label, or a sequence of these.
-            preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
-            options: ``seed``, ``size``, ``every`` and ``progress``, see :class:`~.visualization.Drawing`;
-                ``steps``, ``learning_rate``, ``l2`` and others, see :class:`~.visualization.Settings`.
-
-        Returns:
-            A :class:`~onnxplain.ClassVisualization`, or a list of them for several classes.
-
-        Raises:
-            InputError: an option is unknown or makes no sense; the model does not take one image of floats.
-            TargetError: a class is out of range or an unknown label.
-            PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
-        """
-        found: ClassVisualization | list[ClassVisualization] = draw_classes(
-            self._attributor, self.preprocessing.preprocessing, target, preset, options
-        )
-        return found
-
-    @overload
-    def visualize_neuron(self, neuron: str, *, preset: str = "natural", **options: Any) -> ClassVisualization: ...
-    @overload
-    def visualize_neuron(
-        self, neuron: Sequence[str], *, preset: str = "natural", **options: Any
-    ) -> list[ClassVisualization]: ...
-    def visualize_neuron(
-        self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization | list[ClassVisualization]:
-        """Make the image that a channel of an inner tensor likes best: the mean over its positions is in place of S_c.
-
-        ``neuron`` is "tensor:channel", or a list of these, of any float tensor; else as :meth:`visualize_class`.
-        """
-        found: ClassVisualization | list[ClassVisualization] = draw_neurons(
-            self._attributor, self.preprocessing.preprocessing, neuron, preset, options
-        )
-        return found
 
     def _stream(self, sources: Iterable[Any], asked: Asked, method: Method, on_error: OnError | None) -> Iterator[Any]:
         axes, preprocessing = method.axes(self._attributor), self.preprocessing.preprocessing
