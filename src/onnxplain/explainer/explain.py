@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -19,10 +20,12 @@ from ..pipeline.photos import PhotoExplainer
 from ..pipeline.rows import explain_table, explain_tokens, with_background
 from ..pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from ..progress import track
+from ..results.comparison import Comparison
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
 from ..results.features import TableExplanation, TokenExplanation
 from ..target import TargetLike
+from .comparing import Expected, compared
 from .drawing import Drawing
 from .inputs import (
     Array,
@@ -130,6 +133,28 @@ class Explainer(Drawing):
     def explain(
         self,
         images: ImageSource,
+        target: None = None,
+        method: MethodLike = "saliency",
+        *,
+        expected: int | str,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Comparison: ...
+    @overload
+    def explain(
+        self,
+        images: Images,
+        target: None = None,
+        method: MethodLike = "saliency",
+        *,
+        expected: Expected,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> list[Comparison]: ...
+    @overload
+    def explain(
+        self,
+        images: ImageSource,
         target: One | None = None,
         method: MethodLike = "saliency",
         *,
@@ -162,9 +187,10 @@ class Explainer(Drawing):
         target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
+        expected: Expected | None = None,
         progress: bool | None = None,
         **options: Any,
-    ) -> Explained | Explanations[Explained]:
+    ) -> Explained | Explanations[Explained] | Comparison | list[Comparison]:
         """Explain photos.
 
         Args:
@@ -173,18 +199,26 @@ class Explainer(Drawing):
             target: as for :meth:`attribute`; a sequence has one target for each photo, or several for a single one.
                 Boxes, masks and points are in the photo's pixels.
             method, options: as for :meth:`attribute`.
+            expected: in the place of ``target``, the class that ought to be predicted, of all photos or of each.
             progress: a bar on stderr when it takes long; None: in terminals only.
 
         Returns:
             An :class:`Explanation` for one photo, :class:`Explanations` (a list of them) for several, and for a
             sequence of targets of one photo. With "top3" a list of three, best class first, in the place of each. A
-            type checker takes a path for that of a photo, and an array for one photo.
+            type checker takes a path for that of a photo, and an array for one photo. With ``expected`` a
+            :class:`~onnxplain.results.comparison.Comparison` of the predicted class with that one, or a list of them.
 
         Raises:
             ImageError: a photo cannot be read.
             PreprocessingError: the preprocessing is not stated, or does not fit the model.
             TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
+        if expected is not None:
+            if target is not None:
+                raise TargetError("expected= compares a class with the predicted one; leave out the target.")
+            found_by = partial(self.explain, method=find_method(method, options), progress=False)
+            comparisons = list(compared(found_by, track(photo_sources(images), None, show=progress), expected))
+            return comparisons[0] if is_one(images) else comparisons
         found = Explanations(self.stream(images, target, method, progress=progress, **options))
         return found[0] if is_one(images) else found
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
-from ..model.ranking import ClassScore
+from ..model.ranking import ClassScore, short_name
 from ..photos import Geometry
 from ..pictures import PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
 from ..pictures.figures import encode_figure, pictures_figure
@@ -62,6 +62,7 @@ class Explanation:
     - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
     - ``versus``: what is subtracted, by its label or number, so that ``score`` is a difference; None: nothing. Pictures
       are signed then, diverging at zero, where :attr:`signed` is there. ``step``: that of a sequence.
+    - ``role``: "predicted" or "expected" in a :class:`~onnxplain.results.comparison.Comparison`, else None.
     - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places
       of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures outline both.
     """
@@ -83,6 +84,7 @@ class Explanation:
     details: Mapping[str, float] = field(default_factory=dict)
     versus: str | None = None
     step: int | None = None
+    role: str | None = None
     box: Box | None = None
     region: NDArray[np.float32] | None = None
 
@@ -102,8 +104,18 @@ class Explanation:
     @property
     def title(self) -> str:
         """The class and how sure the model is of it, for people; "tabby rather than lynx" for a comparison."""
+        return self.class_title if self.role is None else f"{self.role}: {self.class_title}"
+
+    @property
+    def class_title(self) -> str:
+        """:attr:`title` without the role."""
         mine = ClassScore(self.target, self.label, self.score, self.probability)
         return mine.title(self.straight_through, self.versus, self.step)
+
+    @property
+    def short(self) -> str:
+        """The first of the names that the label lists: "tabby" of "tabby, tabby cat"."""
+        return short_name(self.name)
 
     def overlay(self, **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
         """Return the map laid over the photo: :meth:`picture` of kind "overlay"."""
@@ -163,6 +175,7 @@ class Explanation:
             "probability": self.probability,
             "versus": self.versus,
             "step": self.step,
+            "role": self.role,
             "top": [asdict(one) for one in self.top],
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
