@@ -53,7 +53,8 @@ def _comparison(explain: Callable[[Any, Any], Any], source: Any, expected: int |
 
 
 def _signed(difference: Explanation, predicted: Explanation, expected: Explanation) -> Explanation:
-    """The difference with a signed map: of methods whose sign says nothing, that of the two maps."""
+    """The difference with a signed map: of methods whose sign says nothing, that of the two maps, each with sum 1."""
     if difference.signed_input is not None:
         return difference
-    return replace(difference, signed_input=predicted.saliency_input - expected.saliency_input)
+    shares = [one.saliency_input / max(float(one.saliency_input.sum()), 1e-30) for one in (predicted, expected)]
+    return replace(difference, signed_input=shares[0] - shares[1])

@@ -364,7 +364,8 @@ class Explainer(Drawing):
         places = self._attributor.signature.places
         asked = targets_of(target, 1 if count is None else count, places, alone=is_one(images))
         for one in asked.targets:
-            self._attributor.classes.index(one.of)
+            if one.output is None and one.column is None:
+                self._attributor.classes.index(one.of)
         return track(self._stream(sources, asked, chosen, on_error), count, show=progress)
 
     def _stream(self, sources: Iterable[Any], asked: Asked, method: Method, on_error: OnError | None) -> Iterator[Any]:

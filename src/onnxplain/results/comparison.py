@@ -63,13 +63,9 @@ class Comparison:
             InputError: as for :meth:`Explanation.picture`.
         """
         parts = [self.predicted.image, *(one.overlay(**options) for one in self.explanations)]
-        names = [
-            f"predicted: {self.predicted.short}",
-            f"expected: {self.expected.short}",
-            "predicted rather than expected",
-        ]
-        captions = ["photo", *roles, "predicted rather than expected"] if self.is_mistake else ["photo", self.predicted.short]
-        return panel(parts, title=self.title, captions=captions)
+        roles = [f"{one.role}: {one.short}" for one in (self.predicted, self.expected)]
+        captions = [*roles, "predicted rather than expected"] if self.is_mistake else [self.predicted.short]
+        return panel(parts, title=self.title, captions=["photo", *captions])
 
     def save(self, path: str | os.PathLike[str], **options: Unpack[PictureOptions]) -> Path:
         """Write :meth:`picture` as .png, .jpg, .jpeg or .webp; the file appears whole or not at all.
