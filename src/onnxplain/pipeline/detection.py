@@ -100,7 +100,7 @@ def _overlaps(boxes: Array, box: Array) -> Array:
     sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     shared = np.maximum(sides, 0).prod(axis=1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def box_in_photo(corners: Array, geometry: Geometry) -> Box | None:
@@ -117,7 +117,7 @@ def shown_place(question: Question, row: int, geometry: Geometry) -> dict[str, A
     ``box`` is that of a detection, ``region`` [H,W] the weights of the places of a map; None where there is none.
     """
     box = None if question.boxes is None else question.boxes[row]
-    found = {"box": None if box is None else box_in_photo(box, geometry), "region": None}
+    found: dict[str, Any] = {"box": None if box is None else box_in_photo(box, geometry), "region": None}
     place = None if question.places is None else question.places[row]
     if isinstance(place, str) and place in ("own", "mask"):
         region = question.feeds[question.attributor.signature.target_inputs["region"]][row]

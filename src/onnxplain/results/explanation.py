@@ -60,8 +60,9 @@ class Explanation:
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
       identity (straight-through estimator), so that it is an estimate.
     - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
-    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places of
-      a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures show both as outlines.
+    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the weights
+      of the places of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures show
+      the outlines of both.
     """
 
     image: NDArray[np.uint8]

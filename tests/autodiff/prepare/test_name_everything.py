@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from onnx import helper
+
 from onnxplain.autodiff.graph.io import read_model
 from onnxplain.autodiff.prepare.name_everything import name_everything
 
