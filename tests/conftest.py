@@ -1,4 +1,4 @@
-"""Tests leave the user's own files alone, and check the graph after every pass."""
+"""Tests leave the user's own files alone, check the graph after every pass, and leave long runs out."""
 
 from __future__ import annotations
 
@@ -25,3 +25,12 @@ def sound_passes() -> Iterator[None]:
     """A pass that leaves a graph that is no graph fails where it runs, by name."""
     with checking():
         yield
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long runs, unless ``-m`` speaks of them."""
+    if "long" in config.getoption("markexpr"):
+        return
+    long = [item for item in items if item.get_closest_marker("long") is not None]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if item not in long]

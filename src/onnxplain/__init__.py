@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from .results.grid import grid
     from .results.report import report
     from .runtime import ProviderWarning, clear_cache
+    from .target import Box, Target
     from .visualization import ClassVisualization
 
 __all__ = [
+    "Box",
     "ClassVisualization",
     "Evaluation",
     "Explainer",
@@ -58,6 +60,7 @@ __all__ = [
     "RandomizationCheck",
     "RuntimeMissingError",
     "TableExplanation",
+    "Target",
     "TargetError",
     "TokenExplanation",
     "TorchExport",
@@ -93,6 +96,8 @@ _LAZY = {
     "ClassVisualization": ".visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
+    "Box": ".target",
+    "Target": ".target",
     "TorchExport": ".from_torch.export",
     "export_torch": ".from_torch.export",
     "grid": ".results.grid",

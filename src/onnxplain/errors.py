@@ -49,3 +49,7 @@ class ProviderError(OnnxplainError, RuntimeError):
 
 class OutputError(OnnxplainError, OSError):
     """A result cannot be written."""
+
+
+class BatchWarning(UserWarning):
+    """The samples of a batch influence each other's scores, so that results depend on what is passed together."""

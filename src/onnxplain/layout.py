@@ -83,11 +83,11 @@ def _checked(stated: LayoutLike) -> Layout:
     if isinstance(stated, str):
         stated = {"name": stated}
     if not isinstance(stated, Mapping):
-        raise InputError(f"layout is a name or a dict; found {type(stated).__name__}. {_known()}")
+        raise InputError(f"layout is a name or a dict; found {type(stated).__name__}. {_known()}.")
     fields = dict(stated)
     name = fields.pop("name", None)
     if name is not None and name not in PLAIN + DETECTORS:
-        raise InputError(f"layout {name!r} is unknown. {_known()}")
+        raise InputError(f"layout {name!r} is unknown. {_known()}.")
     axes: dict[str, int | None] = {}
     for axis in _AXES:
         value = fields.pop(axis, None)
@@ -100,7 +100,7 @@ def _checked(stated: LayoutLike) -> Layout:
         raise InputError(
             f"layout {name!r} has no field {unknown[0]!r}; it has {', '.join((*_AXES, *known))}."
             if name is not None
-            else f"layout: {unknown[0]!r} belongs to a named layout; state its name, too. {_known()}"
+            else f"layout: {unknown[0]!r} belongs to a named layout; state its name, too. {_known()}."
         )
     return Layout(name, axes["class_axis"], axes["batch_axis"], fields)
 
@@ -147,4 +147,4 @@ def _parsed(text: str) -> Any:
 
 
 def _known() -> str:
-    return f"There are {', '.join(PLAIN + DETECTORS)}."
+    return f"There are {', '.join(PLAIN + DETECTORS)}"

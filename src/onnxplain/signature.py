@@ -69,8 +69,9 @@ class Signature:
     place that is explained; ``classes`` is K where it is fixed; ``places`` are those of the output, None if it has
     none. ``probability`` says how scores become probabilities: "softmax", "sigmoid", "identity" (they are
     probabilities), "labelled" (by a softmax, if the classes have names), or None where that has no meaning. ``batch``
-    is the fixed batch, None if it is open; ``batched`` names the inputs with a batch axis. ``tensors`` are the inner
-    tensors that were asked for, each with the output that has its value.
+    is the fixed batch, None if it is open; ``batched`` names the inputs with a batch axis; ``influence`` is the node by
+    which samples influence each other's scores, None if none is known. ``tensors`` are the inner tensors that were
+    asked for, each with the output that has its value.
     """
 
     inputs: tuple[InputTensor, ...]
@@ -86,6 +87,7 @@ class Signature:
     probability: str | None
     batch: int | None
     batched: frozenset[str]
+    influence: str | None
     metadata: Mapping[str, str]
     tensors: Mapping[str, str]
 
@@ -93,6 +95,18 @@ class Signature:
     def straight_through(self) -> bool:
         """Whether gradients pass the roundings of a quantised model as if they were the identity."""
         return "onnxplain.straight_through" in self.metadata
+
+    @property
+    def samples_elsewhere(self) -> dict[str, int]:
+        """The inputs that have the batch on another axis than the first (states of recurrent networks), and which."""
+        names = {i.shape[0] for i in self.inputs if i.name in self.batched and not isinstance(i.shape[0], int)}
+        others = [i for i in self.inputs if i.name not in self.batched]
+        return {i.name: axis for i in others for axis, extent in enumerate(i.shape) if extent in names}
+
+    @property
+    def whole(self) -> bool:
+        """Whether samples must run together as they were given: a part of them has other scores, or does not fit."""
+        return self.influence is not None or bool(self.samples_elsewhere)
 
     def to_dict(self) -> dict[str, Any]:
         """Values for JSON; :meth:`from_dict` reads them back to an equal object."""

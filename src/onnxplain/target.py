@@ -111,6 +111,12 @@ class Target:
             raise TargetError("Target: like= takes the place of of=, at= and weights=; give it alone, or with versus=.")
         if self.weights is not None and any(v is not None for v in (self.of, self.at, self.versus)):
             raise TargetError("Target: weights= takes the place of of=, at= and versus=; give it alone.")
+        if self.like is not None and not (
+            self.versus is None or (isinstance(self.versus, Target) and self.versus.like is not None)
+        ):
+            raise TargetError(
+                f"Target: like= is compared with another reference, versus=Target(like=...); found {self.versus!r}."
+            )
         if isinstance(self.at, str) and self.at not in _WORDS:
             raise TargetError(
                 f"Target: at={self.at!r} is none of 'best', 'own' and 'all'; a place is a number, a mask or a Box."

@@ -25,9 +25,10 @@ from .public import PublicNames
 from .request import Request
 from .reverse.overrides import Overrides, Rules
 from .reverse.quantized import is_whole
-from .reverse.reach import Path, depends_on, is_float, rounding, stand_ins
+from .reverse.reach import Path, depends_on, rounding, stand_ins
 from .reverse.walk import walk
 from .targets.explained import explained
+from .targets.influence import find_influence
 from .targets.output import find_output
 from .targets.question import Question, ask
 from .targets.saliency_output import add_magnitude, add_saliency
@@ -51,7 +52,7 @@ def differentiate(
     precision: str = "float32",
     report: Report | None = None,
 ) -> onnx.ModelProto:
-    """The model with the gradient of a class score as ordinary outputs.
+    """Return the model with the gradient of a class score as ordinary outputs.
 
     S_c near an image is linear with slope w = dS_c/dI (Simonyan, Vedaldi, Zisserman 2013, section 3);
     the result computes w for the class given at run time, by one backward pass with fixed weights.
@@ -106,7 +107,7 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an operator that nobody knows, or there is no such ``form`` or ``precision``.
+            an unknown operator, or there is no such ``form`` or ``precision``.
     """
     graph_model = read_model(model)
     request = Request.of(
@@ -141,6 +142,8 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     nodes = list(model.graph)
     path = Path(nodes, _variables(model.graph, nodes, request.wrt, value) if request.gradients else (), value)
     _count_rounding(path, request, model, public)
+    if scores is not None and (node := find_influence(model.graph, scores.value, scores.batch)) is not None:
+        public.record("influence", f"{node.op_type} node {node.name!r}")
     gradients = walk(emit, nodes, {value: start}, path.sources, model.opset_imports, rules)
     if question.start.is_graph_input() and value.shape is None:
         raise ModelError(f"the rank of {value.name!r} is unknown; {advice_on_rank(value)}.")
@@ -276,7 +279,7 @@ def _variables(graph: ir.Graph, nodes: Sequence[ir.Node], wrt: Sequence[str] | N
             inputs = ", ".join(repr(v.name) for v in graph.inputs)
             raise InputError(f"wrt names {name!r}, which is not in the graph; the model's inputs are {inputs}.")
         value = values[name]
-        usable = [value] if is_float(value) else stand_ins(nodes, value)
+        usable = stand_ins(nodes, value)
         usable = [v for v in usable if score in depends_on(nodes, [v])]
         if not usable:
             raise ModelError(f"no float path leads from {name!r} to the score tensor {score.name!r}.")

@@ -80,7 +80,7 @@ class DifferentiatedModel:
         return cls(ir.serde.serialize_model(graph_model), folder, outside_files(graph_model), signature)
 
     def scores_only(self) -> onnx.ModelProto:
-        """The forward part: the model's inputs, and the scores as the only outputs."""
+        """Return the forward part: the model's inputs, and the scores as the only outputs."""
         model = ir.serde.deserialize_model(self.proto)
         graph, places = model.graph, self.signature.places
         if places is None:
@@ -160,9 +160,15 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         batched=frozenset(
             v.name or "" for v in graph.inputs if v.name not in added and v.shape and _is_batched(v.shape[0], batch)
         ),
-        metadata={k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)},
+        influence=metadata.get(f"{_PREFIX}influence"),
+        metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
     )
+
+
+def _kept(metadata: Mapping[str, str]) -> dict[str, str]:
+    """The metadata that describe the model or its gradient."""
+    return {k: v for k, v in metadata.items() if k in _KEPT or not k.startswith(_PREFIX)}
 
 
 def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str]) -> tuple[Gradient, ...]:
@@ -203,7 +209,7 @@ def _chosen(inputs: tuple[InputTensor, ...], names: tuple[str, ...] | None) -> t
 
 
 def describe_input(value: ir.Value) -> InputTensor:
-    """What is known of an input; refuses one without a rank.
+    """Return what is known of an input; refuse one without a rank.
 
     Raises:
         ModelError: its rank is unknown.

@@ -68,7 +68,7 @@ class Request:
 
     @classmethod
     def of(cls, target: Target | Kind | str | None = None, **options: Any) -> Request:
-        """The request that a user's arguments make.
+        """Return the request that a user's arguments make.
 
         Raises:
             InputError: an argument is none of those that there are.
@@ -106,7 +106,7 @@ class Request:
         return all(getattr(self, f.name) == getattr(usual, f.name) for f in fields(self) if f.name != "layout")
 
     def layout_of(self, metadata: Mapping[str, str]) -> Layout:
-        """The layout that is stated, here or in a model's metadata."""
+        """Return the layout that is stated, here or in a model's metadata."""
         return find_layout(self.layout, metadata)
 
     def _check(self) -> None:

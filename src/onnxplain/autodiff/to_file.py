@@ -87,7 +87,7 @@ def write_files(model: ir.Model, path: Path) -> onnx.ModelProto:
 
 
 def files_of(proto: onnx.ModelProto, path: Path) -> list[Path]:
-    """The file of a model that :func:`write_files` wrote, and that of its weights if they are outside."""
+    """Return the file of a model that :func:`write_files` wrote, and that of its weights if they are outside."""
     outside = any(onnx.external_data_helper.uses_external_data(tensor) for tensor in proto.graph.initializer)
     return [path, _beside(path)] if outside else [path]
 
@@ -103,7 +103,7 @@ def _weight(model: ir.Model) -> int:
 
 @contextmanager
 def scratch(place: Path) -> Iterator[Path]:
-    """A new folder on the same disk as ``place``, removed at the end."""
+    """Make a folder on the same disk as ``place``, removed at the end."""
     folder = place.with_name(f".{secrets.token_hex(8)}.part")
     folder.mkdir()
     try:

@@ -271,13 +271,23 @@ class Attributor:
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 
     def class_scores(self, feeds: Mapping[str, Array]) -> NDArray[np.floating[Any]]:
-        """Return the scores of all classes [N,K] at the place in ``feeds``, less that of the class compared with."""
+        """Return the scores of all classes [N,K] at the place in ``feeds``, less that of the class compared with.
+
+        Raises:
+            InputError: the output has places, and ``feeds`` say none.
+        """
         roles = self.signature.target_inputs
         if self.signature.places is None:
             name = self.signature.class_scores
             parts = [self._forward.run(part, [name])[0] for _, part in self._forward.split(self._own(feeds))]
             found = np.concatenate(parts)
         else:
+            if roles.get("region") not in feeds:
+                extents = ", ".join(map(str, self.signature.places.extents))
+                raise InputError(
+                    f"the output has a score of every class at each of [{extents}] places, and not one for each class; "
+                    "explain a place of it, Target(..., at=...)."
+                )
             maps = self.maps(feeds)["scores"]
             found = self._within(maps, feeds[roles["region"]])
         if "contrast" in roles:

@@ -45,8 +45,12 @@ def check_inputs(signature: Signature, x: object) -> tuple[dict[str, Array], int
     }
     counts = {name: len(feeds[name]) for name in names if name in signature.batched}
     samples = next(iter(counts.values()))
+    counts |= {name: feeds[name].shape[axis] for name, axis in signature.samples_elsewhere.items()}
     if len(set(counts.values())) > 1:
         raise InputError(f"the inputs have different numbers of samples: {counts}.")
+    if all(feeds[name].size == 0 for name in signature.batched):
+        name = next(name for name in names if name in signature.batched)
+        raise InputError(f"input {name!r} is empty: its shape is {list(feeds[name].shape)}.")
     return feeds, samples
 
 
@@ -76,7 +80,7 @@ def _check_array(tensor: InputTensor, value: object, batched: bool) -> Array:
                 f"input {tensor.name!r} takes {_shape(tensor)}, found {list(array.shape)}: "
                 f"{found} instead of {extent} {what}."
             )
-    if array.size == 0:
+    if batched and len(array) == 0:
         raise InputError(f"input {tensor.name!r} is empty: its shape is {list(array.shape)}.")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

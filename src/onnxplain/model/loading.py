@@ -11,15 +11,16 @@ import hashlib
 import json
 import os
 import sys
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import ProviderError
-from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, usable
+from ..errors import BatchWarning, ProviderError
+from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
 from ..runtime.fingerprint import file_digest, processor, software
 from ..runtime.workers import cores
 from ..signature import Signature
@@ -59,6 +60,7 @@ class ModelLoader:
     session_options: Mapping[str, Any]
     batching: Mapping[str, Any]
     cache: ModelCache | None
+    _warned: bool = field(default=False, init=False)
 
     def open(self, part: Part = "gradients", **changes: Any) -> tuple[Signature, BatchedSession]:
         """Return the model in a session.
@@ -70,6 +72,9 @@ class ModelLoader:
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
             RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
+
+        Warns:
+            BatchWarning: the samples of a batch influence each other.
         """
         signature, session, graph = self._opened(part, changes)
 
@@ -77,8 +82,20 @@ class ModelLoader:
             return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
         batched = {*signature.batched, signature.target, *signature.target_inputs.values()}
-        options = {"batched": batched, "fixed": signature.batch, "threads": self.threads, **self.batching}
-        return signature, BatchedSession(session, graph, single=single, **options)
+        options = {"batched": batched, "fixed": signature.batch, "whole": signature.whole, "threads": self.threads}
+        self._warn(signature.influence)
+        return signature, BatchedSession(session, graph, single=single, **options, **self.batching)
+
+    def _warn(self, influence: str | None) -> None:
+        """Say once that samples influence each other."""
+        if influence is not None and not self._warned:
+            self._warned = True
+            warnings.warn(
+                f"the samples of a batch influence each other's scores (by the {influence}), so that results depend on "
+                "which samples are passed together; they are run together, whatever batch_size is.",
+                BatchWarning,
+                frames_of_the_package(),
+            )
 
     def differentiate(self, **changes: Any) -> DifferentiatedModel:
         """Return the model in memory, in the form for its provider; arguments and errors as for :meth:`open`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class BatchedSession:
     On the CPU several runs go on at once, each on one core, where there are samples enough for all cores; otherwise one
     run has all of them. ``fixed`` is the batch that the model fixes, None if it is open: such a model runs exactly that
     many samples at a time, and the last run is filled up with copies of the last sample, whose results are cut off.
+    A model that takes samples as a ``whole`` runs as many as are fed at once, and none is filled up.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class BatchedSession:
         *,
         batched: Collection[str],
         fixed: int | None,
+        whole: bool = False,
         single: Callable[[], Session] | None = None,
         threads: int = 0,
         batch_size: int | None = None,
@@ -72,6 +75,7 @@ class BatchedSession:
             graph: the session's model without its weights, by :func:`~.memory.without_weights`.
             batched: the inputs whose axis 0 is the batch; others are handed whole to every run.
             fixed: the batch that the model fixes.
+            whole: whether samples that are fed together must run together; ``batch_size`` then has no effect.
             single: loads the same model with one thread; None: there is only ever one run at once.
             batch_size: samples that run at once; None: chosen by memory and cores.
             memory_limit: bytes that all runs may take at once; None: half of what is available.
@@ -89,8 +93,9 @@ class BatchedSession:
         self._batched = frozenset(batched)
         self._graph = graph
         self._threads = threads or cores()
-        self._single = single if session.provider == CPU and self._threads > 1 else None
-        self._batch_size = batch_size
+        self._whole = whole
+        self._single = single if session.provider == CPU and self._threads > 1 and not whole else None
+        self._batch_size = None if whole else batch_size
         self._memory_limit = memory_limit
         self._plans: dict[tuple[tuple[str, tuple[int, ...]], ...], Plan] = {}
         self._lock = threading.Lock()
@@ -108,6 +113,8 @@ class BatchedSession:
     @property
     def workers(self) -> int:
         """Threads that should bring samples side by side."""
+        if self._whole:
+            return 1
         if self._batch_size is not None:
             return min(self._threads, self._batch_size)
         return self._threads if self.provider == CPU else min(self._threads, _READERS)
@@ -115,6 +122,8 @@ class BatchedSession:
     @property
     def share(self) -> int:
         """Samples that each of them should bring at a time."""
+        if self._whole:
+            return sys.maxsize
         if self.fixed is not None:
             return self.fixed
         if self._batch_size is not None:
@@ -123,6 +132,8 @@ class BatchedSession:
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
         """Return how inputs shaped like ``feeds`` are run, whatever their batch."""
+        if self._whole:
+            return Plan(1, self.fixed or self._count(feeds), self._threads)
         key = tuple((name, array.shape[1:]) for name, array in sorted(feeds.items()))
         if key not in self._plans:
             self._plans[key] = self._planned(feeds)
@@ -186,7 +197,8 @@ class BatchedSession:
 
         Args:
             function: does one run, by :meth:`run`, with whatever comes before and after it; in several threads.
-            feeds: inputs shaped like those of the runs, whatever their batch.
+            feeds: inputs shaped like those of the runs, whatever their batch; of a model that takes samples as a
+                whole, those of one run.
         """
         plan = self._plan_for(feeds, count)
         bounds = self._bounds(count, plan)
@@ -196,7 +208,7 @@ class BatchedSession:
     def _plan_for(self, feeds: Mapping[str, Array], count: int) -> Plan:
         """Return :meth:`plan`, but all cores for one run where there is not one for each core."""
         smallest = self.fixed or 1
-        if in_worker():
+        if in_worker() or self._whole:
             return self.plan(feeds)
         if count <= smallest or count < smallest * self.plan(feeds).runs:
             return Plan(1, max(count, smallest))
@@ -204,8 +216,9 @@ class BatchedSession:
 
     def _bounds(self, count: int, plan: Plan) -> list[tuple[int, int]]:
         """First and last sample of runs of like sizes, their number one that keeps all cores busy."""
-        if self.fixed is not None:
-            return [(start, min(start + self.fixed, count)) for start in range(0, count, self.fixed)]
+        size = plan.samples if self._whole else self.fixed
+        if size is not None:
+            return [(start, min(start + size, count)) for start in range(0, count, size)]
         pieces = -(-count // plan.samples)
         if pieces > 1 and not in_worker():
             pieces = min(-(-pieces // plan.runs) * plan.runs, count)
@@ -225,12 +238,17 @@ class BatchedSession:
     def _run_filled(self, session: Session, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
         count = self._count(feeds)
         if self.fixed is not None and count < self.fixed:
+            if self._whole:
+                raise InputError(
+                    f"the samples influence each other, and the model takes exactly {self.fixed} at a time: found "
+                    f"{count}, which are not filled up; pass a multiple of {self.fixed}."
+                )
             filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
             return [array[: len(array) * count // self.fixed] for array in session.run(filled, outputs)]
         try:
             return session.run(feeds, outputs)
         except ProviderError as error:
-            if self.fixed is not None or count == 1:
+            if self.fixed is not None or self._whole or count == 1:
                 raise
             raise ProviderError(f"{error} If the model takes one sample at a time, pass batch_size=1.") from error
 

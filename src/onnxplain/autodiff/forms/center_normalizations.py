@@ -49,7 +49,7 @@ class _Backward:
 
     @classmethod
     def of(cls, normalization: ir.Node) -> _Backward | str:
-        """What belongs to a normalisation, or why it cannot be rewritten."""
+        """Return what belongs to a normalisation, or why it cannot be rewritten."""
         n, r = normalization.outputs[0], normalization.outputs[2]
         other = "its gradient has another form"
         result = _only(r, "Mul")
@@ -74,7 +74,7 @@ class _Backward:
 
 
 def _is_product(dy: ir.Value) -> bool:
-    """Whether a gradient is h W' with a constant W', or a sum of such, that nobody else reads."""
+    """Whether a gradient is h W' with a constant W', or a sum of such, that has no other reader."""
     node = dy.producer()
     if node is None or len(list(dy.uses())) != 1 or dy.is_graph_output():
         return False

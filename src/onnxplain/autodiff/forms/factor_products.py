@@ -45,7 +45,7 @@ class _Product:
 
     @classmethod
     def of(cls, value: ir.Value | None, like: ir.Value, forward: set[ir.Node]) -> _Product:
-        """What a value is the product of; it is the only factor if nothing more is known."""
+        """Return what a value is the product of; it is the only factor if nothing more is known."""
         assert value is not None
         node = value.producer()
         if node is None or node in forward or node.op_type not in ("Mul", "Div") or len(list(value.uses())) > 1:
@@ -62,7 +62,7 @@ class _Product:
         return cls(parts[0].factors + parts[1].factors, parts[0].number * parts[1].number)
 
     def without(self, factor: ir.Value) -> _Product:
-        """The product of the other factors."""
+        """Return the product of the other factors."""
         rest = list(self.factors)
         rest.remove(factor)
         return _Product(tuple(rest), self.number)
@@ -80,7 +80,7 @@ class _Product:
 
 
 def _scaled_exponential(emit: Emitter, value: ir.Value, number: float) -> ir.Value | None:
-    """number * value, if the value is exp(k - v) that nobody else reads."""
+    """number * value, if the value is exp(k - v) that has no other reader."""
     node = value.producer()
     difference = None if node is None or node.op_type != "Exp" or node.inputs[0] is None else node.inputs[0].producer()
     if difference is None or difference.op_type != "Sub" or len(list(value.uses())) > 1:

@@ -63,7 +63,7 @@ PASSES: dict[str, tuple[Pass[Work], ...]] = {
 
 
 def passes_for(provider: str) -> tuple[Pass[Work], ...]:
-    """The passes for a provider.
+    """Return the passes for a provider.
 
     Raises:
         InputError: there is no such provider.

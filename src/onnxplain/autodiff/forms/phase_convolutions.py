@@ -67,7 +67,7 @@ class _Phase:
 
     @classmethod
     def of(cls, t: Transposed, axis: int, r: int) -> _Phase | None:
-        """The phase ``r`` of an axis; None if no tap falls on it."""
+        """Return the phase ``r`` of an axis; None if no tap falls on it."""
         s, d, h = t.strides[axis], t.dilations[axis], t.head[axis]
         taps = [k for k in range(t.kernel[axis]) if (r + h - k * d) % s == 0]
         if not taps:

@@ -17,13 +17,13 @@ _FOLDS = {
 
 
 def gradient_nodes(emit: Emitter, forward: Sequence[ir.Node], op_type: str) -> list[ir.Node]:
-    """The nodes of an operator of the default domain that the walk added to the main graph."""
+    """Return the nodes of an operator of the default domain that the walk added to the main graph."""
     own = set(forward)
     return [n for n in emit.graph if n.op_type == op_type and n.domain in ("", "ai.onnx") and n not in own]
 
 
 def scope_of(node: ir.Node) -> str:
-    """The scope that an emitted node was named in: what it is the gradient of."""
+    """Return the scope that an emitted node was named in: what it is the gradient of."""
     return (node.name or node.op_type).removeprefix("grad/").rpartition("/")[0]
 
 
@@ -49,7 +49,7 @@ def remove_dead(graph: ir.Graph, forward: Sequence[ir.Node]) -> None:
 
 
 def is_constant(value: ir.Value | None) -> bool:
-    """Whether a value is a weight, or made of nothing but weights by operators that runtimes fold."""
+    """Return whether a value is a weight, or made of nothing but weights by operators that runtimes fold."""
     if value is None or value.is_graph_input():
         return False
     if value.const_value is not None:

@@ -63,7 +63,7 @@ class Transposed:
 
     @classmethod
     def read(cls, node: ir.Node) -> Transposed | str:
-        """The node's geometry, or why its weight cannot be rearranged."""
+        """Return the node's geometry, or why its weight cannot be rearranged."""
         grid, weight = node.inputs[0], node.inputs[1]
         assert grid is not None and weight is not None
         extents = static_shape(weight)
@@ -87,7 +87,7 @@ class Transposed:
 
 
 def swapped(emit: Emitter, t: Transposed) -> ir.Value:
-    """The weight with in and out exchanged within each group: [O, C / group, taps], what a Conv takes.
+    """Return the weight with in and out exchanged within each group: [O, C / group, taps], what a Conv takes.
 
     Nothing is stored: runtimes fold these nodes when they load the model.
     """
@@ -119,7 +119,7 @@ def convolve(
     dilations: Sequence[int] | None = None,
     group: int = 1,
 ) -> ir.Value:
-    """The convolution with these pads; where one is negative, so many positions are cut off first."""
+    """Return the convolution with these pads; where one is negative, so many positions are cut off first."""
     n = len(head)
     cut = [axis for axis in range(n) if head[axis] < 0 or tail[axis] < 0]
     if cut:
@@ -150,7 +150,7 @@ def interleave(emit: Emitter, parts: Sequence[ir.Value], axis: int) -> ir.Value:
 
 
 def with_unit_stride(emit: Emitter, t: Transposed, grid: ir.Value, beyond: Sequence[int] | None = None) -> ir.Value:
-    """The transposed convolution of a grid with s = 1, which may be one that zeros were put into.
+    """Return the transposed convolution of a grid with s = 1, which may be one that zeros were put into.
 
     y[p] = sum over k of W[K - 1 - k] g[p - ((K - 1) d - h) + k d]: pads (K - 1) d - h and (K - 1) d - t + e,
     less ``beyond``, the zeros behind the grid's last position.

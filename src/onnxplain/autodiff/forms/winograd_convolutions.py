@@ -154,7 +154,7 @@ class _Tiles:
         self._parts = self._kernel_parts()
 
     def result(self) -> ir.Value:
-        """The convolution."""
+        """Return the convolution."""
         columns = [self._positions([self._product(row, column) for row in range(4)]) for column in range(4)]
         rows = [self._positions([column[row] for column in columns]) for row in range(2)]
         whole = interleave(self._emit, [interleave(self._emit, row, 3) for row in rows], 2)

@@ -20,7 +20,7 @@ ML = "ai.onnx.ml"
 
 
 def linear_scores(emit: Emitter, node: Operator) -> ir.Value:
-    """The scores [N, K] of a LinearClassifier before its post_transform."""
+    """Return the scores [N, K] of a LinearClassifier before its post_transform."""
     s = regression(emit, node, len(node.attribute("intercepts", [0.0])))
     if len(node.attribute("intercepts", [0.0])) > 1:
         return s
@@ -30,7 +30,7 @@ def linear_scores(emit: Emitter, node: Operator) -> ir.Value:
 
 
 def svm_scores(emit: Emitter, node: Operator) -> ir.Value:
-    """The scores [N, K] of an SVMClassifier before its post_transform.
+    """Return the scores [N, K] of an SVMClassifier before its post_transform.
 
     Of the calibrated probabilities of two classes, σ(-(a s + b)) and σ(a s + b), it is what σ is taken of.
     """
@@ -133,7 +133,7 @@ def rank_of_features(node: Operator, index: int) -> int:
 
 
 def feature_rows(emit: Emitter, node: Operator) -> ir.Value:
-    """The first input as float32 [N, F]; a vector is one row."""
+    """Return the first input as float32 [N, F]; a vector is one row."""
     x = in_float32(emit, node.input(0))
     return emit.Unsqueeze(x, [0]) if rank_of_features(node, 0) == 1 else x
 

@@ -48,7 +48,7 @@ def taps_along(
     padding: str = "zeros",
     align_corners: bool = False,
 ) -> Taps:
-    """The taps of samples at ``position`` (float, in pixels) along spatial axis ``axis`` of ``axes``.
+    """Return the taps of samples at ``position`` (float, in pixels) along spatial axis ``axis`` of ``axes``.
 
     ``extent`` is the image's, a float scalar. ``kernel`` None takes the nearest pixel, halves to even.
     ``padding``: taps outside count zero ("zeros"), or are taken from the edge ("border") or from the
@@ -90,7 +90,7 @@ def _polynomial(emit: Emitter, t: ir.Value, rows: Sequence[np.ndarray]) -> ir.Va
 
 
 def float_extent(emit: Emitter, x: ir.Value, axis: int, dtype: ir.DataType | None) -> ir.Value:
-    """The extent of one axis as a scalar of a float type."""
+    """Return the extent of one axis as a scalar of a float type."""
     extent = emit.extent(x, axis)
     if isinstance(extent, int):
         return emit.constant(float(extent), dtype)
@@ -98,7 +98,7 @@ def float_extent(emit: Emitter, x: ir.Value, axis: int, dtype: ir.DataType | Non
 
 
 def index_of(emit: Emitter, taps: Sequence[Taps], x: ir.Value, image: ir.Value | None = None) -> ir.Value:
-    """Where the taps of every sample lie in one long image per channel, [N * extents].
+    """Return where the taps of every sample lie in one long image per channel, [N * extents].
 
     The samples' first axis counts the images of x, or says in ``image`` (int64) which image it looks at.
     """
@@ -112,7 +112,7 @@ def index_of(emit: Emitter, taps: Sequence[Taps], x: ir.Value, image: ir.Value |
 
 
 def weight_of(emit: Emitter, taps: Sequence[Taps], derived: int | None = None) -> ir.Value | None:
-    """The product of the weights over the axes; along the axis ``derived`` the slope instead. None is one."""
+    """Return the product of the weights over the axes; along the axis ``derived`` the slope instead. None is one."""
     factors = [tap.slope if axis == derived else tap.weight for axis, tap in enumerate(taps)]
     product = None
     for factor in factors:

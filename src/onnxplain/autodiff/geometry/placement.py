@@ -75,14 +75,14 @@ def flip(emit: Emitter, x: ir.Value, axes: Sequence[int]) -> ir.Value:
 
 
 def counting(emit: Emitter, extent: Extent) -> ir.Value:
-    """The int64 vector 0 ... extent - 1."""
+    """Return the int64 vector 0 ... extent - 1."""
     zero, one = emit.constant(0, ir.DataType.INT64), emit.constant(1, ir.DataType.INT64)
     end = emit.constant(extent, ir.DataType.INT64) if isinstance(extent, int) else emit.Squeeze(extent, [0])
     return emit.Range(zero, end, one)
 
 
 def positions(emit: Emitter, x: ir.Value) -> ir.Value:
-    """The number of every element of ``x`` in row-major order: int64, shaped like ``x``."""
+    """Return the number of every element of ``x`` in row-major order: int64, shaped like ``x``."""
     return emit.reshape_like(counting(emit, emit.Reshape(emit.Size(x), [1])), x)
 
 

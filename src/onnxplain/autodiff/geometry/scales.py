@@ -16,7 +16,7 @@ FLOAT = ir.DataType.FLOAT
 
 
 def quantized(emit: Emitter, node: Operator, x: ir.Value) -> ir.Value:
-    """The numbers that a QuantizeLinear node of signed 8 bits makes of ``x``, as floats: made as unsigned ones."""
+    """Return the numbers that a QuantizeLinear node of signed 8 bits makes of ``x`` (as unsigned ones), as floats."""
     zero, constant = node.optional(2), node.constant(2)
     if zero is None or constant is not None:
         level = np.int32(0) if constant is None else constant.astype(np.int32)
@@ -28,7 +28,7 @@ def quantized(emit: Emitter, node: Operator, x: ir.Value) -> ir.Value:
 
 
 def dequantized(emit: Emitter, node: Operator, numbers: ir.Value | None = None) -> ir.Value:
-    """What a DequantizeLinear node computes, without one; of other ``numbers`` than its input's, if given."""
+    """Return what a DequantizeLinear node computes, without one; of other ``numbers`` than its input's, if given."""
     z = None if node.optional(2) is None else spread(emit, node, 2)
     y, dtype = real(emit, numbers or node.input(0), spread(emit, node, 1), z), node.outputs[0].dtype
     return y if dtype in (None, FLOAT) else emit.Cast(y, to=dtype)
@@ -62,18 +62,18 @@ def spread(emit: Emitter, node: Operator, index: int) -> ir.Value:
 
 
 def aligned(node: Operator, array: np.ndarray) -> np.ndarray:
-    """A constant scale, zero point or bound, such that it broadcasts against input 0."""
+    """Return a constant scale, zero point or bound, such that it broadcasts against input 0."""
     return array.reshape([-1] + [1] * (node.rank() - quantized_axis(node) - 1)) if array.size > 1 else array.reshape([])
 
 
 def is_per_axis(node: Operator) -> bool:
-    """Whether the scale is a vector with an element per index of the quantised axis."""
+    """Return whether the scale is a vector with an element per index of the quantised axis."""
     shape = node.input(1).shape
     return shape is not None and len(shape) == 1 and shape[0] != 1
 
 
 def blocks(emit: Emitter, node: Operator) -> ir.Value:
-    """Which element of a blocked scale each index of the quantised axis belongs to: int64."""
+    """Return which element of a blocked scale each index of the quantised axis belongs to: int64."""
     axis, size = quantized_axis(node), node.attribute("block_size", 0)
     if size < 1:
         raise node.refuse("block_size", size, "state how many elements share a scale")

@@ -46,7 +46,7 @@ class Windows:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations))
 
     def counts(self, with_padding: bool) -> list[np.ndarray]:
-        """How many taps of each window lie inside the image (or its padding), axis by axis."""
+        """Return how many taps of each window lie inside the image (or its padding), axis by axis."""
         assert self.extents is not None and self.positions is not None
         assert isinstance(self.head, tuple) and isinstance(self.tail, tuple)
         counts = []
@@ -62,20 +62,20 @@ class Windows:
 
 
 def spatial(value: ir.Value) -> tuple[int, ...] | None:
-    """The extents behind batch and channels, if all of them are static."""
+    """Return the extents behind batch and channels, if all of them are static."""
     if value.shape is None or not all(isinstance(d, int) for d in value.shape[2:]):
         return None
     return tuple(int(d) for d in value.shape[2:])  # type: ignore[arg-type]
 
 
 def spatial_shape(emit: Emitter, value: ir.Value) -> ir.Value:
-    """The extents behind batch and channels as an int64 vector."""
+    """Return the extents behind batch and channels as an int64 vector."""
     static = spatial(value)
     return emit.Shape(value, start=2) if static is None else emit.constant(static)
 
 
 def kernel_of(node: Operator, weight: ir.Value | None) -> tuple[int, ...]:
-    """The taps per axis: the attribute ``kernel_shape``, else the weight's extents."""
+    """Return the taps per axis: the attribute ``kernel_shape``, else the weight's extents."""
     kernel = node.attribute("kernel_shape", [0] * 0)
     if kernel:
         return tuple(kernel)
@@ -86,7 +86,7 @@ def kernel_of(node: Operator, weight: ir.Value | None) -> tuple[int, ...]:
 
 
 def windows_of(emit: Emitter, node: Operator, kernel: tuple[int, ...]) -> Windows:
-    """The windows of a Conv or a pooling operator over its first input."""
+    """Return the windows of a Conv or a pooling operator over its first input."""
     x, rank = node.input(0), len(kernel)
     strides = tuple(node.attribute("strides", [1] * rank))
     dilations = tuple(node.attribute("dilations", [1] * rank))
@@ -168,7 +168,7 @@ def _count(windows: Windows, axis: int, extent: int, ceil: bool) -> tuple[int, i
 
 
 def gather(emit: Emitter, windows: Windows, image: ir.Value, weight: ir.Value, group: int) -> ir.Value:
-    """The convolution of the image: its value at every grid position, [N, O, positions]."""
+    """Return the convolution of the image: its value at every grid position, [N, O, positions]."""
     image, pads = _padded(emit, windows, image)
     return emit.Conv(
         image, weight, kernel_shape=windows.kernel, strides=windows.strides, dilations=windows.dilations, pads=pads,
@@ -177,7 +177,7 @@ def gather(emit: Emitter, windows: Windows, image: ir.Value, weight: ir.Value, g
 
 
 def scatter(emit: Emitter, windows: Windows, grid: ir.Value, weight: ir.Value, group: int, image: ir.Value) -> ir.Value:
-    """The transposed convolution of the grid, with exactly the extents of ``image``.
+    """Return the transposed convolution of the grid, with exactly the extents of ``image``.
 
     With static extents ``output_padding`` restores what the last window left over, so nothing is cut.
     Else the result is made as long as any image with this grid can be, and cut at run time; pads that

@@ -33,11 +33,13 @@ _LIKE_FIRST = {
     *ML_LIKE_FIRST,
 }  # fmt: skip
 _SMALL = 1024
+#: Keys of a value's ``meta``: the shape that the file states of it, and whether single extents of that count.
+STATED, EXTENTS_COUNT = "stated_shape", "stated_extents_count"
 _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
 
 def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
-    """The value's type and shape as ONNX's inference takes them; None if the type is unknown."""
+    """Return the value's type and shape as ONNX's inference takes them; None if the type is unknown."""
     if value.type is None and value.const_value is not None:
         value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(value.const_value.shape.numpy())
     if value.type is None:
@@ -50,14 +52,14 @@ def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
 
 
 def small_constant(value: ir.Value | None) -> np.ndarray | None:
-    """The array behind a small constant (initializer), or None."""
+    """Return the array behind a small constant (initializer), or None."""
     if value is None or value.const_value is None or value.is_graph_input():
         return None
     return value.const_value.numpy() if value.const_value.size <= _SMALL else None
 
 
 def made_by(value: ir.Value | None, op_type: str) -> ir.Node | None:
-    """The node that makes ``value``, if it is this operator of the default domain."""
+    """Return the node that makes ``value``, if it is this operator of the default domain."""
     node = None if value is None else value.producer()
     return node if node is not None and node.op_type == op_type and is_standard(node.domain) else None
 
@@ -109,10 +111,13 @@ class Inference:
         for output, shape in self._followed(node):
             _fill(output, shape)
         for index, output in enumerate(node.outputs):
+            if output.shape is None:
+                output.shape = output.meta.get(STATED)
             if output.shape is not None and any(unknown(d) for d in output.shape):
                 output.shape = ir.Shape(
                     [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
                 )
+            _take_stated_extents(output)
         self._values.visit(node)
 
     def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
@@ -127,11 +132,11 @@ class Inference:
                 yield output, [None] * rank
 
     def numbers(self, value: ir.Value) -> np.ndarray | None:
-        """What a small integer tensor holds where shapes say so; None if it takes running the model."""
+        """Return what a small integer tensor holds where shapes say so; None if it takes running the model."""
         return self._values.numbers(value)
 
     def takes(self, op_type: str, values: Sequence[ir.Value | None]) -> bool:
-        """Whether the standard defines an operator of the default domain for those of ``values`` in bfloat16."""
+        """Return whether the standard defines an operator of the default domain for those of ``values`` in bfloat16."""
         half = [i for i, v in enumerate(values) if v is not None and v.dtype == ir.DataType.BFLOAT16]
         if not half or not onnx.defs.has(op_type, ""):
             return True
@@ -249,6 +254,17 @@ def _fill(value: ir.Value, found: Found) -> None:
     value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(known, found)])
 
 
+def _take_stated_extents(value: ir.Value) -> None:
+    """Take over what the file states for what is not understood, where it counts: numbers, and names of outputs."""
+    shape, stated = value.shape, value.meta.get(STATED)
+    if shape is None or stated is None or len(stated) != len(shape) or not value.meta.get(EXTENTS_COUNT):
+        return
+    counts = [isinstance(dim, int) or (value.is_graph_output() and not unknown(dim)) for dim in stated]
+    value.shape = ir.Shape(
+        [new if is_provisional(old) and count else old for old, new, count in zip(shape, stated, counts)]
+    )
+
+
 def _rank(node: ir.Node, index: int) -> int | None:
     """The rank of an output that ONNX leaves open, mostly because axes are only known at run time."""
     x = node.inputs[0] if node.inputs else None
@@ -271,12 +287,12 @@ def _rank(node: ir.Node, index: int) -> int | None:
 
 
 def is_provisional(dim: int | ir.SymbolicDim) -> bool:
-    """Whether a dimension has a name from here that stands for something not understood (yet)."""
+    """Return whether a dimension has a name from here that stands for something not understood (yet)."""
     return isinstance(dim, ir.SymbolicDim) and dim.value is not None and _PROVISIONAL.search(dim.value) is not None
 
 
 def unknown(dim: int | ir.SymbolicDim) -> bool:
-    """Whether a dimension has neither a value nor a name."""
+    """Return whether a dimension has neither a value nor a name."""
     return isinstance(dim, ir.SymbolicDim) and dim.value is None
 
 

@@ -20,7 +20,7 @@ ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
 def read_model(source: ModelSource) -> ir.Model:
-    """The model as a fresh graph that shares nothing writable with ``source``.
+    """Return the model as a fresh graph that shares nothing writable with ``source``.
 
     Large weights that the file keeps outside of itself stay there and are read when needed.
 
@@ -55,7 +55,7 @@ def read_model(source: ModelSource) -> ir.Model:
 
 
 def write_model(model: ir.Model) -> onnx.ModelProto:
-    """The proto of a model that was read by :func:`read_model` and added to: with its ZipMaps and all weights."""
+    """Return the proto of a model that :func:`read_model` read, with what was added, its ZipMaps and all weights."""
     proto = without_outside_weights(model)
     weights = model.graph.initializers
     for tensor in proto.graph.initializer:
@@ -77,13 +77,13 @@ def without_outside_weights(model: ir.Model) -> onnx.ModelProto:
 
 
 def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
-    """The weights that lie outside of the model's file."""
+    """Return the weights that lie outside of the model's file."""
     values = [value.const_value for value in model.graph.initializers.values()]
     return [tensor for tensor in values if isinstance(tensor, ir.ExternalTensor)]
 
 
 def outside_files(model: ir.Model) -> tuple[Path, ...]:
-    """The files besides its own that a model was read from by :func:`read_model`."""
+    """Return the files besides its own that a model was read from by :func:`read_model`."""
     files: tuple[Path, ...] = model.meta[_OUTSIDE]
     return files
 

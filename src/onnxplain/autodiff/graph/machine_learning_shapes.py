@@ -14,7 +14,7 @@ _SCORES = {
 
 
 def machine_learning_shape(node: ir.Node, index: int) -> list[int | ir.SymbolicDim | None] | None:
-    """The shape of output ``index``, None in place of an extent that is not known; None if nothing is."""
+    """Return the shape of output ``index``, None in place of an extent that is not known; None if nothing is."""
     x = node.inputs[0]
     if node.op_type not in _SCORES or index > _SCORES[node.op_type] or x is None or x.shape is None:
         return None

@@ -40,31 +40,31 @@ class Operator:
         return self.node.outputs
 
     def input(self, index: int) -> ir.Value:
-        """The input at ``index``; refuses a node that lacks it."""
+        """Return the input at ``index``; refuse a node that lacks it."""
         value = self.optional(index)
         if value is None:
             raise self.refuse(f"input {index}", "missing", "this input is required by the rule")
         return value
 
     def optional(self, index: int) -> ir.Value | None:
-        """The input at ``index``, or None if it was left out."""
+        """Return the input at ``index``, or None if it was left out."""
         return self.inputs[index] if index < len(self.inputs) else None
 
     def wants(self, index: int) -> bool:
-        """Whether the gradient of input ``index`` is needed."""
+        """Return whether the gradient of input ``index`` is needed."""
         value = self.optional(index)
         return value is not None and self._wanted(value)
 
     def wants_value(self, value: ir.Value) -> bool:
-        """Whether the gradient of a captured value is needed."""
+        """Return whether the gradient of a captured value is needed."""
         return self._wanted(value)
 
     def graph(self, name: str) -> ir.Graph:
-        """The subgraph in an attribute."""
+        """Return the subgraph in an attribute."""
         return self.node.attributes[name].as_graph()
 
     def attribute(self, name: str, default: T) -> T:
-        """The attribute's value (int, float, str, list of them) or ``default`` when absent."""
+        """Return the attribute's value (int, float, str, list of them) or ``default`` when absent."""
         attribute = self.node.attributes.get(name)
         if attribute is None or attribute.value is None:
             return default
@@ -72,21 +72,21 @@ class Operator:
         return list(value) if isinstance(value, (tuple, list)) else value  # type: ignore[return-value]
 
     def constant(self, index: int) -> np.ndarray | None:
-        """The array of input ``index`` if it is a constant of the model, else None."""
+        """Return the array of input ``index`` if it is a constant of the model, else None."""
         value = self.optional(index)
         if value is None or value.const_value is None or value.is_graph_input():
             return None
         return value.const_value.numpy()
 
     def rank(self, index: int = 0) -> int:
-        """The rank of input ``index``; refuses if shape inference could not find it."""
+        """Return the rank of input ``index``; refuse if shape inference could not find it."""
         value = self.input(index)
         if value.shape is None:
             raise self.refuse(f"rank of input {index} ({value.name})", "unknown", advice_on_rank(value))
         return len(value.shape)
 
     def refuse(self, what: str, found: object, advice: str) -> UnsupportedOperatorError:
-        """The error to raise for a configuration that the rule does not cover."""
+        """Return the error to raise for a configuration that the rule does not cover."""
         version = since_version(self.node.domain, self.op_type, self.opset)
         return UnsupportedOperatorError(
             f"{self.node.domain or 'ai.onnx'}::{self.op_type} (version {version}, node "

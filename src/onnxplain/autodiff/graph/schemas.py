@@ -14,7 +14,7 @@ def is_standard(domain: str) -> bool:
 
 
 def since_version(domain: str, op_type: str, opset: int) -> int | None:
-    """The ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
+    """Return the ONNX ``since_version`` of an operator at an opset; None for one that has no schema."""
     try:
         return int(onnx.defs.get_schema(op_type, opset, domain).since_version)
     except onnx.defs.SchemaError:

@@ -116,7 +116,7 @@ class Reading:
         return self.node.inputs[index] if index < len(self.node.inputs) else None
 
     def has(self, index: int) -> bool:
-        """Whether the node has the input."""
+        """Return whether the node has the input."""
         return self._input(index) is not None
 
     def holds(self, index: int = 0) -> Elements:

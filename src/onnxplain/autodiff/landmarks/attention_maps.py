@@ -28,7 +28,7 @@ class AttentionMaps:
 
 
 def find_attention(graph: ir.Graph, source: ir.Value, score: ir.Value) -> AttentionMaps:
-    """The attention between ``source`` and ``score``.
+    """Return the attention between ``source`` and ``score``.
 
     Raises:
         InputError: there is none with its probabilities among the tensors.
@@ -78,7 +78,7 @@ def _tokens(after: Sequence[ir.Node], path: set[ir.Value]) -> slice | None:
 
 
 def picks_tokens(node: ir.Node, path: set[ir.Value]) -> bool:
-    """Whether a node keeps some of the tokens of an input [N,T,D] on ``path``, or may do so."""
+    """Return whether a node keeps some of the tokens of an input [N,T,D] on ``path``, or may do so."""
     value = node.inputs[0] if node.inputs else None
     if value is None or value not in path or value.shape is None or len(value.shape) != 3:
         return False

@@ -48,7 +48,7 @@ class FeatureMap:
 
 
 def find_feature_map(graph: ir.Graph, source: ir.Value, score: ir.Value, layer: str | None) -> FeatureMap:
-    """The tensor ``layer``, or the last feature map between ``source`` and ``score``.
+    """Return the tensor ``layer``, or the last feature map between ``source`` and ``score``.
 
     Raises:
         InputError: the tensor does not exist, is not on the way, or holds no features at positions; or no feature map
@@ -146,7 +146,7 @@ def _zero_point(value: ir.Value) -> int | None:
 
 
 def channel_axis(value: ir.Value) -> int:
-    """The channel axis of an inner tensor of rank 3 or more, by what computes it and what reads it.
+    """Return the channel axis of an inner tensor of rank 3 or more, by what computes it and what reads it.
 
     Convolutions and their like say axis 1, layer normalisations and products with matrices the last one; operators that
     keep the shape, concatenations and transpositions are looked through. Where nothing tells, it is axis 1, and the

@@ -47,7 +47,7 @@ class ForwardGraph:
         return cls(graph_model.graph, found.value)
 
     def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:
-        """The tensor ``layer``, or the last feature map between the tensor ``wrt`` and the score.
+        """Return the tensor ``layer``, or the last feature map between the tensor ``wrt`` and the score.
 
         Raises:
             InputError: see :func:`~.feature_maps.find_feature_map`.
@@ -55,7 +55,7 @@ class ForwardGraph:
         return find_feature_map(self.graph, self._tensor(wrt), self.score, layer)
 
     def attention(self, wrt: str) -> AttentionMaps:
-        """The attention between the tensor ``wrt`` and the score.
+        """Return the attention between the tensor ``wrt`` and the score.
 
         Raises:
             InputError: see :func:`~.attention_maps.find_attention`.

@@ -1,7 +1,7 @@
 """If with a constant condition: the branch that is taken, in its place.
 
 Exporters leave such nodes where a shape decided at export time (a squeeze that depends on an extent). Both
-branches may differ in rank, and then nobody knows the rank of the result as long as the If stands.
+branches may differ in rank; then the rank of the result is unknown as long as the If stands.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An adapter is registered under (operator, version) and changes a node of the version before, in place,
 into one that means the same from that version on. The nodes that it emits, which lie before that node, have their
-opset 18 form. The node itself always computes the same outputs as before, so nobody who reads them notices.
+opset 18 form. The node itself always computes the same outputs as before: readers of them see no difference.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from .initializers import lift_constants, lift_subgraph_initializers, take_initi
 from .inline_constant_if import inline_constant_if
 from .inline_functions import inline_functions
 from .name_everything import name_everything
+from .stated_shapes import set_aside_stated_shapes
 from .unpack_sequences import unpack_sequences
 from .upgrade_opset import upgrade_opset
 from .vector_operands import multiply_by_columns
@@ -29,6 +30,7 @@ READABLE: tuple[Pass[ir.Model], ...] = (
     take_initializers_off_inputs,
     inline_functions,
     import_domains,
+    set_aside_stated_shapes,
     upgrade_opset,
     make_normalization_checkable,
     lift_constants,
@@ -68,6 +70,6 @@ def check(model: ir.Model, what: str) -> None:
     Raises:
         ModelError: with the checker's first complaint.
     """
-    reason = complaint(model)
-    if reason is not None:
-        raise ModelError(f"{what} does not pass the ONNX checker: {reason}")
+    error = complaint(model)
+    if error is not None:
+        raise ModelError(f"{what} does not pass the ONNX checker: {error}")

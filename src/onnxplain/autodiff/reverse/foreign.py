@@ -20,7 +20,7 @@ _OPSET = 18
 
 
 def outputs_of(node: ir.Node, opset: int) -> Sequence[ir.Value | None]:
-    """One value per output with the type and shape it has, as far as the node's inputs tell.
+    """Return one value per output with the type and shape it has, as far as the node's inputs tell.
 
     An operator with an expansion is expanded into a graph of its own; one that the default domain has too,
     under the same name, is inferred as that; any other is like its first input. A rule that a user registered

@@ -15,7 +15,7 @@ from ..graph.operator import Operator
 
 
 def function_body(node: Operator) -> onnx.FunctionProto | None:
-    """The standard's own definition of the node's operator in other operators, or None if it has none.
+    """Return the standard's own definition of the node's operator in other operators, or None if it has none.
 
     A definition written for an opset below 18 is taken only if its nodes have the form they have from 18 on.
     """
@@ -50,7 +50,7 @@ def expand_function(emit: Emitter, node: Operator, proto: onnx.FunctionProto) ->
     named = list(proto.output)
     made = {name for n in proto.node for name in n.output}
     del proto.output[:]
-    proto.output.extend(name for name in named if name in made)  # a definition may leave out what nobody asks for
+    proto.output.extend(name for name in named if name in made)  # a definition may leave out unused ones
     function = ir.serde.deserialize_function(proto)
     defaults = {name: a for name, a in function.attributes.items() if a.value is not None}
     attributes = {**defaults, **node.node.attributes}

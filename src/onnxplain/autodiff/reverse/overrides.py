@@ -39,7 +39,7 @@ class Rules:
             self._overrides["" if pair[0] == "ai.onnx" else pair[0], pair[1]] = rule
 
     def lookup(self, domain: str, op_type: str, opset: int) -> Registration | None:
-        """The registration for an operator at an opset, or None.
+        """Return the registration for an operator at an opset, or None.
 
         A rule that replaces another one returns gradients of the broadcast shape where the other one does.
         """

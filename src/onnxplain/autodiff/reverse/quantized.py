@@ -52,17 +52,17 @@ def limits(dtype: ir.DataType | None) -> tuple[float, float] | None:
 
 
 def is_float(value: ir.Value) -> bool:
-    """Whether a value is a float of 16 bits or more, or of a type nobody could infer."""
+    """Return whether a value is a float of 16 bits or more, or of a type that inference left open."""
     return value.dtype is None or value.dtype in WIDE
 
 
 def is_whole(value: ir.Value | None) -> bool:
-    """Whether a value is of a type that quantised numbers have."""
+    """Return whether a value is of a type that quantised numbers have."""
     return value is not None and limits(value.dtype) is not None
 
 
 def carries(node: ir.Node, output: ir.Value, reached: set[ir.Value]) -> bool:
-    """Whether an integer output of ``node`` carries a derivative, if those of its inputs in ``reached`` do."""
+    """Return whether an integer output of ``node`` carries a derivative, if those of its inputs in ``reached`` do."""
     if not is_whole(output):
         return False
     found = registry.newest(node.domain, node.op_type)
@@ -74,20 +74,20 @@ def carries(node: ir.Node, output: ir.Value, reached: set[ir.Value]) -> bool:
 
 
 def is_kernel(node: ir.Node) -> bool:
-    """Whether a node computes with integers: not one that only makes floats of them."""
+    """Return whether a node computes with integers: not one that only makes floats of them."""
     found = registry.newest(node.domain, node.op_type)
     return found is not None and found.quantized and node.op_type not in ("Cast", "DequantizeLinear")
 
 
 def output_parameters(node: ir.Node) -> tuple[ir.Value, ir.Value | None] | None:
-    """The scale and zero point of an integer kernel's output; None if the node does not state them."""
+    """Return the scale and zero point of an integer kernel's output; None if the node does not state them."""
     at = _OUTPUT_SCALE.get(node.op_type, len(node.inputs))
     scale = node.inputs[at] if at < len(node.inputs) else None
     return None if scale is None else (scale, node.inputs[at + 1] if at + 1 < len(node.inputs) else None)
 
 
 def in_floats(emit: Emitter, node: Operator) -> list[ir.Value | None]:
-    """The operator on float32 copies of the integers it copies, moves or picks among: an expansion."""
+    """Return the operator on float32 copies of the integers it copies, moves or picks among: an expansion."""
     if any(a.type == ir.AttributeType.GRAPH for a in node.node.attributes.values()):
         raise node.refuse("quantised integers", "into a subgraph", "dequantise them before it")
     kinds = _kinds(node)

@@ -15,6 +15,10 @@ __all__ = ["Path", "captured", "depends_on", "is_float", "needed_for", "reads", 
 
 #: Operators that read only the shape of their input.
 _SHAPE_ONLY = {"Shape", "Size"}
+#: Operators that move floats, or round them.
+_MOVES = {
+    "Identity", "Cast", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Floor", "Ceil", "Round",
+}  # fmt: skip
 #: Operators whose integers and truth values say which floats to take, and are not made into floats.
 _CONTROLLED = {"Where", "Attention", "MultiHeadAttention", "GroupQueryAttention"}
 
@@ -62,7 +66,7 @@ def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
 
 
 def rounding(path: Path) -> list[ir.Node]:
-    """The nodes that round on a path: their derivative is straight-through."""
+    """Return the nodes that round on a path: their derivative is straight-through."""
     found = []
     for node in path.steps:
         graphs = [g for a in node.attributes.values() if (g := _graph(a)) is not None]
@@ -76,13 +80,15 @@ def _rounds(node: ir.Node) -> bool:
 
 
 def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
-    """The input itself if it is float, else the first float tensors computed from it.
+    """Return the input itself if it is float, else the first float tensors computed from it.
 
-    Where an integer kernel reads the integers before any float is made of them, what it reads stands in.
+    Where an integer kernel reads the integers before any float is made of them, what it reads stands in. Floats that
+    are only made into integers, such as the token ids of Keras, count as integers.
     """
-    if source.dtype is not None and is_float(source):
+    integers = _made_whole(nodes, source) if source.dtype is not None and is_float(source) else {source}
+    if not integers:
         return [source]
-    integers, same = {source}, {source}
+    same = {source}
     found: dict[ir.Value, None] = {}
     for node in nodes:
         read = [v for v in reads(node) if v in integers]
@@ -102,6 +108,20 @@ def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
     return [source] if source in found else list(found)
 
 
+def _made_whole(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value]:
+    """The integers and truth values that a float input is made into; none where floats are computed from it."""
+    floats, found = {source}, set[ir.Value]()
+    for node in nodes:
+        if node.op_type not in _SHAPE_ONLY and any(v in floats for v in reads(node)):
+            if not any(is_float(v) or carries(node, v, floats) for v in node.outputs):
+                found.update(node.outputs)
+            elif node.op_type in _MOVES:
+                floats.update(node.outputs)
+            else:
+                return set()
+    return found
+
+
 @dataclass(frozen=True)
 class Path:
     """What lies between ``sources`` and ``output`` among ``nodes``: computed once, for all who ask."""
@@ -112,7 +132,7 @@ class Path:
 
     @classmethod
     def from_inputs(cls, graph: ir.Graph, output: ir.Value) -> Path:
-        """The path from all inputs of ``graph``, or from the floats that stand in for them."""
+        """Return the path from all inputs of ``graph``, or from the floats that stand in for them."""
         nodes = list(graph)
         needed = needed_for(nodes, output)
         return cls(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed], output)

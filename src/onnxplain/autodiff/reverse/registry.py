@@ -135,12 +135,12 @@ _NO_RULE = "register a rule for it with onnxplain.vjp, hand one over in rules=, 
 
 
 def advice(domain: str, op_type: str) -> str:
-    """What to do about an operator without a rule."""
+    """Return what to do about an operator without a rule."""
     return _REFUSED.get((domain, op_type), _NO_RULE)
 
 
 def lookup(domain: str, op_type: str, opset: int) -> Registration | None:
-    """The registration for an operator at an opset, or None."""
+    """Return the registration for an operator at an opset, or None."""
     versions = _REGISTRY.get((domain, op_type))
     if versions is None:
         return None
@@ -150,18 +150,18 @@ def lookup(domain: str, op_type: str, opset: int) -> Registration | None:
 
 
 def newest(domain: str, op_type: str) -> Registration | None:
-    """The registration for the newest version of an operator, or None."""
+    """Return the registration for the newest version of an operator, or None."""
     versions = _REGISTRY.get((domain, op_type))
     return versions[max(versions)] if versions else None
 
 
 def registrations() -> list[Registration]:
-    """Every registration, sorted by domain, operator and version."""
+    """Return every registration, sorted by domain, operator and version."""
     found = [r for versions in _REGISTRY.values() for r in versions.values()]
     return sorted(found, key=lambda r: (r.domain, r.op_type, r.since_version))
 
 
 def foreign() -> bool:
-    """Whether rules were registered from outside of onnxplain, wherever in it this module stands."""
+    """Return whether rules were registered from outside of onnxplain, wherever in it this module stands."""
     package = __name__.partition(".")[0]
     return any(one.rule.__module__.partition(".")[0] != package for one in registrations())

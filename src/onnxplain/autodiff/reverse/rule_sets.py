@@ -52,7 +52,7 @@ RULE_SETS: dict[str, Overrides] = {
 
 
 def rule_set(rules: Overrides | str | None) -> Overrides | None:
-    """The rules of a name, or ``rules`` themselves.
+    """Return the rules of a name, or ``rules`` themselves.
 
     Raises:
         InputError: there is no set of that name.

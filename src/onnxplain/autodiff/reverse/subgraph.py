@@ -62,7 +62,7 @@ def active_states(
     sources: Sequence[ir.Value],
     active: Sequence[bool],
 ) -> list[bool]:
-    """Which carried states (input, output of the body) depend on ``sources`` or on an active state."""
+    """Return which carried states (input, output of the body) depend on ``sources`` or on an active state."""
     found = list(active)
     while True:
         starts = [*sources, *(inner for (inner, _), a in zip(states, found) if a)]

@@ -35,7 +35,7 @@ def softmax_cross_entropy_loss(emit: Emitter, node: Operator, dys: list[ir.Value
 
 
 def _likelihood(emit: Emitter, node: Operator, x: ir.Value, dy: ir.Value) -> tuple[ir.Value, ir.Value | None]:
-    """The gradients of the scores and of the weights, None if nobody wants those."""
+    """The gradients of the scores and of the weights, None where they are not wanted."""
     rank, reduction = node.rank(), node.attribute("reduction", "mean")
     weights, y = node.optional(2), node.outputs[0]
     hit = _at_target(emit, node, x, rank)

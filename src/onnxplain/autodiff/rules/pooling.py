@@ -99,8 +99,8 @@ def global_max_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
 
 
 def _refuse_windows_of_padding(emit: Emitter, node: Operator, kernel: tuple[int, ...]) -> None:
-    """A window that sees only padding has no maximum to credit."""
-    if node.attribute("auto_pad", "NOTSET") != "NOTSET":
+    """A window that sees only padding has no maximum to credit; those of SAME never do."""
+    if node.attribute("auto_pad", "NOTSET").startswith("SAME"):
         return
     windows = windows_of(emit, node, kernel)
     if windows.positions is not None and any(not taps.all() for taps in windows.counts(False)):

@@ -8,6 +8,7 @@ from itertools import accumulate
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
+from ..graph.inference import made_by
 from ..graph.operator import Operator
 from ..reverse.quantized import is_float, is_whole
 from ..reverse.registry import Gradients, vjp
@@ -47,7 +48,21 @@ def cast(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
         raise node.refuse("type", y.dtype, "casts between float16, bfloat16, float and double have one")
     if is_whole(x):
         return [dy if dy.dtype == ir.DataType.FLOAT else emit.Cast(dy, to=ir.DataType.FLOAT), None]
+    if (narrow := _widened_from(dy, x.dtype)) is not None:
+        return [narrow, None]
     return [emit.CastLike(dy, x) if x.dtype is None else emit.Cast(dy, to=x.dtype), None]
+
+
+def _widened_from(dy: ir.Value, dtype: ir.DataType | None) -> ir.Value | None:
+    """Return the gradient that was cast to the wider ``dy``, if it was of type ``dtype``: a cast back is that gradient.
+
+    ONNX Runtime 1.32 removes such a pair of casts itself, and then misses the value where a branch of an If reads it.
+    """
+    node = made_by(dy, "Cast")
+    before = None if node is None else node.inputs[0]
+    if before is None or dtype is None or before.dtype != dtype or dy.dtype is None:
+        return None
+    return before if dtype.is_floating_point() and dtype.itemsize < dy.dtype.itemsize else None
 
 
 @vjp("Dropout")

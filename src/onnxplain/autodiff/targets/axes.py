@@ -7,7 +7,8 @@ are places.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -134,22 +135,30 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
 
 def _traced(graph: ir.Graph, output: ir.Value) -> int | None:
     """The axis of ``output`` that follows the inputs' first axis, found by giving that a name; None if none does."""
+    ranked = [v for v in graph.inputs if v.shape is not None and len(v.shape) > 0]
+    with marked_batch(graph, ranked) as mark:
+        found = [] if output.shape is None else [axis for axis, extent in enumerate(output.shape) if extent == mark]
+    return found[0] if len(found) == 1 else None
+
+
+@contextmanager
+def marked_batch(graph: ir.Graph, inputs: Sequence[ir.Value]) -> Iterator[ir.SymbolicDim]:
+    """Call the first axis of ``inputs`` by a name, and infer all shapes anew, inside; yields the name."""
     mark, inference = ir.SymbolicDim("onnxplain batch"), Inference(graph.opset_imports, outputs_of)
     kept = {v: v.shape for v in graph.inputs}
     kept |= {v: v.shape for node in graph for v in node.outputs}
     try:
-        for value in graph.inputs:
-            if value.shape is not None and len(value.shape) > 0:
-                value.shape = ir.Shape([mark, *list(value.shape)[1:]])
+        for value in inputs:
+            assert value.shape is not None
+            value.shape = ir.Shape([mark, *list(value.shape)[1:]])
         for node in graph:
             for value in node.outputs:
                 value.shape = None
             inference.infer(node)
-        found = [] if output.shape is None else [axis for axis, extent in enumerate(output.shape) if extent == mark]
+        yield mark
     finally:
         for value, shape in kept.items():
             value.shape = shape
-    return found[0] if len(found) == 1 else None
 
 
 def _class_axis(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, batch: int | None) -> int | None:

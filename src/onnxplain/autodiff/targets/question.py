@@ -47,6 +47,8 @@ def ask(
     """
     if kind.form != "class":
         column = _whole(emit, scores, kind, new_input)
+        if isinstance(kind.versus, Kind):
+            column = emit.Sub(column, emit.Unsqueeze(_other(emit, scores, kind.versus, new_input)[0], [1]))
         index = _index(emit, column, new_input, scores, predict, None) if predict else None
         return _single(emit, column, index, None)
     if kind.column is not None:
