@@ -105,7 +105,8 @@ def _overlaps(boxes: Array, box: Array) -> Array:
 
 def box_in_photo(corners: Array, geometry: Geometry) -> Box | None:
     """A box [4] of the model's input in the photo's pixels, as far as it lies within the photo; None if nowhere."""
-    (y0, x0), (y1, x1) = (geometry.point_to_photo(corners[i + 1], corners[i]) for i in (0, 2))
+    left, top, right, bottom = map(float, corners)
+    (y0, x0), (y1, x1) = geometry.point_to_photo(top, left), geometry.point_to_photo(bottom, right)
     height, width = geometry.photo
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
     return Box(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
