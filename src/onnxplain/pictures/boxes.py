@@ -103,7 +103,7 @@ def _traced(picture: NDArray[np.uint8], region: NDArray[np.floating]) -> NDArray
     framed = np.pad(region.astype(np.float32), 1)
     segments = contour_segments(framed, float(framed.max()) / 2) - 1
     image, width = Image.fromarray(picture), _width(picture)
-    for colour, thickness in ((_RIM, 3 * width), (_LINE, width)):
+    for colour, thickness in ((_RIM, 3.5 * width), (_LINE, 1.5 * width)):
         image.paste(colour, mask=line_mask(segments, image.size, thickness, alpha=1.0))
     return np.array(image)
 
