@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ImageError, InputError, PreprocessingError
+from ..errors import ImageError, PreprocessingError
 from .common import (
     FAILED,
     Failures,
@@ -46,14 +45,6 @@ def detect(
             "-o", "--output", help="Draw the boxes: a file for one photo, or a folder for several.", metavar="OUT"
         ),
     ] = None,
-    layout: Annotated[
-        str | None,
-        typer.Option(
-            "--layout",
-            help='What the output looks like: yolov8, nanodet, ...; or its fields as JSON: {"name": "yolox", ...}. '
-            "Default: what the model's metadata state.",
-        ),
-    ] = None,
     threshold: Annotated[float, typer.Option("--threshold", help="The least score of a detection, 0..1.")] = 0.25,
     overlap: Annotated[
         float, typer.Option("--overlap", help="Detections of a class that overlap by more are one, 0..1.")
@@ -73,7 +64,7 @@ def detect(
         raise typer.BadParameter("the first argument is the detector: onnxplain detect MODEL [IMAGE|FOLDER]...")
     photos = photos or [bundled_photo()]
     targets = _pictures(out, photos, [*photos, model])
-    explainer = loading.explainer(model, layout=_layout(layout), gradients=False)
+    explainer = loading.explainer(model, gradients=False)
     _ = explainer.preprocessing  # an error here is that of all photos
     failures = Failures()
     results: list[dict[str, Any]] = []
@@ -94,20 +85,6 @@ def detect(
         print_json({**facts, "results": results, "errors": failures.listed})
     if failures.listed:
         raise typer.Exit(FAILED)
-
-
-def _layout(text: str | None) -> Any:
-    """Return a layout's name, or its fields where ``text`` is a JSON object.
-
-    Raises:
-        InputError: it begins like one, and is none.
-    """
-    if text is None or not text.lstrip().startswith("{"):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        raise InputError(f'--layout is a name, or an object of JSON as {{"name": "yolox"}}: {error}.') from None
 
 
 def _pictures(out: Path | None, photos: Sequence[Path], inputs: list[Path]) -> Sequence[Path | None]:
