@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 from typing import Protocol
 
 import numpy as np
@@ -64,7 +63,8 @@ def boxes_image(
     """
     image = Image.fromarray(checked_picture(picture))
     draw, width = ImageDraw.Draw(image), _width(picture)
-    for box, caption in reversed(list(zip_longest(boxes, captions, fillvalue=""))):
+    written = [*captions, *[""] * (len(boxes) - len(captions))]
+    for box, caption in reversed(list(zip(boxes, written))):
         place = _inside(box, image.size, width)
         x0, y0, x1, y1 = place
         draw.rectangle((x0 - width, y0 - width, x1 + width, y1 + width), outline=_RIM, width=3 * width)
@@ -103,11 +103,11 @@ def _traced(picture: NDArray[np.uint8], region: NDArray[np.floating]) -> NDArray
     framed = np.pad(region.astype(np.float32), 1)
     segments = contour_segments(framed, float(framed.max()) / 2) - 1
     image, width = Image.fromarray(picture), _width(picture)
-    for colour, thickness in ((_RIM, 3 * width), (_LINE, width)):
+    for colour, thickness in ((_RIM, 3.5 * width), (_LINE, 1.5 * width)):
         image.paste(colour, mask=line_mask(segments, image.size, thickness, alpha=1.0))
     return np.array(image)
 
 
 def _width(picture: NDArray[np.uint8]) -> int:
     """The width of a line in pixels."""
-    return max(1, round(max(picture.shape[:2]) / 400))
+    return max(1, round(max(len(picture), len(picture[0])) / 400))

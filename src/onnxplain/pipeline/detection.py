@@ -100,12 +100,13 @@ def _overlaps(boxes: Array, box: Array) -> Array:
     sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2])
     shared = np.maximum(sides, 0).prod(axis=1)
     union = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod() - shared
-    return np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
 
 
 def box_in_photo(corners: Array, geometry: Geometry) -> Box | None:
     """A box [4] of the model's input in the photo's pixels, as far as it lies within the photo; None if nowhere."""
-    (y0, x0), (y1, x1) = (geometry.point_to_photo(corners[i + 1], corners[i]) for i in (0, 2))
+    left, top, right, bottom = map(float, corners)
+    (y0, x0), (y1, x1) = geometry.point_to_photo(top, left), geometry.point_to_photo(bottom, right)
     height, width = geometry.photo
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, float(width)), min(y1, float(height))
     return Box(x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
@@ -117,7 +118,7 @@ def shown_place(question: Question, row: int, geometry: Geometry) -> dict[str, A
     ``box`` is that of a detection, ``region`` [H,W] the weights of the places of a map; None where there is none.
     """
     box = None if question.boxes is None else question.boxes[row]
-    found = {"box": None if box is None else box_in_photo(box, geometry), "region": None}
+    found: dict[str, Any] = {"box": None if box is None else box_in_photo(box, geometry), "region": None}
     place = None if question.places is None else question.places[row]
     if isinstance(place, str) and place in ("own", "mask"):
         region = question.feeds[question.attributor.signature.target_inputs["region"]][row]
