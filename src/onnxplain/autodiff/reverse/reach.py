@@ -131,11 +131,12 @@ class Path:
     output: ir.Value
 
     @classmethod
-    def from_inputs(cls, graph: ir.Graph, output: ir.Value) -> Path:
-        """Return the path from all inputs of ``graph``, or from the floats that stand in for them."""
+    def from_inputs(cls, graph: ir.Graph, output: ir.Value, inputs: Sequence[ir.Value] | None = None) -> Path:
+        """Return the path from ``inputs``, all of ``graph`` if None, or from the floats that stand in for them."""
         nodes = list(graph)
         needed = needed_for(nodes, output)
-        return cls(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed], output)
+        sources = graph.inputs if inputs is None else inputs
+        return cls(nodes, [v for source in sources for v in stand_ins(nodes, source) if v in needed], output)
 
     @cached_property
     def active(self) -> set[ir.Value]:
