@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import TargetError
 from ..photos import Geometry
 from ..photos.geometry import resize_maps
@@ -107,7 +108,9 @@ def targets_of(target: TargetLike, samples: int, places: Places | None) -> tuple
 
     Raises:
         TargetError: a sequence of another length than the samples, or something that is no target.
+        InputError: a masked array.
     """
+    check_unmasked("target", target)
     if isinstance(target, tuple) and places is not None:
         target = _element(target)
     if target is None or isinstance(target, (str, Target)) or np.ndim(target) == 0:  # type: ignore[arg-type]

@@ -10,8 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, InputError, differentiate
-from onnxplain.target import Target
+from onnxplain import Explainer, InputError, Target, differentiate
 
 from support.graphs import build, run
 
