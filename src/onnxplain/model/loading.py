@@ -82,17 +82,16 @@ class ModelLoader:
             return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
         self._warn(signature.influence)
-        batching = BatchedSession(
+        return signature, BatchedSession(
             session,
             graph,
+            single=single,
             batched={*signature.batched, signature.target, *signature.target_inputs.values()},
             fixed=signature.batch,
             whole=signature.whole,
-            single=single,
             threads=self.threads,
             **self.batching,
         )
-        return signature, batching
 
     def _warn(self, influence: str | None) -> None:
         """Say once that samples influence each other."""
