@@ -165,7 +165,9 @@ def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone
 
     Raises:
         TargetError: a sequence of another length than the samples, or something that is no target.
+        InputError: a masked array.
     """
+    check_unmasked("target", target)
     if isinstance(target, tuple) and places is not None:
         target = _element(target)
     check_unmasked("target", target)

@@ -109,16 +109,20 @@ def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
 
 
 def _made_whole(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value]:
-    """The integers and truth values that a float input is made into; none where floats are computed from it."""
+    """Return the integers that a float input is cast to; none where floats are computed from it.
+
+    What only compares it does not count: a threshold has no gradient.
+    """
     floats, found = {source}, set[ir.Value]()
     for node in nodes:
-        if node.op_type not in _SHAPE_ONLY and any(v in floats for v in reads(node)):
-            if not any(is_float(v) or carries(node, v, floats) for v in node.outputs):
-                found.update(node.outputs)
-            elif node.op_type in _MOVES:
-                floats.update(node.outputs)
-            else:
+        if node.op_type in _SHAPE_ONLY or floats.isdisjoint(reads(node)):
+            continue
+        if any(is_float(v) or carries(node, v, floats) for v in node.outputs):
+            if node.op_type not in _MOVES:
                 return set()
+            floats.update(node.outputs)
+        elif node.op_type == "Cast" and node.outputs[0].dtype != ir.DataType.BOOL:
+            found.update(node.outputs)
     return found
 
 
