@@ -83,7 +83,8 @@ def end(b: Builder, value: Value) -> End:
 
 
 def _with_places(b: Builder, logits: Value, axis: int) -> End:
-    """A head with a score of every class at every place, such as [N,T,K] and [N,K,H,W]."""
+    """A head with a score of every class at every place, such as [N,T,K] and [N,K,H,W]; no softmax by accident."""
+    logits = b.op("Mul", [logits, b.number(0.8)], logits.shape)
     found = _activated(b, logits, axis)
     return _asked(b, _moved(b, found) if b.chance(0.7) else found)
 
