@@ -27,6 +27,8 @@ _CUTS = {"Slice", "Gather"}
 _KERNELS = {"QLinearSoftmax", "QLinearSigmoid"}
 _PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"} | _KERNELS
 #: What ends in any real number: what it computes may be logits.
+#: Means of real numbers.
+_MEANS = {"GlobalAveragePool", "AveragePool", "ReduceMean"}
 _AFFINE = {"Gemm", "MatMul", "Conv", "MatMulNBits", "FusedMatMul", "QGemm", "QLinearConv", "QLinearMatMul"}
 
 
@@ -111,7 +113,12 @@ def probability_of(output: ir.Value, head: Head, *, looked_through: bool) -> str
 def _is_affine(value: ir.Value) -> bool:
     """Whether a product with weights, and perhaps a constant added to it, is all that ends in ``value``."""
     node = value.producer()
-    while node is not None and node.op_type in _SAME | _MOVES | {"Add"} and node.inputs and node.inputs[0] is not None:
+    while (
+        node is not None
+        and node.op_type in _SAME | _MOVES | _MEANS | {"Add"}
+        and node.inputs
+        and node.inputs[0] is not None
+    ):
         value = node.inputs[0]
         if node.op_type == "Add":
             others = [v for v in node.inputs if v is not None and v.const_value is None]
