@@ -175,7 +175,17 @@ class Checked:
         found = {"target": rng.integers(0, scores.shape[classes], samples)}
         if "versus" in self.facts:
             found["contrast"] = rng.integers(0, scores.shape[classes], samples)
+        places = self._places(scores)
+        if self.facts.get("place") == "region":
+            found["region"] = rng.uniform(-1, 1, [samples, *(scores.shape[axis] for axis in places)]).astype(np.float32)
+        if self.facts.get("place") == "position":
+            found["position"] = rng.integers(0, scores.shape[places[0]], [samples, 1])
         return found
+
+    def _places(self, scores: np.ndarray) -> list[int]:
+        """The axes of more than one element that are neither the batch nor the classes."""
+        others = (self._axis("batch"), self._axis("classes"))
+        return [axis for axis, extent in enumerate(scores.shape) if axis not in others and extent > 1]
 
     def _axis(self, name: str) -> int | None:
         """The axis of the batch or of the classes of what is asked about; None if it has none."""
@@ -185,25 +195,52 @@ class Checked:
         """What the scores are multiplied with, before all of them are added up."""
         if "cotangent" in questions:
             return questions["cotangent"].astype(np.float64)
-        weights = self._one_hot(questions["target"], scores)
-        return weights - self._one_hot(questions["contrast"], scores) if "contrast" in questions else weights
+        chosen = self._one_hot(questions["target"], scores)
+        where = self._where(questions, scores, chosen)
+        if "contrast" not in questions:
+            return chosen * where
+        other = self._one_hot(questions["contrast"], scores)
+        return chosen * where - (other if self.facts["versus"] == "target" else other * where)
+
+    def _where(self, questions: Arrays, scores: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+        """How much every place counts, shaped so that it multiplies the scores."""
+        place, batch, classes = self.facts.get("place"), self._axis("batch"), self._axis("classes")
+        places = self._places(scores)
+        if place == "own":
+            best = np.argmax(scores, axis=classes, keepdims=True)
+            return np.sum(chosen * (best == self._numbers(scores)), axis=classes, keepdims=True)
+        if place == "best":
+            mine = np.sum(chosen * scores, axis=classes, keepdims=True)
+            return np.argmax(mine, axis=places[0], keepdims=True) == self._numbers(scores, places[0])
+        if place == "position":
+            at = questions["position"].reshape([-1 if axis == batch else 1 for axis in range(scores.ndim)])
+            return at == self._numbers(scores, places[0])
+        if place == "region":
+            extents = [e if axis in (batch, *places) else 1 for axis, e in enumerate(scores.shape)]
+            before = sum(axis < (batch or 0) for axis in places)
+            return np.moveaxis(questions["region"], 0, before).reshape(extents)
+        return np.ones(1)
+
+    def _numbers(self, scores: np.ndarray, axis: int | None = None) -> np.ndarray:
+        """0, 1, ... along an axis, that of the classes by default."""
+        axis = self._axis("classes") if axis is None else axis
+        assert axis is not None
+        return np.arange(scores.shape[axis]).reshape([-1 if a == axis else 1 for a in range(scores.ndim)])
 
     def _one_hot(self, index: np.ndarray, scores: np.ndarray) -> np.ndarray:
         """One where the class of a sample is the one of ``index``, zero elsewhere."""
-        batch, classes = self._axis("batch"), self._axis("classes")
-        numbers = np.arange(scores.shape[classes])
-        numbers = numbers.reshape([-1 if axis == classes else 1 for axis in range(scores.ndim)])
-        chosen = index.reshape([-1 if axis == batch else 1 for axis in range(scores.ndim)])
-        return np.broadcast_to(numbers == chosen, scores.shape).astype(np.float64)
+        chosen = index.reshape([-1 if axis == self._axis("batch") else 1 for axis in range(scores.ndim)])
+        return np.broadcast_to(self._numbers(scores) == chosen, scores.shape).astype(np.float64)
 
     def _target(self) -> Target | str | None:
         if self.facts["question"] == "cotangent":
             return "cotangent"
-        at = "all" if "everywhere" in self.facts else None
-        versus = self.facts.get("versus")
-        if at is None and versus is None:
+        place, versus = self.facts.get("place"), self.facts.get("versus")
+        if place is None and versus is None:
             return None
-        return Target(0, at=at, versus=Target(1, at=at) if versus == "target" else None if versus is None else 1)
+        at: Any = {"region": np.ones((1, 1)), "position": 0}.get(place or "", place)
+        other = None if versus is None else 1 if versus == "class" else Target(1, at="all")
+        return Target(0, at=at, versus=other)
 
     def _stated(self) -> dict[str, Any]:
         """The axes of the question, where it has to name them."""
@@ -248,6 +285,10 @@ class Checked:
     def _run(self, runner: Any, form: str, feeds: Feeds) -> Arrays:
         names = [o.name for o in runner.get_outputs()]
         wanted = {i.name for i in runner.get_inputs()}
+        if "region" in feeds and len(next(i.shape for i in runner.get_inputs() if i.name == "region")) != (
+            feeds["region"].ndim
+        ):
+            raise Rejected("places of one element, which are not known to be")
         try:
             return dict(zip(names, runner.run(names, {k: v for k, v in feeds.items() if k in wanted})))
         except Exception as error:

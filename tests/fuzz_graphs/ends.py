@@ -23,8 +23,9 @@ class End:
 
     ``answer`` is the model's output; ``logits`` holds the scores in the same order; ``head`` is what they come from.
     ``classes`` and ``batch`` are axes of the answer, None where there is none; ``stated`` says whether the question
-    has to name them. ``everywhere`` asks for the sum over places, ``versus`` for less the score of another class, a
-    "class" or a "target" of its own.
+    has to name them. ``place`` is where the score is taken, as :class:`onnxplain.target.Kind` has it, or nothing;
+    ``versus`` asks for less the score of another class: a "class", or a "target" of its own, which is summed over all
+    places.
     """
 
     kind: str
@@ -34,7 +35,7 @@ class End:
     classes: int | None = 1
     batch: int | None = 0
     stated: bool = False
-    everywhere: bool = False
+    place: str = ""
     versus: str = ""
 
     @property
@@ -44,8 +45,8 @@ class End:
             return found
         axes = {"classes": self.classes, "batch": self.batch}
         found |= {name: str(axis) for name, axis in axes.items() if axis is not None}
-        said = {"head": self.head.name, "versus": self.versus}
-        said |= {"stated": "yes" if self.stated else "", "everywhere": "yes" if self.everywhere else ""}
+        said = {"head": self.head.name, "versus": self.versus, "place": self.place}
+        said |= {"stated": "yes" if self.stated else ""}
         return found | {name: value for name, value in said.items() if value}
 
 
@@ -82,7 +83,8 @@ def end(b: Builder, value: Value) -> End:
 
 
 def _with_places(b: Builder, logits: Value, axis: int) -> End:
-    """A head with a score of every class at every place, such as [N,T,K] and [N,K,H,W]."""
+    """A head with a score of every class at every place, such as [N,T,K] and [N,K,H,W]; no softmax by accident."""
+    logits = b.op("Mul", [logits, b.number(0.8)], logits.shape)
     found = _activated(b, logits, axis)
     return _asked(b, _moved(b, found) if b.chance(0.7) else found)
 
@@ -114,11 +116,17 @@ def _activated(b: Builder, logits: Value, axis: int) -> End:
 
 
 def _asked(b: Builder, found: End) -> End:
-    shape = found.answer.shape
-    others = [d for axis, d in enumerate(shape) if axis not in (found.batch, found.classes)]
-    places = any(d.extents != ONE.extents for d in others)
+    others = [d for axis, d in enumerate(found.answer.shape) if axis not in (found.batch, found.classes)]
+    places = [d for d in others if d.extents != ONE.extents]
     versus = b.random.choice(["", "", "class", "target"])
-    return replace(found, everywhere=places or b.chance(0.1), versus=versus)
+    if not places:
+        return replace(found, place="all" if b.chance(0.1) or versus == "target" else "", versus=versus)
+    kinds = ["all", "all", "region"]
+    if found.classes is not None and found.answer.shape[found.classes].least > 1:
+        kinds.append("own")
+    if len(places) == 1:
+        kinds += ["position", "best"]
+    return replace(found, place=b.random.choice(kinds), versus=versus)
 
 
 @dataclass

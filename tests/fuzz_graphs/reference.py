@@ -11,7 +11,7 @@ import onnxruntime
 from onnx import AttributeProto, GraphProto, TensorProto, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from .pools import POOLS
+from .stand_ins import STAND_INS
 
 Feeds = Mapping[str, np.ndarray]
 Run = Callable[[Feeds], np.ndarray]
@@ -100,7 +100,7 @@ def runners(model: onnx.ModelProto, tensor: str) -> list[tuple[Run, bool]]:
         found.append((lambda feeds: double.run([tensor], _as(feeds, np.float64))[0], True))
     except Exception:  # an operator without a kernel for double
         try:
-            evaluator = ReferenceEvaluator(wide, new_ops=POOLS)
+            evaluator = ReferenceEvaluator(wide, new_ops=STAND_INS)
             found.append((lambda feeds: evaluator.run([tensor], _as(feeds, np.float64))[0], True))
         except Exception:  # an operator that the evaluator lacks
             pass
@@ -117,7 +117,7 @@ def in_float64(model: onnx.ModelProto, tensor: str, feeds: Feeds) -> np.ndarray:
     try:
         return np.asarray(session(wanted).run([tensor], wide)[0])
     except Exception:  # an operator without a kernel for double
-        return np.asarray(ReferenceEvaluator(wanted).run([tensor], wide)[0])
+        return np.asarray(ReferenceEvaluator(wanted, new_ops=STAND_INS).run([tensor], wide)[0])
 
 
 def _as(feeds: Feeds, kind: type) -> dict[str, np.ndarray]:

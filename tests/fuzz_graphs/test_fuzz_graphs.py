@@ -95,7 +95,8 @@ def test_graphs_cover_opsets_operators_and_forms() -> None:
     questions = [facts(m) for m in models]
     assert {q["question"] for q in questions} == {"class", "probability", "cotangent"}
     assert {q.get("versus") for q in questions} == {None, "class", "target"}
-    assert {"0", "1", "2", None} <= {q.get("batch") for q in questions} and any("everywhere" in q for q in questions)
+    assert {"0", "1", "2", None} <= {q.get("batch") for q in questions}
+    assert {q.get("place") for q in questions} == {None, "all", "region", "own", "position", "best"}
 
 
 def test_some_graphs_state_numbers_that_hold_in_one_run_only() -> None:

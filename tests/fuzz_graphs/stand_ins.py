@@ -1,10 +1,13 @@
-"""Pools for ONNX's reference evaluator: its own take milliseconds each, and differ from runtimes with ``ceil_mode``.
+"""Operators for ONNX's reference evaluator. Its own Erf computes in float32 whatever it is given.
 
+Its own pools take milliseconds each, and differ from runtimes with ``ceil_mode``.
 The windows are those of ONNX Runtime and PyTorch: with ``ceil_mode`` one may end behind the padding, and an average
 counts (``count_include_pad``) positions up to the padding's end.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 from onnx.reference.op_run import OpRun
@@ -83,4 +86,11 @@ class LpPool(OpRun):
         return (np.nansum(np.abs(windows) ** p, axis=-1) ** (1.0 / p),)
 
 
-POOLS = [MaxPool, AveragePool, LpPool]
+class Erf(OpRun):
+    op_domain = ""
+
+    def _run(self, x):
+        return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
+
+
+STAND_INS = [MaxPool, AveragePool, LpPool, Erf]
