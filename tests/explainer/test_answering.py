@@ -79,6 +79,17 @@ def test_a_photo_of_any_kind_and_size(yolo: Explainer, tmp_path: Path) -> None:
     np.testing.assert_allclose(sides[1], 2 * np.array(sides[0]), rtol=1e-6)
 
 
+def test_several_detections_and_several_photos_have_boxes_of_their_own(yolo: Explainer) -> None:
+    photo, mirrored = colours.photo(), np.ascontiguousarray(colours.photo()[:, ::-1])
+    found = yolo.detect(photo, threshold=0.75)
+    whys = yolo.explain(photo, list[Target](found))
+    assert [(why.label, why.box) for why in whys] == [(one.label, one.box) for one in found]
+    both = yolo.explain([photo, mirrored], "red")
+    assert [one.box for one in both] == [
+        next(one.box for one in yolo.detect(image) if one.label == "red") for image in (photo, mirrored)
+    ]
+
+
 def test_pictures_show_the_box_and_facts_have_it(yolo: Explainer, tmp_path: Path) -> None:
     why = yolo.explain(colours.photo(), "red")
     assert why.box is not None
@@ -174,11 +185,11 @@ def test_the_region_of_a_segmentation_is_outlined() -> None:
     why = mapped(3).explain(photo, 0)
     assert why.region is not None and why.box is None and why.region.shape == (80, 120)
     assert (why.region[:, :40] == 1).all() and (why.region[:, 80:] == 0).all()
-    assert (why.picture("heatmap")[40, 58:62].max(axis=1) > 200).any()
+    assert (why.picture("heatmap")[40, 58:62].min(axis=1) > 150).any()
     mask = np.zeros((80, 120), bool)
     mask[20:60, 40:80] = True
     masked = mapped(3).explain(photo, Target(0, at=mask))
-    assert masked.region is not None and masked.region[40, 60] == 1 and masked.region[5, 5] == 0
+    assert masked.region is not None and masked.region[40, 60] > 0.5 and masked.region[5, 5] == 0
     assert mapped(3).explain(photo, Target(0, at="all")).region is None
 
 
@@ -221,7 +232,7 @@ def test_real_detectors_find_the_object_and_look_at_it(name: str) -> None:
 
     Measured, as a share: saliency, smoothgrad (10 samples), layer_cam, hires_cam, grad_cam.
     nanodet_m 0.82, 0.83, 0.83, 0.83, 0.13; fastestdet 0.65, 0.74, 1.00, 1.00, 0.45; yunet 0.43, 0.47, 0.69, 0.70, 0.13.
-    Position by position (LayerCAM, HiResCAM) serves best; the one layer they find is common to all scales.
+    Position by position (LayerCAM, HiResCAM) serves best; the layer that they find precedes all scales.
     """
     assert ZOO is not None
     file, layout, fields, labels, photo, by_eye = REAL[name]

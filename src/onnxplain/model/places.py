@@ -85,8 +85,11 @@ class Chooser:
             "(row, column)), a mask, or at='all' for the sum over all places."
         )
 
-    def boxes(self, regions: Array) -> tuple[Array | None, ...]:
-        """The box [4] of the one place that each region [A] weighs; None where it weighs several."""
+    def boxes(self, regions: Array | None) -> tuple[Array | None, ...] | None:
+        """The box [4] of the one place that each region [A] weighs, None where it weighs several; of detectors only."""
+        places = self._attributor.signature.places
+        if regions is None or places is None or not places.boxes:
+            return None
         self._scores()
         assert self._maps is not None
         found = zip(self._maps["boxes"], regions)

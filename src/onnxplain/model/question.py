@@ -153,7 +153,7 @@ def ask(
     names = attributor.signature.target_inputs
     single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
     shown = None if chosen is None else tuple(place for *_, place in chosen)
-    boxes = chooser.boxes(fed["region"]) if places is not None and places.boxes else None
+    boxes = chooser.boxes(fed.get("region"))
     named = {names[role]: value for role, value in fed.items()}
     return Question(attributor, targets, named, top, shown, single, boxes, kind.column, versus)
 

@@ -13,7 +13,6 @@ from ..layout import DETECTORS
 from ..model.attributor import Attributor
 from ..model.question import Question
 from ..photos import Geometry
-from ..photos.geometry import resize_maps
 from ..results.detection import Detection
 from ..target import Box
 
@@ -123,11 +122,5 @@ def shown_place(question: Question, row: int, geometry: Geometry) -> dict[str, A
     if isinstance(place, str) and place in ("own", "mask"):
         region = question.feeds[question.attributor.signature.target_inputs["region"]][row]
         if region.ndim == 2:
-            found["region"] = _over_photo(region, geometry)
+            found["region"] = geometry.to_photo(region)
     return found
-
-
-def _over_photo(region: Array, geometry: Geometry) -> NDArray[np.float32]:
-    """A map of the output's places over the photo; the model's input is the area that both cover."""
-    fine = resize_maps(region[None], geometry.canvas)[0]
-    return geometry.to_photo(fine)
