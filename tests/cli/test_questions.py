@@ -120,13 +120,15 @@ def test_a_detector_by_its_layout(run: Runner, tmp_path: Path) -> None:
     model = detectors.FAMILIES["yolov8"].build()
     (tmp_path / "yolo.onnx").write_bytes(model.SerializeToString())
     Image.fromarray(small.picture(16, 16)).save("square.png")
-    stated = ["yolo.onnx", "square.png", "--preprocessing", "none", "--layout", "yolov8"]
+    Path("unit.json").write_text('{"resize": "exact", "size": 16}')
+    stated = ["yolo.onnx", "square.png", "--preprocessing", "unit.json", "--layout", "yolov8"]
     [best], [everywhere] = (facts(run, *stated, "-t", "1", "--at", at) for at in ("best", "all"))
     assert best["target"] == everywhere["target"] == 1 and best["score"] != everywhere["score"]
-    asked = Explainer("yolo.onnx", layout="yolov8", preprocessing="none")
+    asked = Explainer("yolo.onnx", layout="yolov8", preprocessing="unit.json")
     assert best["score"] == pytest.approx(asked.explain("square.png", Target(1, at="best")).score)
-    [box] = facts(run, *stated, "-t", "1", "--at", "box:0,0,16,16")
-    assert box["box"] is not None
+    sides = ",".join(str(best["box"][side]) for side in ("x0", "y0", "x1", "y1"))
+    [same] = facts(run, *stated, "-t", "1", "--at", f"box:{sides}")
+    assert same["box"] == best["box"] and same["score"] == best["score"]
 
 
 def test_predicted_and_expected(run: Runner) -> None:
