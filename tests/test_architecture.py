@@ -12,11 +12,11 @@ from support import REPOSITORY
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 ARCHITECTURE = REPOSITORY / "docs" / "architecture.md"
 DECISIONS = REPOSITORY / "docs" / "decisions"
-PAGES = (ARCHITECTURE, REPOSITORY / "CONTRIBUTING.md", DECISIONS / "README.md")
+PAGES = (ARCHITECTURE, REPOSITORY / "docs" / "targets.md", REPOSITORY / "CONTRIBUTING.md", DECISIONS / "README.md")
 
 #: Folders of the repository that a path in these pages begins with; others are examples of a user's own files.
 _TOP = ("src/", "tests/", "docs/", "cpp/", "benchmarks/", "models/", "autodiff/", ".ci/")
-_PATH = re.compile(r"(?<![\w/.<])(?:%s)[\w./*-]*" % "|".join(re.escape(top) for top in _TOP))
+_PATH = re.compile(rf"(?<![\w/.<])(?:{'|'.join(re.escape(top) for top in _TOP)})[\w./*-]*")
 
 
 def paths(text: str) -> list[str]:

@@ -14,7 +14,7 @@ from onnx import helper
 from PIL import Image
 
 import onnxplain
-from onnxplain import Explainer, Explanation, GradientError, InputError
+from onnxplain import Explainer, Explanation, GradientError, InputError, Target
 
 from support import small_models as small
 
@@ -146,7 +146,7 @@ def test_gradients_that_are_not_finite_name_the_sample() -> None:
     x[3, 0, 1, 1] = 0
     for call in (explainer.attribute, explainer.saliency):
         with pytest.raises(GradientError, match="image 3 "):
-            call(x, 0)
+            call(x, Target(0, at="all"))
 
 
 # Photos
@@ -181,16 +181,17 @@ def test_probabilities_follow_the_end_of_the_model(ending: str | None, score: st
 
 def test_positions_have_no_probability() -> None:
     explainer = Explainer(small.square_root(), preprocessing={"resize": "exact", "size": 4, "mean": -1.0})
-    found = explainer.explain(small.picture())
+    found = explainer.explain(small.picture(), Target(at="all"))
     assert found.probability is None and all(one.probability is None for one in found.top)
     assert found.label is None and found.title.startswith(f"class {found.target} (score")
 
 
 def test_one_position_has_a_probability() -> None:
-    """Scores [N,4,1,1], as SqueezeNet has them."""
+    """Probabilities [N,4,1,1], as SqueezeNet has them."""
     model = small.any_size()
     del model.graph.node[-1], model.graph.output[0]
-    model.graph.output.append(helper.make_tensor_value_info("pooled", small.FLOAT, ["N", 4, 1, 1]))
+    model.graph.node.append(helper.make_node("Softmax", ["pooled"], ["chances"], axis=1))
+    model.graph.output.append(helper.make_tensor_value_info("chances", small.FLOAT, ["N", 4, 1, 1]))
     found = Explainer(model, preprocessing="none").explain(small.picture())
     assert found.probability == pytest.approx(max(c.probability for c in found.top))
     assert sum(one.probability for one in found.top) == pytest.approx(1)
@@ -327,9 +328,10 @@ def test_a_gradient_that_is_not_finite_names_the_photo(tmp_path: Path) -> None:
     Image.new("RGB", (4, 4)).save(black)
     Image.new("RGB", (4, 4), (90, 90, 90)).save(grey)
     with pytest.raises(GradientError, match=r"black\.png"):
-        explainer.explain([grey, black])
+        explainer.explain([grey, black], Target(at="all"))
     names: list[str] = []
-    found = list(explainer.stream([black, grey], on_error=lambda name, _: names.append(name)))
+    everywhere = Target(at="all")
+    found = list(explainer.stream([black, grey], everywhere, on_error=lambda name, _: names.append(name)))
     assert names == [str(black)] and [one.source for one in found] == [str(grey)]
 
 

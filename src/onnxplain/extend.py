@@ -19,7 +19,8 @@ from .autodiff.graph.operator import Operator
 from .autodiff.reverse.registry import Gradients
 from .errors import InputError
 from .methods import METHODS, Method
-from .model.attributor import Attribution, Attributor
+from .model.attribution import Attribution
+from .model.attributor import Attributor
 
 __all__ = ["Attribution", "Attributor", "Emitter", "Gradients", "Method", "Operator", "register_method", "vjp"]
 

@@ -123,14 +123,18 @@ class Target:
             )
         if isinstance(self.of, bool) or not (self.of is None or isinstance(self.of, (int, str, np.integer))):
             raise TargetError(f"Target: of= is a class index or a label; found {self.of!r}.")
+        if self.output is not None and not isinstance(self.output, str):
+            raise TargetError(f"Target: output= is the name of an output; found {self.output!r}.")
+        self._check_column()
+
+    def _check_column(self) -> None:
+        """Refuse what only classes have of the named numbers of a detection."""
         if self.column is not None and (self.versus is not None or (isinstance(self.at, str) and self.at == "own")):
             raise TargetError(
                 f"Target: {self.of!r} is a number of a detection and no class: it has no versus= and no at='own'."
             )
         if (name := _compared(self.versus)) is not None:
             raise TargetError(f"Target: versus={name!r} is a number of a detection; versus= is a class.")
-        if self.output is not None and not isinstance(self.output, str):
-            raise TargetError(f"Target: output= is the name of an output; found {self.output!r}.")
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in ("of", "at", "versus", "like", "output", "weights")}

@@ -1,8 +1,9 @@
 """The check of one graph: gradients in every form against finite differences, outputs, checker, shapes.
 
 Everything that a check needs is in the model. Its metadata say the extents of its named dimensions (``N=1,3``: one
-number for each run; ``x.2=6,9`` for axis 2 of ``x``, which has no name), the question (``class``, ``probability`` or
-``cotangent``), the output that it is about, the tensor of scores, and the seed of the inputs.
+number for each run; ``x.2=6,9`` for axis 2 of ``x``, which has no name), the question as :class:`~.ends.End` has it
+(``class``, ``probability`` or ``cotangent``), the output that it is about, the tensor of scores, and the seed of the
+inputs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from onnx import helper
 
 from onnxplain.autodiff import differentiate
 from onnxplain.autodiff.graph.schemas import NEWEST_OPSET
-from onnxplain.errors import ModelError
+from onnxplain.errors import InputError, ModelError
+from onnxplain.target import Target
 
 from .reference import (
     SINGLE_TOLERANCE,
@@ -111,7 +113,7 @@ class Checked:
         before = [self._plain(feeds) for feeds in draws]
         try:
             models = {form: self._differentiate(self.model, form) for form in self._forms()}
-        except ModelError as error:
+        except (ModelError, InputError) as error:
             return Outcome("refused", _brief(error))
         self._check_model(models["portable"])
         runners = {form: self._load(model, form) for form, model in models.items()}
@@ -168,25 +170,61 @@ class Checked:
         rng = np.random.default_rng(int(self.facts["seed"]) + scores.size)
         if self.facts["question"] == "cotangent":
             return {"cotangent": rng.standard_normal(scores.shape).astype(np.float32)}
-        return {"target": rng.integers(0, scores.shape[1], scores.shape[0])}
+        batch, classes = self._axis("batch"), self._axis("classes")
+        samples = 1 if batch is None else scores.shape[batch]
+        found = {"target": rng.integers(0, scores.shape[classes], samples)}
+        if "versus" in self.facts:
+            found["contrast"] = rng.integers(0, scores.shape[classes], samples)
+        return found
+
+    def _axis(self, name: str) -> int | None:
+        """The axis of the batch or of the classes of what is asked about; None if it has none."""
+        return int(self.facts[name]) if name in self.facts else None
 
     def _weights(self, questions: Arrays, scores: np.ndarray) -> np.ndarray:
+        """What the scores are multiplied with, before all of them are added up."""
         if "cotangent" in questions:
             return questions["cotangent"].astype(np.float64)
-        return np.eye(scores.shape[1])[questions["target"]]
+        weights = self._one_hot(questions["target"], scores)
+        return weights - self._one_hot(questions["contrast"], scores) if "contrast" in questions else weights
+
+    def _one_hot(self, index: np.ndarray, scores: np.ndarray) -> np.ndarray:
+        """One where the class of a sample is the one of ``index``, zero elsewhere."""
+        batch, classes = self._axis("batch"), self._axis("classes")
+        numbers = np.arange(scores.shape[classes])
+        numbers = numbers.reshape([-1 if axis == classes else 1 for axis in range(scores.ndim)])
+        chosen = index.reshape([-1 if axis == batch else 1 for axis in range(scores.ndim)])
+        return np.broadcast_to(numbers == chosen, scores.shape).astype(np.float64)
+
+    def _target(self) -> Target | str | None:
+        if self.facts["question"] == "cotangent":
+            return "cotangent"
+        at = "all" if "everywhere" in self.facts else None
+        versus = self.facts.get("versus")
+        if at is None and versus is None:
+            return None
+        return Target(0, at=at, versus=Target(1, at=at) if versus == "target" else None if versus is None else 1)
+
+    def _stated(self) -> dict[str, Any]:
+        """The axes of the question, where it has to name them."""
+        if "stated" not in self.facts:
+            return {}
+        batch = self._axis("batch")
+        return {"class_axis": self._axis("classes"), "layout": {"batch_axis": -1 if batch is None else batch}}
 
     def _differentiate(self, model: onnx.ModelProto, form: str) -> onnx.ModelProto:
         question = self.facts["question"]
         try:
             return differentiate(
                 model,
-                "cotangent" if question == "cotangent" else None,
+                self._target(),
                 tensor=self.facts["output"],
                 score="probability" if question == "probability" else "logit",
                 form=form,
+                **self._stated(),
                 rules=None if self.rules is None else dict(self.rules),
             )
-        except ModelError as error:
+        except (ModelError, InputError) as error:
             if "does not pass the ONNX checker" not in str(error):
                 raise
             if not _checkable(self.model):
@@ -256,8 +294,10 @@ class Checked:
         return compared
 
     def _compare_score(self, found: np.ndarray, weights: np.ndarray, scores: np.ndarray) -> None:
-        expected = np.sum(weights * scores, axis=1)
-        if not _close(expected, found, 1e-3):
+        batch = self._axis("batch")
+        expected = np.sum(weights * scores, axis=tuple(a for a in range(scores.ndim) if a != batch)).reshape(-1)
+        size = max(1e-2, float(np.max(np.abs(expected), initial=0.0)), float(np.sum(np.abs(scores))) / 100)
+        if expected.shape != found.shape or not np.max(np.abs(expected - found), initial=0.0) <= 1e-3 * size:
             raise Failure("score", f"score is {found}, expected {expected}")
 
     def _confirm(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -14,6 +15,7 @@ from onnxplain.autodiff.graph.schemas import NEWEST_OPSET
 from .arithmetic import ARITHMETIC
 from .builder import WORLDS, Builder, Dim, Shape, Value, fixed, same
 from .control_flow import CONTROL_FLOW
+from .ends import End, end
 from .images import IMAGES
 from .patterns import PATTERNS
 from .tensors import TENSORS
@@ -26,7 +28,9 @@ _IR_VERSIONS = {7: 3, 8: 3, 9: 4, 10: 5, 11: 6, 12: 7, 13: 7, 14: 7, 15: 8, 16: 
 
 
 def generate(seed: int, newest: int = NEWEST_OPSET) -> onnx.ModelProto:
-    """The model of a seed. Its metadata: the extents of named dimensions, the question, the output it is about."""
+    """The model of a seed. Its metadata: the extents of named dimensions, the question, the output it is about.
+    Some models state numbers of an inner shape that hold in one run only.
+    """
     pick = random.Random(seed)
     old = pick.random() < 0.4
     opset = pick.randint(OLDEST_OPSET, min(12, newest)) if old else pick.randint(min(13, newest), newest)
@@ -40,8 +44,7 @@ def generate(seed: int, newest: int = NEWEST_OPSET) -> onnx.ModelProto:
             value = b.op(pick.choice(["Add", "Mul", "Sub"]), [value, other], value.shape)
     for _ in range(pick.choice([1, 2, 2, 3, 3, 4, 5, 6, 8])):
         value = _step(b, value, _FAMILIES.get(value.rank, family))
-    question, logits, answer = _end(b, value)
-    return _model(b, inputs, answer, {"seed": str(seed), "question": question, "logits": logits.name})
+    return _model(b, inputs, end(b, value), seed)
 
 
 def _inputs(b: Builder) -> list[Value]:
@@ -99,52 +102,8 @@ def _size(value: Value) -> int:
     return max(int(np.prod([d.extents[w] for d in value.shape])) for w in range(WORLDS))
 
 
-def _end(b: Builder, value: Value) -> tuple[str, Value, Value]:
-    """The question, the tensor that it is about, and the model's first output.
-
-    A classifier's head leads to [N,K], then perhaps a softmax or sigmoid, which questions about a class look through.
-    Without one the question is a cotangent, which fits any tensor.
-    """
-    batch = b.pool[0].shape[0]
-    if b.chance(0.4) or value.rank < 2 or value.shape[0].extents != batch.extents:
-        return "cotangent", value, value
-    if value.rank > 2:
-        flat = all(d.static for d in value.shape[1:]) and b.chance(0.5)
-        if flat:
-            columns = fixed(int(np.prod([d.number for d in value.shape[1:]])))
-            value = b.op("Flatten", [value], (value.shape[0], columns))
-        elif value.static(1):
-            value = b.reduce("ReduceMean", value, list(range(2, value.rank)), False)
-        else:
-            return "cotangent", value, value
-    if not value.static(1):
-        return "cotangent", value, value
-    k, classes = value.shape[1].number, b.random.choice([1, 2, 3, 5])
-    weights, bias = b.weights(k, classes, scale=1 / np.sqrt(k)), b.weights(classes)
-    logits = b.op("Gemm", [value, weights, bias], (value.shape[0], fixed(classes)))
-    return _tail(b, logits)
-
-
-def _tail(b: Builder, logits: Value) -> tuple[str, Value, Value]:
-    tail = b.random.choice(["none", "Softmax", "Softmax", "LogSoftmax", "Sigmoid", "written out", "Tanh"])
-    if tail == "none":
-        return "class", logits, logits
-    if tail == "Tanh":
-        end = b.op("Tanh", [logits], logits.shape)
-        return "class", end, end
-    if tail == "Sigmoid":
-        end = b.op(tail, [logits], logits.shape)
-    elif tail == "written out":
-        e = b.op("Exp", [logits], logits.shape)
-        end = b.op("Div", [e, b.reduce("ReduceSum", e, [1], True)], logits.shape)
-    else:
-        end = b.op(tail, [logits], logits.shape, axis=1 if b.opset < 11 or b.chance(0.5) else -1)
-    if b.chance(0.2):
-        end = b.op("Identity", [end], end.shape)
-    return ("probability", end, end) if b.chance(0.2) else ("class", logits, end)
-
-
-def _model(b: Builder, inputs: list[Value], answer: Value, facts: dict[str, str]) -> onnx.ModelProto:
+def _model(b: Builder, inputs: list[Value], found: End, seed: int) -> onnx.ModelProto:
+    answer = found.answer
     outputs = [answer]
     unused = [v for v in b.pool if v.name not in b.used and v not in inputs and v != answer]
     others = [v for v in b.pool if v not in inputs and v != answer]
@@ -156,7 +115,9 @@ def _model(b: Builder, inputs: list[Value], answer: Value, facts: dict[str, str]
         outputs.reverse()
     ir_version = _IR_VERSIONS.get(b.opset, 10 if b.opset < 24 else 11)
     stated = [v for v in others if v not in outputs and b.chance(0.3)] if b.chance(0.4) else []
-    unnamed = b.chance(0.1)
+    unnamed, stale = b.chance(0.1), b.chance(0.25)
+    if unnamed and found.batch not in (0, None):
+        found = replace(found, stated=True)
     listed = b.initializers if ir_version < 4 or b.chance(0.15) else []
     graph = helper.make_graph(
         b.nodes,
@@ -167,12 +128,12 @@ def _model(b: Builder, inputs: list[Value], answer: Value, facts: dict[str, str]
         ],
         [_info(v, b.chance(0.3)) for v in outputs],
         b.initializers,
-        value_info=[_info(v, unnamed) for v in stated],
+        value_info=[_stale(v) if stale and b.chance(0.5) else _info(v, unnamed) for v in stated],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", b.opset)], ir_version=ir_version)
     dims = [(v.name, axis, d) for v in inputs for axis, d in enumerate(v.shape) if d.name]
     names = {f"{v}.{axis}" if unnamed else d.name: d.extents for v, axis, d in dims}
-    facts["output"] = answer.name
+    facts = {"seed": str(seed), **found.facts}
     facts["extents"] = " ".join(f"{n}={','.join(map(str, e))}" for n, e in names.items())
     helper.set_model_props(model, {f"fuzz.{k}": v for k, v in facts.items()})
     return model
@@ -182,3 +143,8 @@ def _info(value: Value, unnamed: bool = False) -> onnx.ValueInfoProto:
     """The value's type and shape, perhaps without the names of its dimensions."""
     dims = [d.number if d.static else None if d.name == "?" or unnamed else d.name for d in value.shape]
     return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, dims)
+
+
+def _stale(value: Value) -> onnx.ValueInfoProto:
+    """The value's type and shape, as an exporter leaves them that saw the first run only."""
+    return helper.make_tensor_value_info(value.name, TensorProto.FLOAT, [d.extents[0] for d in value.shape])

@@ -51,7 +51,7 @@ def shrink(
 def _copy(model: onnx.ModelProto, **changed: str) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
-    said = facts(model) | changed
+    said = {k: v for k, v in (facts(model) | changed).items() if v or k == "extents"}
     del copy.metadata_props[:]
     helper.set_model_props(copy, {f"fuzz.{k}": v for k, v in said.items()})
     return copy
@@ -100,6 +100,18 @@ def _shapes(model: onnx.ModelProto) -> dict[str, list[tuple[int, ...]]]:
     return found
 
 
+def _behind_the_head(model: onnx.ModelProto) -> set[str]:
+    """What is computed from the head that the question is about: scores and answer change together or not at all."""
+    said = facts(model)
+    if said["question"] == "cotangent":
+        return set()
+    names = {said["head"]}
+    for node in model.graph.node:
+        if names & _reads(node):
+            names.update(node.output)
+    return names - {said["head"]}
+
+
 def _ask_earlier(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """Another, earlier tensor as the only output, the earliest first."""
     shapes = _shapes(model)
@@ -117,10 +129,10 @@ def _ask_earlier(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
 def _cut(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """An inner tensor as an input in the place of what computes it, the latest first."""
     shapes = _shapes(model)
-    said = facts(model)
+    said, tail = facts(model), _behind_the_head(model)
     for node in reversed(model.graph.node):
         for name in node.output:
-            if name not in shapes or name in (said["logits"], said["output"]):
+            if name not in shapes or name in (said["logits"], said["output"]) or name in tail:
                 continue
             dims: list[int | str] = []
             extents = dict(pair.split("=") for pair in said["extents"].split())
@@ -148,16 +160,16 @@ def _cut(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
 
 def _pass_over(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     """A node left out, one of its inputs of the same shape read instead."""
-    shapes = _shapes(model)
+    shapes, tail = _shapes(model), _behind_the_head(model)
     for node in model.graph.node:
         name = node.output[0]
-        for source in node.input:
+        for source in node.input if name not in tail else ():
             if name in shapes and shapes.get(source) == shapes[name]:
                 copy = _copy(model)
                 _rename(copy.graph, name, source)
                 said = facts(model)
-                changed = {k: source for k in ("logits", "output") if said[k] == name}
-                if changed and source in {v.name for v in model.graph.input}:
+                changed = {k: source for k in ("logits", "output", "head") if said.get(k) == name}
+                if changed.keys() - {"head"} and source in {v.name for v in model.graph.input}:
                     continue
                 yield _prune(_copy(copy, **changed))
 
@@ -215,8 +227,8 @@ def _simpler_question(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     said = facts(model)
     if said["question"] != "cotangent":
         yield _copy(model, question="cotangent", logits=said["output"])
-    if said["question"] == "probability":
-        yield _copy(model, question="class")
+    if "versus" in said:
+        yield _copy(model, versus="")
 
 
 def _fewer_runs(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:

@@ -8,7 +8,7 @@ import pytest
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS, GradientXInput, find_method
 from onnxplain.methods.base import Method
-from onnxplain.model.attributor import Attribution
+from onnxplain.model.attribution import Attribution
 
 from support import small_models as small
 

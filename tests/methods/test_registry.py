@@ -11,7 +11,8 @@ import pytest
 
 from onnxplain import Explainer, InputError
 from onnxplain.methods import METHODS, Method, register_method
-from onnxplain.model.attributor import Attribution, Attributor
+from onnxplain.model.attribution import Attribution
+from onnxplain.model.attributor import Attributor
 
 from support import small_models as small
 

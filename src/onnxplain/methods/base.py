@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from ..native import Normalization
 from .helpers.maps import saliency
 

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from .base import Method
 from .class_activation import GradCam
 from .guided import GuidedBackprop

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from ..checks import check_count
 from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from .base import Method
 from .helpers.baselines import baseline_of, by_input
 from .helpers.paths import with_completeness

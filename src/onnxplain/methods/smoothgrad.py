@@ -33,7 +33,8 @@ from numpy.typing import NDArray
 from .. import native
 from ..checks import check_count
 from ..errors import InputError
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from .base import Method
 from .helpers.sampling import Indices, attributions_at, working_type
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from ..errors import InputError, ModelError
 from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from ..target import Kind
+from .attribution import Attribution, picked
 from .classes import Classes
 from .loading import ModelLoader
 from .ranking import probabilities
@@ -25,42 +26,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[Any]
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Attribution:
-    """What one micro-batch of n samples gives for one class each.
-
-    ``attributions`` are one array [n, ...] for each differentiated input; ``targets`` [n] the classes, ``scores`` [n]
-    their scores, ``class_scores`` [n,K] those of all classes; ``tensors`` the inner tensors that were asked for;
-    ``details`` are what a method reports besides, one number for each sample [n].
-    """
-
-    attributions: list[Array]
-    targets: NDArray[np.int64]
-    scores: Array
-    class_scores: Array
-    tensors: Mapping[str, Array]
-    details: Mapping[str, Array] = field(default_factory=dict)
-
-    def with_attributions(self, attributions: list[Array], **details: Array) -> Attribution:
-        """Return the same with other attributions, and with details."""
-        return replace(self, attributions=attributions, details=details)
-
-    def of(self, targets: NDArray[np.int64], attributions: list[Array]) -> Attribution:
-        """Return the same for other classes [n]."""
-        scores = picked(self.class_scores, targets)
-        return replace(self, attributions=attributions, targets=targets, scores=scores)
-
-    def next_classes(self, top: int | None) -> list[NDArray[np.int64]]:
-        """Return the classes [n] with the second, third, ... highest scores, ``top`` together with the first.
-
-        None: no such classes.
-        """
-        if top is None:
-            return []
-        order = np.argsort(-self.class_scores, axis=1, kind="stable")
-        return [order[:, rank] for rank in range(1, top)]
 
 
 class Attributor:
@@ -396,12 +361,6 @@ class Attributor:
             known = self.known_classes(feeds)
             known.check_count(top)
             known.indices([int(target) for target in targets if target >= 0], int((targets >= 0).sum()))
-
-
-def picked(class_scores: Array, targets: NDArray[np.int64]) -> Array:
-    """Of the scores of all classes [n,K] those of ``targets`` [n]."""
-    found: Array = np.take_along_axis(class_scores, targets[:, None], axis=1)[:, 0]
-    return found
 
 
 def _axis(tensor: Gradient | InputTensor, name: str, rank: int, stated: int | None) -> int | None:

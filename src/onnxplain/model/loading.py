@@ -81,10 +81,17 @@ class ModelLoader:
         def single() -> Session:
             return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
-        batched = {*signature.batched, signature.target, *signature.target_inputs.values()}
-        options = {"batched": batched, "fixed": signature.batch, "whole": signature.whole, "threads": self.threads}
         self._warn(signature.influence)
-        return signature, BatchedSession(session, graph, single=single, **options, **self.batching)
+        return signature, BatchedSession(
+            session,
+            graph,
+            single=single,
+            batched={*signature.batched, signature.target, *signature.target_inputs.values()},
+            fixed=signature.batch,
+            whole=signature.whole,
+            threads=self.threads,
+            **self.batching,
+        )
 
     def _warn(self, influence: str | None) -> None:
         """Say once that samples influence each other."""

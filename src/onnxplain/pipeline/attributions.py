@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..errors import InputError
 from ..methods import Method
 from ..methods.helpers.maps import check_finite
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from ..model.question import Asked, Question, ask_all, targets_of
 from ..model.ranking import ClassScore, rank_classes
 from ..target import TargetLike

@@ -11,7 +11,8 @@ import numpy as np
 
 from ..errors import GradientError, InputError, OnnxplainError
 from ..methods import Method
-from ..model.attributor import Attribution, Attributor
+from ..model.attribution import Attribution
+from ..model.attributor import Attributor
 from ..model.question import Asked, Question, ask_all
 from ..photos import Preprocessing
 from ..results.explanation import Explanation

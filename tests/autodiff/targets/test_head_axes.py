@@ -11,6 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from onnxplain import Explainer, InputError, differentiate
+from onnxplain.autodiff.graph.io import read_model
+from onnxplain.autodiff.targets.head import find_head
 from onnxplain.target import Target
 
 from support.graphs import build, run
@@ -202,3 +204,51 @@ def test_a_fixed_number_of_steps_is_no_batch(steps: int) -> None:
     assert explainer.batch is None
     found = np.asarray(explainer.attribute(x, everywhere(TARGET)))
     np.testing.assert_allclose(found, 2 * x * W[:, TARGET].T[:, None], rtol=1e-5)
+
+
+def test_a_batch_of_a_number_beside_named_rows_and_columns() -> None:
+    """[2,3,H,W] -> softmax over classes: the batch is the first axis, no row and no column."""
+    x = np.random.default_rng(4).standard_normal((2, 3, 4, 5)).astype(np.float32)
+    nodes = [helper.make_node("Mul", ["x", "x"], ["maps"]), helper.make_node("Softmax", ["maps"], ["p"], axis=1)]
+    model = build(nodes, [("x", FLOAT, [2, 3, "H", "W"])], [("p", FLOAT, [2, 3, "H", "W"])])
+    found = run(differentiate(model, Target(at="all")), x=x, target=np.array([2, 0]))
+    np.testing.assert_allclose(found["score"], [np.sum(x[0, 2] ** 2), np.sum(x[1, 0] ** 2)], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "samples"), [("N", 3), ("batch_size", 3), ("s0", 3)])
+def test_a_batch_behind_the_steps_that_are_gone(name: str, samples: int) -> None:
+    """[T,N,F] -> the last step [N,F]: the inputs' second axis is the batch, whatever it is called."""
+    x = np.random.default_rng(5).standard_normal((4, samples, 2)).astype(np.float32)
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["steps"]),
+        helper.make_node("Gather", ["steps", "last"], ["y"], axis=0),
+    ]
+    model = build(nodes, [("x", FLOAT, ["T", name, 2])], [("y", FLOAT, [name, 2])], {"last": np.array(-1)})
+    found = run(differentiate(model), x=x, target=np.array([0, 1, 0]))
+    np.testing.assert_allclose(found["score"], x[3, [0, 1, 2], [0, 1, 0]] ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize("tail", [["Unsqueeze"], ["Unsqueeze", "Squeeze"], ["Unsqueeze", "Reshape"]], ids="-".join)
+def test_a_softmax_of_one_class_keeps_its_axis(tail: list[str]) -> None:
+    """[N,1,5] -> softmax -> [N,1,1,5] or back: five places of one class, whatever else has one element."""
+    x = np.random.default_rng(6).standard_normal((2, 1, 5)).astype(np.float32)
+    nodes, name = [helper.make_node("Softmax", ["x"], ["p0"], axis=1)], "p0"
+    for index, op_type in enumerate(tail):
+        more = "flat" if op_type == "Reshape" else "two"
+        nodes.append(helper.make_node(op_type, [name, more], [f"p{index + 1}"]))
+        name = f"p{index + 1}"
+    shape = ["N", 1, 1, 5] if len(tail) == 1 else ["N", 1, 5]
+    arrays = {"two": np.array([2]), "flat": np.array([0, 1, 5])}
+    model = build(nodes, [("x", FLOAT, ["N", 1, 5])], [(name, FLOAT, shape)], arrays)
+    found = run(differentiate(model, Target(at="all")), x=x, target=np.array([0, 0]))
+    np.testing.assert_allclose(found["score"], np.sum(x, axis=(1, 2)), rtol=1e-5, atol=1e-6)
+
+
+def test_a_softmax_whose_axis_a_reshape_takes_apart() -> None:
+    """[N,2,6] -> softmax over 2 -> [N,6,2]: the last axis has two elements, but is not the one of before."""
+    nodes = [helper.make_node("Softmax", ["x"], ["p0"], axis=1), helper.make_node("Reshape", ["p0", "turned"], ["p"])]
+    arrays = {"turned": np.array([0, 6, 2])}
+    head = find_head(
+        read_model(build(nodes, [("x", FLOAT, ["N", 2, 6])], [("p", FLOAT, ["N", 6, 2])], arrays)).graph.outputs[0]
+    )
+    assert head.class_axis() is None

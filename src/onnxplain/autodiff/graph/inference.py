@@ -113,12 +113,17 @@ class Inference:
         for index, output in enumerate(node.outputs):
             if output.shape is None:
                 output.shape = output.meta.get(STATED)
-            if output.shape is not None and any(unknown(d) for d in output.shape):
-                output.shape = ir.Shape(
-                    [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
-                )
+            self._name_unknown(node, index)
             _take_stated_extents(output)
         self._values.visit(node)
+
+    def _name_unknown(self, node: ir.Node, index: int) -> None:
+        """Name the dimensions of an output that nothing is known of."""
+        output = node.outputs[index]
+        if output.shape is not None and any(unknown(d) for d in output.shape):
+            output.shape = ir.Shape(
+                [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
+            )
 
     def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
         """Yield shapes of outputs that ONNX's inference of one node leaves open."""

@@ -7,6 +7,7 @@ are places.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .head import Head
 
 #: Dimensions that exporters name without a meaning (tf2onnx).
 _NAMELESS = "unk__"
+#: How dimensions are called that count samples.
+_BATCH = re.compile(r"batch|^(n|b|bs)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -90,47 +93,81 @@ def is_nameless(extent: int | ir.SymbolicDim) -> bool:
 
 
 def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None:
+    """The axis that is stated, has the name of the inputs' first axis, or its extent; None for one sample alone."""
     assert output.shape is not None
-    rank = len(output.shape)
     if layout.batch_axis is not None:
-        if layout.batch_axis == -1:
-            return None
-        if not 0 <= layout.batch_axis < rank:
-            raise InputError(f"batch_axis={layout.batch_axis} is not an axis of {output.name!r}, of rank {rank}.")
-        return layout.batch_axis
+        return _stated_batch(output, layout.batch_axis)
     extents = [v.shape[0] for v in batches(graph, output) if v.shape is not None]
     if not extents:
-        return 0 if rank else None
-    named = [
-        axis
-        for axis, extent in enumerate(output.shape)
-        if not isinstance(extent, int) and extent.value is not None and extent in extents
-    ]
-    if named:
-        return named[0]
-    everywhere = {d for v in graph.inputs for d in v.shape or () if not isinstance(d, int) and d.value is not None}
-    inner = [axis for axis, extent in enumerate(output.shape) if extent in everywhere]
-    if inner:
-        return inner[0]  # such as that of recurrent networks that take [T,N,F]
+        return 0 if len(output.shape) else None
+    named = _named_axis(output.shape, extents)
+    if named is None:
+        named = _inner_batch(graph, output)
+    return _batch_by_extent(graph, output, extents) if named is None else named
+
+
+def _stated_batch(output: ir.Value, axis: int) -> int | None:
+    assert output.shape is not None
+    if axis == -1:
+        return None
+    if not 0 <= axis < len(output.shape):
+        raise InputError(f"batch_axis={axis} is not an axis of {output.name!r}, of rank {len(output.shape)}.")
+    return axis
+
+
+def _named_axis(shape: ir.Shape, extents: Sequence[int | ir.SymbolicDim]) -> int | None:
+    """The first open axis with the name of one of ``extents``."""
+    names = {extent for extent in extents if not isinstance(extent, int) and extent.value is not None}
+    return next((axis for axis, extent in enumerate(shape) if not isinstance(extent, int) and extent in names), None)
+
+
+def _inner_batch(graph: ir.Graph, output: ir.Value) -> int | None:
+    """The axis of ``output`` that is an inner axis of an input and the batch; None if none is known to be.
+
+    Such an axis is called a batch, or recurrent networks that take [T,N,F] have it in front, without their steps.
+    """
+    assert output.shape is not None
+    named = [(axis, d) for axis, d in enumerate(output.shape) if not isinstance(d, int) and d.value is not None]
+    inputs = [list(v.shape) for v in graph.inputs if v.shape is not None]
+    everywhere = {d for shape in inputs for d in shape}
+    second = {shape[1] for shape in inputs if len(shape) == 3 and not isinstance(shape[0], int)}
+    for axis, extent in named:
+        if extent in everywhere and (_BATCH.search(str(extent.value)) or (axis == 0 and extent in second)):
+            return axis
+    return None
+
+
+def _batch_by_extent(graph: ir.Graph, output: ir.Value, extents: Sequence[int | ir.SymbolicDim]) -> int | None:
+    """The batch where no name tells: the only axis of its extent, or what follows from the graph.
+
+    Raises:
+        ModelError: nothing tells.
+    """
+    assert output.shape is not None
     fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
     one_sample = all(extent == 1 for extent in extents)
-    if fixed and (0 in fixed or len(fixed) == 1) and (one_sample or len(fixed) == 1):
+    if len(fixed) == 1 or (one_sample and 0 in fixed):
         return fixed[0]
     if fixed:
         found = _traced(graph, output)
         if found is not None:
             return found
-    elif rank > 0 and not isinstance(output.shape[0], int) and not all(isinstance(e, int) for e in extents):
-        return 0
     elif one_sample:
         return None
-    elif rank > 1 and output.shape[0] == 1:
+    elif len(output.shape) > 0 and _may_be_batch(output.shape, extents):
         return 0
     raise ModelError(
         f"which axis of {output.name!r} {_shape(output)} is the batch is unknown: the inputs' first axes are "
         f"{', '.join(str(extent) for extent in extents)}. State it with layout={{'batch_axis': 0}}, or "
         "layout={'batch_axis': -1} for an output of one sample without such an axis."
     )
+
+
+def _may_be_batch(shape: ir.Shape, extents: Sequence[int | ir.SymbolicDim]) -> bool:
+    """Whether the first axis may be an open batch: it is open itself, or one of a model exported for one sample."""
+    if not isinstance(shape[0], int):
+        return not all(isinstance(extent, int) for extent in extents)
+    return len(shape) > 1 and shape[0] == 1
 
 
 def _traced(graph: ir.Graph, output: ir.Value) -> int | None:

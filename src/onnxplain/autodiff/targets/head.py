@@ -6,7 +6,9 @@ to the logits as it was done to the probabilities.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -25,6 +27,8 @@ _CUTS = {"Slice", "Gather"}
 _KERNELS = {"QLinearSoftmax", "QLinearSigmoid"}
 _PROBABILITY = {"Softmax", "LogSoftmax", "Sigmoid"} | _KERNELS
 #: What ends in any real number: what it computes may be logits.
+#: Means of real numbers.
+_MEANS = {"GlobalAveragePool", "AveragePool", "ReduceMean"}
 _AFFINE = {"Gemm", "MatMul", "Conv", "MatMulNBits", "FusedMatMul", "QGemm", "QLinearConv", "QLinearMatMul"}
 
 
@@ -109,7 +113,12 @@ def probability_of(output: ir.Value, head: Head, *, looked_through: bool) -> str
 def _is_affine(value: ir.Value) -> bool:
     """Whether a product with weights, and perhaps a constant added to it, is all that ends in ``value``."""
     node = value.producer()
-    while node is not None and node.op_type in _SAME | _MOVES | {"Add"} and node.inputs and node.inputs[0] is not None:
+    while (
+        node is not None
+        and node.op_type in _SAME | _MOVES | _MEANS | {"Add"}
+        and node.inputs
+        and node.inputs[0] is not None
+    ):
         value = node.inputs[0]
         if node.op_type == "Add":
             others = [v for v in node.inputs if v is not None and v.const_value is None]
@@ -143,15 +152,36 @@ def _moved(node: ir.Node, axis: int) -> int | None:
         if indices is None or indices.shape is None or (gathered == axis and len(indices.shape) != 1):
             return None
         return axis if axis <= gathered else axis + len(indices.shape) - 1
+    axes = small_constant(node.inputs[1]) if node.op_type in ("Squeeze", "Unsqueeze") and node.inputs[1:] else None
+    if axes is not None and node.op_type == "Squeeze":
+        gone = {int(a) % rank for a in axes.ravel()}
+        return None if axis in gone else axis - sum(a < axis for a in gone)
+    if axes is not None:
+        new = {int(a) % len(result.shape) for a in axes.ravel()}
+        return [a for a in range(len(result.shape)) if a not in new][axis]
     return _same_extent(source.shape, axis, result.shape)
 
 
 def _same_extent(before: ir.Shape, axis: int, after: ir.Shape) -> int | None:
-    """Where an axis is after a reshape: the one of its extent, behind axes that hold as many elements as before."""
+    """Where an axis is after a reshape: the one of its extent, with as many elements before and behind it.
+
+    Where open extents leave that unknown, it is the only axis of its extent. Of several axes of one element the last
+    one is taken: they hold the same.
+    """
     extent = before[axis]
-    found = [index for index, other in enumerate(after) if other == extent]
-    if len(found) == 1:
-        return found[0]
-    rest = [d for d in before[axis + 1 :] if d != 1]
-    behind = [index for index in found if [d for d in after[index + 1 :] if d != 1] == rest]
-    return behind[0] if len(behind) == 1 else None
+    found, certain = [], []
+    for index, other in enumerate(after):
+        agree = [_agree(before[:axis], after[:index]), _agree(before[axis + 1 :], after[index + 1 :])]
+        if other == extent and False not in agree:
+            found.append(index)
+            certain += [index] if True in agree else []
+    if len(certain) == 1 or (certain and extent == 1):
+        return certain[-1]
+    return found[0] if len(found) == 1 and not certain else None
+
+
+def _agree(a: Sequence[int | ir.SymbolicDim], b: Sequence[int | ir.SymbolicDim]) -> bool | None:
+    """Whether two blocks of axes hold equally many elements; None if their names do not tell."""
+    numbers = [prod(d for d in dims if isinstance(d, int)) for dims in (a, b)]
+    names = [sorted(str(d.value) for d in dims if not isinstance(d, int)) for dims in (a, b)]
+    return numbers[0] == numbers[1] if names[0] == names[1] and "None" not in names[0] else None

@@ -51,12 +51,11 @@ def _find(graph: ir.Graph, inputs: list[ir.Value], scores: ir.Value, name: str, 
     if any(v.shape is not None and _axes(v, holds) != [0] for v in inputs):
         return None  # other axes have the same name
     path = Path.from_inputs(graph, scores)
+    leading = _leading(path)
     for node in path.steps:
-        if node.op_type in _APART:
-            continue
-        read = [v for v in reads(node) if v in path.values and _axes(v, holds)]
-        made = [v for v in node.outputs if v in path.values and v.shape is not None]
-        if not read:
+        read = [v for v in reads(node) if v in leading and _axes(v, holds)]
+        made = [v for v in node.outputs if v in leading and v.shape is not None]
+        if node.op_type in _APART or not read or not made:
             continue
         if any(_is_lost(v, holds, number) or _times(v, name) > 1 for v in made):
             return node
@@ -64,6 +63,15 @@ def _find(graph: ir.Graph, inputs: list[ir.Value], scores: ir.Value, name: str, 
         if first is not None and first in read and _computes_along(node, first, _axes(first, holds)):
             return node
     return None
+
+
+def _leading(path: Path) -> set[ir.Value]:
+    """What leads to the output by floats, and not by integers alone, such as the number of classes."""
+    found = {path.output}
+    for node in reversed(path.steps):
+        if not found.isdisjoint(node.outputs):
+            found.update(v for v in reads(node) if v in path.values)
+    return found
 
 
 def _axes(value: ir.Value, holds: re.Pattern[str]) -> list[int]:

@@ -134,7 +134,7 @@ def _batch_first(emit: Emitter, scores: Scores, batch: int | None) -> Scores:
 
 
 def default_place(scores: Scores) -> Place:
-    """Where scores are taken if nobody says: nowhere in particular, at the surest detection, in the class's own region.
+    """Where scores are taken if unstated: nowhere in particular, at the surest detection, in the class's own region.
 
     Raises:
         InputError: the output has places, and no layout says which one is meant.

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InputError
-from ...model.attributor import Attribution, Attributor
+from ...model.attribution import Attribution
+from ...model.attributor import Attributor
 from ..base import Method
 from .baselines import baseline_of
 
