@@ -23,7 +23,8 @@ PACKAGE = REPOSITORY / "src" / "onnxplain"
 _GROUND = {"errors", "checks", "_version", "signature", "target", "layout", "files", "progress", "native", "bundled"}
 _QUESTION = {"errors", "signature", "target", "layout"}
 _AUTODIFF = {
-    f"autodiff/{room}" for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "landmarks")
+    f"autodiff/{room}"
+    for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "request", "landmarks")
 } | {"autodiff"}
 _ENGINES = {"runtime", "photos", "pictures"}
 _MODEL = _GROUND | _AUTODIFF | _ENGINES | {"model"}
@@ -59,9 +60,11 @@ MAY_IMPORT: dict[str, set[str]] = {
         "autodiff/reverse",
     },
     "autodiff/forms": {"errors", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
+    "autodiff/request": _QUESTION - {"signature"} | {"autodiff/graph", "autodiff/reverse", "autodiff/forms"},
     "autodiff/landmarks": {
         "errors",
         "layout",
+        "autodiff/request",
         "autodiff/graph",
         "autodiff/reverse",
         "autodiff/prepare",

@@ -111,11 +111,10 @@ def summarize(model: ModelSource, **options: Unpack[Options]) -> ModelSummary:
         operators = _operators(emit, path)
     except ModelError as error:
         problem = str(error)
-    supported = problem is None and not any(operator.refusals for operator in operators)
     after = None
-    if supported:
+    if scores is not None and problem is None and not any(operator.refusals for operator in operators):
         differentiated = read_model(model)
-        add_gradients(differentiated, replace(request, predict=True))
+        add_gradients(differentiated, replace(request, predict=bool(scores.extents)))
         after = len(without_outside_weights(differentiated).graph.node)
     classes = None if scores is None else scores.classes
     return ModelSummary(

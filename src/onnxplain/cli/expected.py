@@ -16,6 +16,8 @@ from .common import FAILED, Failures, ModelOptions, print_json, refuse_overwriti
 if TYPE_CHECKING:
     from ..methods import Method
     from ..pictures import PictureOptions
+    from ..results.comparison import Comparison
+    from ..results.report import Report
 
 #: The classes are the names of the folders that the photos lie in.
 FOLDERS = "folders"
@@ -43,17 +45,14 @@ def compare(
     from ..bundled import bundled_photo
     from ..explainer.comparing import compared
     from ..progress import track
-    from ..results.comparison import Comparison
     from ..results.report import Report
 
-    if expected == FOLDERS:
-        paths = [inner for path in paths for inner in _class_folders(path)]
-    model, photos = split_model(paths)
+    model, photos = split_model(_class_folders(paths, expected))
     photos = photos or [bundled_photo()]
     classes = _classes(expected, photos)
-    single = len(photos) == 1 and page is None
+    single, told = len(photos) == 1 and page is None, not as_json and not quiet
     place = _place(photos, out, page, method.name, single)
-    refuse_overwriting(place, [*photos, *([model] if model else [])])
+    refuse_overwriting(place, [*photos, model] if model else photos)
     explainer = loading.explainer(model, precision=precision, gradients=method.gradients)
     failures, results, mistakes = Failures(), [], 0
     made = Report(title="What the model mistook", **drawing)
@@ -65,19 +64,27 @@ def compare(
         if single:
             found.save(place, **drawing)
         elif found.is_mistake:
-            for explanation in found:
-                made.add(explanation)
-        if not as_json and not quiet and (single or found.is_mistake):
-            print(f"{found.predicted.source}: {found.title}{f' -> {place}' if single else ''}")
-    written = [place] if results and (single or mistakes) else []
-    if written and not single:
+            _add(made, found)
+        if told and (single or found.is_mistake):
+            print(f"{found.predicted.source}: {found.title}{_arrow(place, single)}")
+    if mistakes and not single:
         made.write(place)
+    written = [place] if mistakes or (single and results) else []
     if as_json:
         _print(model, results, written, failures)
-    elif not quiet and not single:
-        print(f"{mistakes} of {len(results)} photos mistaken{f' -> {place}' if written else ''}")
+    elif told and not single:
+        print(f"{mistakes} of {len(results)} photos mistaken{_arrow(place, bool(written))}")
     if failures.listed:
         raise typer.Exit(FAILED)
+
+
+def _add(made: Report, found: Comparison) -> None:
+    for explanation in found:
+        made.add(explanation)
+
+
+def _arrow(place: Path, written: bool) -> str:
+    return f" -> {place}" if written else ""
 
 
 def _print(model: Path | None, results: list[dict[str, Any]], files: list[Path], failures: Failures) -> None:
@@ -97,10 +104,15 @@ def _place(photos: Sequence[Path], out: Path | None, page: Path | None, method: 
     return out if out.suffix and not out.is_dir() else out / name
 
 
-def _class_folders(path: Path) -> list[Path]:
-    """The folders in a folder, for ``split_model``; anything else as it is."""
-    inner = sorted(one for one in path.iterdir() if one.is_dir() and one.name[0] != ".") if path.is_dir() else []
-    return inner or [path]
+def _class_folders(paths: Sequence[Path], expected: str) -> Sequence[Path]:
+    """With ``FOLDERS`` the folders in each folder, for ``split_model``; anything else as it is."""
+    if expected != FOLDERS:
+        return paths
+    found: list[Path] = []
+    for path in paths:
+        inner = sorted(one for one in path.iterdir() if one.is_dir() and one.name[0] != ".") if path.is_dir() else []
+        found += inner or [path]
+    return found
 
 
 def _classes(expected: str, photos: Sequence[Path]) -> list[int | str]:

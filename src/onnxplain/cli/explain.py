@@ -23,7 +23,7 @@ from .common import (
 from .expected import compare
 from .methods import chosen_methods
 from .questions import QuestionOptions
-from .results import drawing_options, sinks
+from .results import Sink, drawing_options, sinks
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -117,9 +117,7 @@ def explain(
     hows = chosen_methods(method, option or [])
     question.check()
     if expected is not None:
-        given = (question.target, question.at, question.versus, question.like, question.model_output, formats, picture)
-        if any(one is not None for one in given) or len(hows) > 1:
-            raise InputError("--expected draws its own picture of the predicted class by one method; leave out others.")
+        _refuse_others(question, formats, picture, hows)
         drawing = drawing_options(colormap, alpha, percentiles, signed)
         compare(paths or [], expected, hows[0], out, page, drawing, loading, precision, as_json=as_json, quiet=quiet)
         return
@@ -137,19 +135,8 @@ def explain(
     )
     explainer = loading.explainer(model, precision=precision, gradients=any(how.gradients for how in hows))
     failures = Failures()
-    results: list[dict[str, Any]] = []
-    for sink in outputs:
-        sink.prepare()
-    done = False
-    for rank, explanation in explained(explainer, photos, question.targets(explainer), hows, failures, quiet):
-        written = [path for sink in outputs for path in sink.add(explanation, rank)]
-        done = True
-        if as_json:
-            results.append({**explanation.to_dict(), "files": [str(path) for path in written]})
-        elif not quiet:
-            where = f" -> {', '.join(map(str, written))}" if written else ""
-            print(f"{explanation.source}: {explanation.title}{where}")
-    totals = [path for sink in outputs for path in sink.finish()] if done else []
+    found = explained(explainer, photos, question.targets(explainer), hows, failures, quiet)
+    results, totals = _written(found, outputs, as_json or quiet)
     if as_json:
         print_json(_document(explainer, model, results, totals, failures))
     elif totals and not quiet:
@@ -188,6 +175,34 @@ def explained(
                     found += ranked
                     heads[number] = next(stream, None)
             yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
+
+
+def _refuse_others(
+    question: QuestionOptions, formats: str | None, picture: str | None, methods: Sequence[Method]
+) -> None:
+    """Refuse what does not go with --expected."""
+    given = (question.target, question.at, question.versus, question.like, question.model_output, formats, picture)
+    if any(one is not None for one in given) or len(methods) > 1:
+        raise InputError("--expected draws its own picture of the predicted class by one method; leave out others.")
+
+
+def _written(
+    found: Iterator[tuple[int | None, Explanation]], sinks: Sequence[Sink], silent: bool
+) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Hand each explanation to all sinks, and say so; the facts about each, and the files about all together."""
+    results: list[dict[str, Any]] = []
+    for sink in sinks:
+        sink.prepare()
+    for rank, explanation in found:
+        files = [str(path) for sink in sinks for path in sink.add(explanation, rank)]
+        results.append({**explanation.to_dict(), "files": files})
+        if not silent:
+            print(f"{explanation.source}: {explanation.title}{_arrow(files)}")
+    return results, [path for sink in sinks for path in sink.finish()] if results else []
+
+
+def _arrow(files: Sequence[str]) -> str:
+    return f" -> {', '.join(files)}" if files else ""
 
 
 def _document(

@@ -33,6 +33,11 @@ class Chooser:
         self._attributor, self._feeds, self._geometries = attributor, feeds, geometries
         self._maps: dict[str, Array] | None = None
 
+    def places(self, targets: Sequence[Target]) -> tuple[list[int], NDArray[np.float32], tuple[Any, ...]]:
+        """For the target of each sample: the classes, the weights of all places [n, ...], and the places themselves."""
+        found = [self.place(row, target) for row, target in enumerate(targets)]
+        return [of for of, *_ in found], np.stack([region for _, region, _ in found]), tuple(at for *_, at in found)
+
     def place(self, row: int, target: Target) -> tuple[int, NDArray[np.float32], Any]:
         """The class (``PREDICTED`` where the scores there decide), the weights of all places, and the place itself."""
         places, at = self._known(), target.at

@@ -124,26 +124,17 @@ def ask(
         return _whole(attributor, asked, kind)
     attributor.classes.check_count(top)
     if places is None:
-        for one in asked:
-            if one.at not in (None, "all"):
-                raise TargetError(
-                    f"target {one!r}: the output has one score for each class and no places; leave out at=."
-                )
+        _refuse_places(asked, kind)
     chooser = Chooser(attributor, feeds, geometries)
     if kind.column is not None:
-        if places is None:
-            raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
         asked = [replace(one, of=None) for one in asked]
-    chosen = None if places is None else [chooser.place(row, one) for row, one in enumerate(asked)]
-    targets = np.array(
-        [attributor.classes.index(one.of) if chosen is None else chosen[row][0] for row, one in enumerate(asked)],
-        np.int64,
-    )
-    fed: dict[str, Array] = {}
-    if chosen is not None:
-        fed["region"] = np.stack([region for _, region, _ in chosen])
-    if kind.column is not None:
-        targets = np.zeros_like(targets)
+    if places is None:
+        fed, shown, single = {}, None, True
+        targets = np.array([attributor.classes.index(one.of) for one in asked], np.int64)
+    else:
+        classes, region, shown = chooser.places(asked)
+        fed, single = {"region": region}, all(np.count_nonzero(one) == 1 for one in region)
+        targets = np.array(classes, np.int64) if kind.column is None else np.zeros(len(asked), np.int64)
     versus = None
     if kind.versus is not None or kind.column is not None:
         attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
@@ -151,11 +142,18 @@ def ask(
         fed |= _contrast(attributor, asked, kind, chooser)
         versus = tuple(attributor.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist())
     names = attributor.signature.target_inputs
-    single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
-    shown = None if chosen is None else tuple(place for *_, place in chosen)
     boxes = chooser.boxes(fed.get("region"))
     named = {names[role]: value for role, value in fed.items()}
     return Question(attributor, targets, named, top, shown, single, boxes, kind.column, versus)
+
+
+def _refuse_places(asked: Sequence[Target], kind: Kind) -> None:
+    """Refuse places and columns where the output has one score for each class."""
+    for one in asked:
+        if one.at not in (None, "all"):
+            raise TargetError(f"target {one!r}: the output has one score for each class and no places; leave out at=.")
+    if kind.column is not None:
+        raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
 
 
 def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
@@ -252,9 +250,7 @@ def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, choos
     """What is fed for the targets that are subtracted."""
     others = [one.versus if isinstance(one.versus, Target) else Target(one.versus) for one in asked]
     if isinstance(kind.versus, Kind) and attributor.signature.places is not None:
-        chosen = [chooser.place(row, other) for row, other in enumerate(others)]
-        regions = np.stack([region for _, region, _ in chosen])
-        classes = [index for index, *_ in chosen]
+        classes, regions, _ = chooser.places(others)
         fed = {"contrast_region": regions}
     else:
         classes, fed = [attributor.classes.index(other.of) for other in others], {}
