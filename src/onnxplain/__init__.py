@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
+    from .results.detection import Detection
     from .results.explanation import Explanation
     from .results.explanations import Explanations
     from .results.features import TableExplanation, TokenExplanation
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Box",
     "ClassVisualization",
+    "Detection",
     "Evaluation",
     "Explainer",
     "Explanation",
@@ -88,6 +90,7 @@ _LAZY = {
     "Evaluation": ".evaluation",
     "RandomizationCheck": ".evaluation",
     "Explainer": ".explainer",
+    "Detection": ".results.detection",
     "Explanation": ".results.explanation",
     "Explanations": ".results.explanations",
     "TableExplanation": ".results.features",

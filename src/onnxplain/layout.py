@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from .errors import InputError
 
 #: Metadata that state a layout, as JSON: a name, or an object with the fields of :class:`Layout`.
 METADATA_KEY = "onnxplain.layout"
+#: Bytes of a file that states one.
+_LARGEST_FILE = 1 << 16
 
 #: Outputs without places, and with places that are steps or pixels.
 PLAIN = ("classes", "embedding", "sequence", "ctc", "segmentation", "map")
@@ -75,6 +79,26 @@ def find_layout(stated: LayoutLike | None, metadata: Mapping[str, str] | None = 
         return found
     made = _checked(stated)
     return replace(made, fields={**found.fields, **made.fields}) if made.name == found.name else made
+
+
+def layout_beside(model: str | os.PathLike[str]) -> Layout | None:
+    """Return what the file ``<model>.layout.json`` beside a model states, None where there is none.
+
+    Raises:
+        InputError: it holds no layout; the message names the file.
+    """
+    place = Path(model).with_suffix(".layout.json")
+    try:
+        with place.open("rb") as file:
+            text = file.read(_LARGEST_FILE + 1)
+    except OSError:
+        return None
+    if len(text) > _LARGEST_FILE:
+        raise InputError(f"{place} has more than {_LARGEST_FILE} bytes; it states a layout's name or its fields.")
+    try:
+        return _checked(json.loads(text))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{place} states no layout: {error}") from error
 
 
 def _checked(stated: LayoutLike) -> Layout:

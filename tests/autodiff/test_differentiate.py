@@ -253,7 +253,7 @@ def test_models_without_a_float_path_are_refused() -> None:
         ({"tensor": "nope"}, "no tensor named 'nope'.*'logits'"),
         ({"wrt": "nope"}, "'nope'.*'x'"),
         ({"wrt": []}, "wrt is empty"),
-        ({"target": "nope"}, "None or 'cotangent'"),
+        ({"target": "nope"}, "None, a Target or 'cotangent'"),
         ({"score": "nope"}, "'logit' or 'probability'"),
         ({"class_axis": 0}, "class_axis=0"),
         ({"class_axis": 2}, "class_axis=2"),

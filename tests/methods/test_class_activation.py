@@ -23,6 +23,7 @@ import onnxplain
 from onnxplain import Explainer, InputError
 from onnxplain.autodiff.landmarks.feature_maps import FeatureMap
 from onnxplain.autodiff.landmarks.forward_graph import ForwardGraph
+from onnxplain.autodiff.request import Request
 
 from support import small_models as small
 from support.architectures import ARCHITECTURES
@@ -247,7 +248,7 @@ def nested(layout: str) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("layout", ["channels last", "flat"])
 def test_what_only_moves_features_is_no_layer(layout: str) -> None:
-    graph = ForwardGraph.read(nested(layout))
+    graph = ForwardGraph.read(nested(layout), Request())
     assert graph.feature_map("x") == FeatureMap("features", 1, 0)
 
 

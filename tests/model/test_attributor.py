@@ -73,7 +73,7 @@ def test_what_reduces_maps_is_an_attributor_of_its_own(monkeypatch: pytest.Monke
     attributor = Explainer(small.quadratic(), cache=False)._attributor
     reduced = attributor.magnitudes
     assert reduced is attributor.magnitudes and reduced.session is attributor.session
-    assert [g.output for g in reduced.gradients] == ["grad_x/magnitude"]
+    assert [g.output for g in reduced.gradients] == ["magnitude_x"]
     assert [g.output for g in attributor.gradients] == ["grad_x"]
     assert reduced.gradient_axes == {"x": None} and attributor.gradient_axes == {"x": 1}
     assert not {name for name in vars(reduced) if "lock" in name and vars(reduced)[name] is vars(attributor)[name]}

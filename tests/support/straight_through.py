@@ -24,7 +24,7 @@ def twin(model: onnx.ModelProto, feeds: Arrays) -> onnx.ModelProto:
     """The twin of ``model`` at ``feeds``; its outputs that were integers are those numbers as floats.
 
     Covers QuantizeLinear, DequantizeLinear, DynamicQuantizeLinear, MatMulInteger, ConvInteger and what moves
-    integers.
+    integers. It takes exactly the samples of ``feeds``.
     """
     model = onnx.shape_inference.infer_shapes(model)
     values = _every_value(model, feeds)
@@ -42,6 +42,8 @@ def twin(model: onnx.ModelProto, feeds: Arrays) -> onnx.ModelProto:
         else:
             graph.node.append(node)
     del graph.value_info[:]
+    for taken in graph.input:  # what was rounded at the samples of ``feeds`` is a constant of their batch
+        taken.type.tensor_type.shape.dim[0].dim_value = len(feeds[taken.name])
     for output in graph.output:
         if output.name in build.whole:
             output.type.tensor_type.elem_type = TensorProto.FLOAT

@@ -136,11 +136,11 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     """
     rules = Rules(request.rules)
     emit = _prepared(model, request, rules, report)
-    forward, public = list(model.graph), PublicNames(model, emit)
+    forward, own, public = list(model.graph), list(model.graph.inputs), PublicNames(model, emit)
     scores, question = _asked(emit, model, request, public)
     value, start = _scaled(emit, question, request)
     nodes = list(model.graph)
-    path = Path(nodes, _variables(model.graph, nodes, request.wrt, value) if request.gradients else (), value)
+    path = Path(nodes, _variables(own, model.graph, nodes, request.wrt, value) if request.gradients else (), value)
     _count_rounding(path, request, model, public)
     if scores is not None and (node := find_influence(model.graph, scores.value, scores.batch)) is not None:
         public.record("influence", f"{node.op_type} node {node.name!r}")
@@ -260,11 +260,13 @@ def _publish(
         public.output(emit.Identity(single(emit, value) if request.half else value), f"value_{name}", f"value.{name}")
 
 
-def _variables(graph: ir.Graph, nodes: Sequence[ir.Node], wrt: Sequence[str] | None, score: ir.Value) -> list[ir.Value]:
-    """What is differentiated: the values named, or all inputs that lead to the score by floats."""
+def _variables(
+    own: Sequence[ir.Value], graph: ir.Graph, nodes: Sequence[ir.Node], wrt: Sequence[str] | None, score: ir.Value
+) -> list[ir.Value]:
+    """What is differentiated: the values named, or the model's ``own`` inputs that lead to the score by floats."""
     if wrt is None:
-        path = Path.from_inputs(graph, score)
-        found = [v for v in dict.fromkeys(path.sources) if score in depends_on(nodes, [v])]
+        sources = Path.from_inputs(graph, score, own).sources
+        found = [v for v in dict.fromkeys(sources) if score in depends_on(nodes, [v])]
         if found:
             return found
         raise ModelError(

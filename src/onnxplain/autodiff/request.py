@@ -38,6 +38,7 @@ class Request:
     """The options of :func:`~.differentiate.differentiate`, checked, and those that only this package uses.
 
     - ``target``: a kind, or "cotangent".
+    - ``layout_beside``: stated by a file beside the model, which its metadata and ``layout`` overrule.
     - ``values``: inner tensors whose values become outputs, called ``value_<name>``; ``cut`` those that become inputs
       of the same name, so that the model begins there.
     - ``gradients``: False adds the score alone, of models that need not have any gradient; ``wrt`` then means nothing.
@@ -53,6 +54,7 @@ class Request:
     score: str = "logit"
     form: str = "portable"
     layout: Layout | None = None
+    layout_beside: Layout | None = None
     class_axis: int | None = None
     saliency: bool = False
     channel_axis: int | None = None
@@ -103,11 +105,16 @@ class Request:
     def is_plain(self) -> bool:
         """Whether nothing is chosen that a model which is differentiated already could not have."""
         usual = Request(form=self.form, gradients=self.gradients, predict=self.predict, magnitudes=self.magnitudes)
-        return all(getattr(self, f.name) == getattr(usual, f.name) for f in fields(self) if f.name != "layout")
+        return all(
+            getattr(self, f.name) == getattr(usual, f.name)
+            for f in fields(self)
+            if f.name not in ("layout", "layout_beside")
+        )
 
     def layout_of(self, metadata: Mapping[str, str]) -> Layout:
         """Return the layout that is stated, here or in a model's metadata."""
-        return find_layout(self.layout, metadata)
+        found = find_layout(self.layout, metadata)
+        return found if found != Layout() or self.layout_beside is None else self.layout_beside
 
     def _check(self) -> None:
         if self.wrt == ():

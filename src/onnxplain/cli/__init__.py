@@ -1,4 +1,4 @@
-"""The command line: ``onnxplain explain | differentiate | check | visualize-class | evaluate | export-torch | cache``.
+"""The command line: ``onnxplain explain | detect | differentiate | check | visualize-class | ...``.
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
 2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
@@ -16,6 +16,7 @@ from .. import __version__
 from .cache import cache
 from .check import check
 from .common import INTERRUPTED, report
+from .detect import detect
 from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
@@ -31,6 +32,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line, 130 interrupted.",
 )
 app.command()(explain)
+app.command()(detect)
 app.command()(differentiate)
 app.command()(check)
 app.command("visualize-class")(visualize_class)

@@ -19,6 +19,7 @@ from ..errors import InputError, OnnxplainError, OutputError
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
+    from ..layout import LayoutLike
 
 FAILED, INTERRUPTED = 1, 130
 
@@ -46,6 +47,10 @@ Score = Annotated[
 Precision = Annotated[
     str, typer.Option("--precision", help="float32, or float16: half precision, for GPUs; scores and maps change.")
 ]
+LayoutText = Annotated[
+    str | None,
+    typer.Option("--layout", help='What the output means: yolov8, segmentation, ctc ..., or JSON with "name".'),
+]
 ClassAxis = Annotated[int | None, typer.Option("--class-axis", help="Axis of the output that counts classes.")]
 ChannelAxis = Annotated[int | None, typer.Option("--channel-axis", help="Axis of the input that counts channels.")]
 
@@ -61,6 +66,7 @@ class ModelOptions:
     threads: Threads = 0
     tensor: Tensor = None
     score: Score = "logit"
+    layout: LayoutText = None
     class_axis: ClassAxis = None
     channel_axis: ChannelAxis = None
 
@@ -69,7 +75,8 @@ class ModelOptions:
         from ..runtime.providers import full_name
 
         given = {one.name: getattr(self, one.name) for one in fields(self)}
-        names = given.pop("provider")
+        names, layout = given.pop("provider"), given.pop("layout")
+        given["layout"] = None if layout is None else layout_of(layout)
         return {**given, "providers": [full_name(name) for name in names] if names else None}
 
     def explainer(self, model: Path | None, **others: Any) -> Explainer:
@@ -190,6 +197,23 @@ def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
         if not model.exists() and model.suffix.lower() not in _MODELS:
             raise InputError(f"{model} does not exist; name an ONNX model, a photo, or a folder of photos.")
     return model, [photo for path in rest for photo in (find_images(path) if path.is_dir() else [path])]
+
+
+def layout_of(text: str) -> LayoutLike:
+    """Return the layout that ``--layout`` states: a name, or an object in JSON.
+
+    Raises:
+        InputError: it is neither, there is no such layout, or a field makes no sense.
+    """
+    from ..layout import find_layout
+
+    stated: object = text.strip()
+    if text.lstrip().startswith("{"):
+        try:
+            stated = json.loads(text)
+        except ValueError as error:
+            raise InputError(f"--layout: {text!r} is no JSON: {error}.") from None
+    return find_layout(stated)  # type: ignore[arg-type]
 
 
 def target_of(text: str) -> int | str:

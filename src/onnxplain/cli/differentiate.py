@@ -12,14 +12,17 @@ from .common import (
     ChannelAxis,
     ClassAxis,
     Json,
+    LayoutText,
     Precision,
     Quiet,
     Score,
     Tensor,
     guarded,
+    layout_of,
     print_json,
     refuse_overwriting,
 )
+from .questions import kind_of
 
 if TYPE_CHECKING:
     import onnx
@@ -47,10 +50,26 @@ def differentiate(
         str | None,
         typer.Option(
             "--target",
-            help="cotangent: an input shaped like the output in the place of the class.",
+            help="cotangent: an input shaped like the output in the place of the class; box.width and the like of "
+            "detectors.",
             metavar="KIND",
         ),
     ] = None,
+    at: Annotated[
+        str | None,
+        typer.Option(
+            "--at",
+            help="How the place in the output is given or found: position, region, box, best, own or all.",
+            metavar="KIND",
+        ),
+    ] = None,
+    versus: Annotated[
+        bool, typer.Option("--versus", help="Less the score of another class, which is an input, too.")
+    ] = False,
+    like: Annotated[
+        bool, typer.Option("--like", help="The cosine with a vector, which is an input, in the place of a class.")
+    ] = False,
+    layout: LayoutText = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
@@ -76,8 +95,9 @@ def differentiate(
         out,
         tensor=tensor,
         wrt=wrt or None,
-        target=target,
+        target=kind_of(target, at, versus, like),
         score=score,
+        layout=None if layout is None else layout_of(layout),
         class_axis=class_axis,
         precision=precision,
         saliency=saliency,

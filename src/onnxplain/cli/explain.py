@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import InputError
 from .common import (
     FAILED,
     Failures,
@@ -18,15 +19,17 @@ from .common import (
     guarded,
     print_json,
     split_model,
-    target_of,
 )
+from .expected import compare
 from .methods import chosen_methods
+from .questions import QuestionOptions
 from .results import drawing_options, sinks
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
     from ..methods import Method
     from ..results.explanation import Explanation
+    from .questions import Asked
 
 
 @guarded
@@ -43,12 +46,6 @@ def explain(
         Path | None,
         typer.Option(
             "-o", "--output", help="A file for one photo, or a folder. Default: the current folder.", metavar="OUT"
-        ),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--target", "-t", help="A class index or label, or top3; repeatable. Default: the predicted class."
         ),
     ] = None,
     formats: Annotated[
@@ -92,7 +89,17 @@ def explain(
             "--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."
         ),
     ] = None,
+    expected: Annotated[
+        str | None,
+        typer.Option(
+            "--expected",
+            help="What ought to be predicted: a class, a .csv of photos and classes, or folders (named by class). "
+            "Draws the predicted and the expected class; of several photos a report of all mistakes.",
+            metavar="CLASS",
+        ),
+    ] = None,
     *,
+    question: QuestionOptions,
     loading: ModelOptions,
     precision: Precision = "float32",
     as_json: Json = False,
@@ -108,6 +115,14 @@ def explain(
     from ..results.explanation import parse_formats
 
     hows = chosen_methods(method, option or [])
+    question.check()
+    if expected is not None:
+        given = (question.target, question.at, question.versus, question.like, question.model_output, formats, picture)
+        if any(one is not None for one in given) or len(hows) > 1:
+            raise InputError("--expected draws its own picture of the predicted class by one method; leave out others.")
+        drawing = drawing_options(colormap, alpha, percentiles, signed)
+        compare(paths or [], expected, hows[0], out, page, drawing, loading, precision, as_json=as_json, quiet=quiet)
+        return
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
     outputs = sinks(
@@ -126,7 +141,7 @@ def explain(
     for sink in outputs:
         sink.prepare()
     done = False
-    for rank, explanation in explained(explainer, photos, _targets(target), hows, failures, quiet):
+    for rank, explanation in explained(explainer, photos, question.targets(explainer), hows, failures, quiet):
         written = [path for sink in outputs for path in sink.add(explanation, rank)]
         done = True
         if as_json:
@@ -146,7 +161,7 @@ def explain(
 def explained(
     explainer: Explainer,
     photos: Sequence[Path],
-    targets: Sequence[int | str | None],
+    targets: Sequence[Asked],
     methods: Sequence[Method],
     failures: Failures,
     quiet: bool,
@@ -156,8 +171,8 @@ def explained(
     Each comes with its rank (1, 2, ...) among those of its photo and method, None where it is the only one.
     """
 
-    def started(method: Method, target: int | str | None) -> Iterator[Any]:
-        first = (method, target) == (methods[0], targets[0])
+    def started(method: Method, target: Asked) -> Iterator[Any]:
+        first = method is methods[0] and target is targets[0]
         progress = None if first and not quiet else False
         return explainer.stream(photos, target, method, on_error=failures, progress=progress)
 
@@ -173,11 +188,6 @@ def explained(
                     found += ranked
                     heads[number] = next(stream, None)
             yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
-
-
-def _targets(texts: Sequence[str] | None) -> list[int | str | None]:
-    """Return the targets, without doubles; the predicted class where there are none."""
-    return list(dict.fromkeys(target_of(text) for text in texts)) if texts else [None]
 
 
 def _document(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,7 +11,8 @@ import numpy as np
 from ..errors import InputError
 from ..methods import Method, find_method
 from ..pipeline.stream import Photo
-from ..target import TargetLike
+from ..results.explanation import Explanation
+from ..target import Target, TargetLike
 from .measures import AGREEMENTS, METRICS
 
 #: Names of methods, methods with options chosen, or either under names of one's own.
@@ -72,3 +74,13 @@ def targets_of(target: TargetLike, batch: Sequence[Photo]) -> Any:
     if batch[-1].index >= len(listed):
         raise InputError(f"{batch[-1].name}: there are {len(listed)} targets; give one for each photo.")
     return [listed[photo.index] for photo in batch]
+
+
+def held(target: Any, explanations: Sequence[Explanation]) -> list[Target]:
+    """The target of each photo with the class that was explained; place and comparison stay."""
+    listed = target if isinstance(target, list) else [target] * len(explanations)
+    asked = [one if isinstance(one, Target) else Target(one) for one in listed]
+    return [
+        one if one.kind.form != "class" or one.column else replace(one, of=explanation.target)
+        for one, explanation in zip(asked, explanations)
+    ]

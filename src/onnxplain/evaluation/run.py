@@ -18,7 +18,7 @@ from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from ..target import TargetLike
-from .choices import Methods, find_methods, find_metrics, targets_of
+from .choices import Methods, find_methods, find_metrics, held, targets_of
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
 from .results import Evaluation
@@ -105,7 +105,7 @@ def _cases(
         explanations = list(explainer.stream(batch, classes, method, progress=False))
         if not isinstance(explanations[0], Explanation):
             raise InputError(f"target {target!r} stands for several classes; an evaluation is of one for each photo.")
-        classes = [explanation.target for explanation in explanations]
+        classes = held(classes, explanations)
         cases.append(Case(explainer, preprocessing, method, x, explanations, masks, settings))
     return cases
 

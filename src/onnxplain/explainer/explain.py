@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from functools import partial
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..errors import TargetError
 from ..methods import Method, find_method
 from ..model.inputs import check_inputs
-from ..model.question import targets_of
+from ..model.question import Asked, targets_of
 from ..native import Normalization
 from ..photos.load import ImageSource
 from ..pipeline.attributions import arrays, only
@@ -19,32 +20,32 @@ from ..pipeline.photos import PhotoExplainer
 from ..pipeline.rows import explain_table, explain_tokens, with_background
 from ..pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from ..progress import track
+from ..results.comparison import Comparison
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
 from ..results.features import TableExplanation, TokenExplanation
-from ..target import Target, TargetLike
-from ..visualization import ClassVisualization, draw_classes, draw_neurons
+from ..target import TargetLike
+from .comparing import Expected, compared
+from .drawing import Drawing
 from .inputs import (
     Array,
     Arrays,
-    Classes,
-    ClassIndex,
-    ClassOfEach,
     DataFrame,
+    Each,
     Images,
     MethodLike,
+    One,
     OneOrSeveral,
     Rows,
     TokenIds,
     Tokens,
 )
-from .loaded import LoadedModel
 
 #: What comes of one photo; the list with "top3" and the like.
 Explained: TypeAlias = Explanation | Explanations[Explanation]
 
 
-class Explainer(LoadedModel):
+class Explainer(Drawing):
     """A model that explains itself: loaded once, used often, from several threads if need be."""
 
     @overload
@@ -62,15 +63,17 @@ class Explainer(LoadedModel):
 
         Args:
             x: the input tensor, preprocessed, with the batch axis; for a model with several inputs a dict of all.
-            target: a class index or label, a sequence of N of these, None for the predicted class, "top3" for the
-                three classes with the highest scores (any number).
+            target: a class index or label or a :class:`~onnxplain.Target`, a sequence of N of these, None for the
+                predicted class, "top3" for the three classes with the highest scores (any number). Of a single sample
+                there may be several targets.
             method: a name in :data:`onnxplain.methods.METHODS`, or a method made of one; ``options`` are those of
                 the method.
 
         Returns:
             An array shaped like ``x``; without its channel axis for methods that have none (Grad-CAM, occlusion). For
             a model of integers the gradient of the first float tensor computed from them. With "top3" there is an
-            axis of 3 classes, best first, after the batch: [N,3,...]. For a dict, a dict with that of every input.
+            axis of 3 classes, best first, after the batch: [N,3,...]; with k targets of a single sample [1,k,...]. For
+            a dict, a dict with that of every input.
 
         Raises:
             InputError: a wrong input name, rank, extent or type, NaN or infinity in ``x``.
@@ -130,7 +133,29 @@ class Explainer(LoadedModel):
     def explain(
         self,
         images: ImageSource,
-        target: ClassIndex | None = None,
+        target: None = None,
+        method: MethodLike = "saliency",
+        *,
+        expected: int | str,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> Comparison: ...
+    @overload
+    def explain(
+        self,
+        images: Images,
+        target: None = None,
+        method: MethodLike = "saliency",
+        *,
+        expected: Expected,
+        progress: bool | None = None,
+        **options: Any,
+    ) -> list[Comparison]: ...
+    @overload
+    def explain(
+        self,
+        images: ImageSource,
+        target: One | None = None,
         method: MethodLike = "saliency",
         *,
         progress: bool | None = None,
@@ -140,7 +165,7 @@ class Explainer(LoadedModel):
     def explain(
         self,
         images: Images,
-        target: ClassIndex | ClassOfEach | None = None,
+        target: One | Each | None = None,
         method: MethodLike = "saliency",
         *,
         progress: bool | None = None,
@@ -162,28 +187,38 @@ class Explainer(LoadedModel):
         target: TargetLike = None,
         method: MethodLike = "saliency",
         *,
+        expected: Expected | None = None,
         progress: bool | None = None,
         **options: Any,
-    ) -> Explained | Explanations[Explained]:
+    ) -> Explained | Explanations[Explained] | Comparison | list[Comparison]:
         """Explain photos.
 
         Args:
             images: one photo (a path, the bytes of a file, an open file, a PIL image, or an array [H,W,3] uint8 or
                 float 0..1), or several: a folder, an array [N,H,W,3], or any iterable of photos.
-            target: as for :meth:`attribute`; a sequence has one class for each photo.
+            target: as for :meth:`attribute`; a sequence has one target for each photo, or several for a single one.
+                Boxes, masks and points are in the photo's pixels.
             method, options: as for :meth:`attribute`.
+            expected: in the place of ``target``, the class that ought to be predicted, of all photos or of each.
             progress: a bar on stderr when it takes long; None: in terminals only.
 
         Returns:
-            An :class:`Explanation` for one photo, :class:`Explanations` (a list of them) for several. With "top3" a
-            list of three, best class first, in the place of each. A type checker takes a path for that of a photo, and
-            an array for one photo.
+            An :class:`Explanation` for one photo, :class:`Explanations` (a list of them) for several, and for a
+            sequence of targets of one photo. With "top3" a list of three, best class first, in the place of each. A
+            type checker takes a path for that of a photo, and an array for one photo. With ``expected`` a
+            :class:`~onnxplain.results.comparison.Comparison` of the predicted class with that one, or a list of them.
 
         Raises:
             ImageError: a photo cannot be read.
             PreprocessingError: the preprocessing is not stated, or does not fit the model.
             TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
+        if expected is not None:
+            if target is not None:
+                raise TargetError("expected= compares a class with the predicted one; leave out the target.")
+            found_by = partial(self.explain, method=find_method(method, options), progress=False)
+            comparisons = list(compared(found_by, track(photo_sources(images), None, show=progress), expected))
+            return comparisons[0] if is_one(images) else comparisons
         found = Explanations(self.stream(images, target, method, progress=progress, **options))
         return found[0] if is_one(images) else found
 
@@ -192,7 +227,7 @@ class Explainer(LoadedModel):
         self,
         rows: Mapping[str, ArrayLike] | DataFrame,
         feature_names: Sequence[str] | None = None,
-        target: ClassIndex | ClassOfEach | None = None,
+        target: One | Each | None = None,
         method: MethodLike = "occlusion",
         *,
         background: ArrayLike | DataFrame | None = None,
@@ -235,15 +270,14 @@ class Explainer(LoadedModel):
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
         chosen = with_background(method, options, background)
-        found: OneOrSeveral[TableExplanation] = explain_table(self._attributor, rows, feature_names, target, chosen)
-        return found
+        return explain_table(self._attributor, rows, feature_names, target, chosen)  # type: ignore[no-any-return]
 
     @overload
     def explain_tokens(
         self,
         ids: Mapping[str, ArrayLike],
         tokens: Tokens | None = None,
-        target: ClassIndex | ClassOfEach | None = None,
+        target: One | Each | None = None,
         method: MethodLike = "occlusion",
         **options: Any,
     ) -> list[TokenExplanation]: ...
@@ -282,14 +316,13 @@ class Explainer(LoadedModel):
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
         chosen = find_method(method, options)
-        found: OneOrSeveral[TokenExplanation] = explain_tokens(self._attributor, ids, tokens, target, chosen)
-        return found
+        return explain_tokens(self._attributor, ids, tokens, target, chosen)  # type: ignore[no-any-return]
 
     @overload
     def stream(
         self,
         images: ImageSource | Images,
-        target: ClassIndex | ClassOfEach | None = None,
+        target: One | Each | None = None,
         method: MethodLike = "saliency",
         *,
         on_error: OnError | None = None,
@@ -329,72 +362,16 @@ class Explainer(LoadedModel):
         if count is None and np.ndim(target) > 0:  # type: ignore[arg-type]
             raise TargetError("a target for each photo needs photos whose number is known; pass them as a list.")
         places = self._attributor.signature.places
-        targets, top = targets_of(target, 1 if count is None else count, places)
-        for one in targets:
-            self._attributor.classes.index(one.of)
-        return track(self._stream(sources, targets, top, chosen, on_error), count, show=progress)
+        asked = targets_of(target, 1 if count is None else count, places, alone=is_one(images))
+        for one in asked.targets:
+            if one.output is None and one.column is None:
+                self._attributor.classes.index(one.of)
+        return track(self._stream(sources, asked, chosen, on_error), count, show=progress)
 
-    @overload
-    def visualize_class(
-        self, target: ClassIndex | str, *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization: ...
-    @overload
-    def visualize_class(
-        self, target: Classes, *, preset: str = "natural", **options: Any
-    ) -> list[ClassVisualization]: ...
-    def visualize_class(
-        self, target: ClassIndex | str | Classes, *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization | list[ClassVisualization]:
-        """Make the image that a class likes best: argmax over I of S_c(I) - lambda ||I||_2^2, by gradient ascent.
-
-        Args:
-            target: a class index or label, or a sequence of these.
-            preset: "natural" for pictures that people recognise, "paper" for Simonyan et al. 2013, section 2.
-            options: ``seed``, ``size``, ``every`` and ``progress``, see :class:`~.visualization.Drawing`;
-                ``steps``, ``learning_rate``, ``l2`` and others, see :class:`~.visualization.Settings`.
-
-        Returns:
-            A :class:`~onnxplain.ClassVisualization`, or a list of them for several classes.
-
-        Raises:
-            InputError: an option is unknown or makes no sense; the model does not take one image of floats.
-            TargetError: a class is out of range or an unknown label.
-            PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
-        """
-        found: ClassVisualization | list[ClassVisualization] = draw_classes(
-            self._attributor, self.preprocessing.preprocessing, target, preset, options
-        )
-        return found
-
-    @overload
-    def visualize_neuron(self, neuron: str, *, preset: str = "natural", **options: Any) -> ClassVisualization: ...
-    @overload
-    def visualize_neuron(
-        self, neuron: Sequence[str], *, preset: str = "natural", **options: Any
-    ) -> list[ClassVisualization]: ...
-    def visualize_neuron(
-        self, neuron: str | Sequence[str], *, preset: str = "natural", **options: Any
-    ) -> ClassVisualization | list[ClassVisualization]:
-        """Make the image that a channel of an inner tensor likes best: the mean over its positions is in place of S_c.
-
-        ``neuron`` is "tensor:channel", or a list of these, of any float tensor; else as :meth:`visualize_class`.
-        """
-        found: ClassVisualization | list[ClassVisualization] = draw_neurons(
-            self._attributor, self.preprocessing.preprocessing, neuron, preset, options
-        )
-        return found
-
-    def _stream(
-        self,
-        sources: Iterable[Any],
-        targets: Sequence[Target],
-        top: int | None,
-        method: Method,
-        on_error: OnError | None,
-    ) -> Iterator[Any]:
+    def _stream(self, sources: Iterable[Any], asked: Asked, method: Method, on_error: OnError | None) -> Iterator[Any]:
         axes, preprocessing = method.axes(self._attributor), self.preprocessing.preprocessing
         only(axes)
-        explained = PhotoExplainer(self._attributor, preprocessing, method, targets, top)
+        explained = PhotoExplainer(self._attributor, preprocessing, method, asked)
         session = self._attributor.session
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..methods import Method
 from ..photos.load import ImageSource
 from ..pipeline.stream import Photo
+from ..target import Target
 
 Array: TypeAlias = NDArray[Any]
 #: The arrays of a model's inputs: one, or those of all inputs by their names.
@@ -21,8 +22,12 @@ MethodLike: TypeAlias = str | Method
 
 #: A class by its index.
 ClassIndex: TypeAlias = int | np.integer[Any]
-#: One class for each sample or photo.
-ClassOfEach: TypeAlias = list[int] | list[str] | list[int | str] | tuple[int | str, ...] | NDArray[np.integer[Any]]
+#: One question; a label is no such type, for "top3" stands for several classes.
+One: TypeAlias = ClassIndex | Target
+#: One target for each sample or photo, or several for a single one.
+Each: TypeAlias = (
+    list[int] | list[str] | list[Target] | list[int | str] | tuple[int | str | Target, ...] | NDArray[np.integer[Any]]
+)
 #: Several classes, for a result each.
 Classes: TypeAlias = Sequence[int | str] | NDArray[np.integer[Any]]
 

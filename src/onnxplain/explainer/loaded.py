@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from ..bundled import bundled_model
 from ..errors import InputError
-from ..layout import LayoutLike, find_layout
+from ..layout import LayoutLike, find_layout, layout_beside
 from ..model.attributor import Attributor
 from ..model.classes import find_labels
 from ..model.inputs import check_inputs
 from ..model.loading import ModelLoader
-from ..model.ranking import probabilities
 from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..runtime import Plan, Provider, open_cache
@@ -89,11 +88,14 @@ class LoadedModel:
         source = bundled_model() if model is None else model
         self._path = source if isinstance(source, (str, os.PathLike)) else None
         self._name = "in memory" if self._path is None else Path(self._path).name
-        stated_layout = None if layout is None else find_layout(layout)
-        options = {"tensor": tensor, "wrt": wrt, "score": score, "layout": stated_layout, "class_axis": class_axis}
+        options = {"tensor": tensor, "wrt": wrt, "score": score, "class_axis": class_axis}
+        layouts = {
+            "layout": None if layout is None else find_layout(layout),
+            "layout_beside": None if self._path is None else layout_beside(self._path),
+        }
         loader = ModelLoader(
             source=source,
-            options={**options, "gradients": gradients, "precision": precision},
+            options={**options, **layouts, "gradients": gradients, "precision": precision},
             providers=providers,
             threads=threads,
             session_options=session_options or {},
@@ -180,7 +182,7 @@ class LoadedModel:
         Raises:
             InputError: ``x`` does not fit the model; see :meth:`attribute`.
         """
-        return probabilities(self.scores(x), self._model.probability)
+        return self._attributor.probabilities(self.scores(x))
 
     def _repr_html_(self) -> str:
         rows = "".join(

@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any, TypeVar
 
 from ..errors import InputError
 from .base import Method
 
-Kind = TypeVar("Kind", bound=type[Method])
+M = TypeVar("M", bound=type[Method])
 
 #: Name -> method, in the order in which they are listed; :func:`register_method` adds to it.
 METHODS: dict[str, type[Method]] = {}
 
 
-def register_method(kind: Kind) -> Kind:
-    """Make a method known by its ``name``, so that ``explain(photo, method="name")`` finds it; a decorator.
+def register_method(method: M) -> M:
+    """Add a method to those that are called by their names, as a decorator of its class.
+
+    From then on :meth:`Explainer.explain` and all that takes methods know it, in this process; so does the command line
+    where the module with the method is imported before ``onnxplain.cli.main()`` runs. A class in ``__main__`` takes
+    the place of the one with its name, for the cells of a notebook run again.
 
     Raises:
-        InputError: it is no dataclass made of :class:`~.base.Method`, or has no name, or that of another method.
+        InputError: it is not a class of methods that can be made, or its name is missing, not a word, or taken.
     """
-    if not (isinstance(kind, type) and issubclass(kind, Method) and is_dataclass(kind)):
-        raise InputError(f"a method is a dataclass made of onnxplain.methods.Method; found {kind!r}.")
-    name = getattr(kind, "name", None)
-    if not isinstance(name, str) or not name:
-        raise InputError(f"{kind.__name__} has no name; set the class variable name to what users are to call it.")
-    if METHODS.get(name, kind) is not kind:
-        raise InputError(f"there is a method {name!r} already, {METHODS[name].__name__}; choose another name.")
-    METHODS[name] = kind
-    return kind
+    if not (isinstance(method, type) and issubclass(method, Method)) or inspect.isabstract(method):
+        raise InputError(f"a method is a subclass of onnxplain.extend.Method with attribute(); found {method!r}.")
+    name = getattr(method, "name", None)
+    if not isinstance(name, str) or not name.isidentifier():
+        raise InputError(f"{method.__name__}.name is the name of the method, a word as 'my_method'; found {name!r}.")
+    taken = METHODS.get(name)
+    if taken not in (None, method) and (taken.__module__, taken.__qualname__) != ("__main__", method.__qualname__):
+        raise InputError(f"the name {name!r} is that of {taken.__module__}.{taken.__qualname__}; choose another.")
+    METHODS[name] = method
+    return method
 
 
 def find_method(method: str | Method, options: Mapping[str, Any]) -> Method:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..errors import InputError, ModelError
 from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
+from ..target import Kind
 from .attribution import Attribution, picked
 from .classes import Classes
 from .loading import ModelLoader
@@ -242,6 +243,9 @@ class Attributor:
             InputError: the output has places, and ``feeds`` say none.
         """
         roles = self.signature.target_inputs
+        asked = self._changes.get("target")
+        if isinstance(asked, Kind) and asked.column is not None:
+            raise InputError(f"{asked.column!r} is explained by its gradient; use a method that has one.")
         if self.signature.places is None:
             name = self.signature.class_scores
             parts = [self._forward.run(part, [name])[0] for _, part in self._forward.split(self._own(feeds))]

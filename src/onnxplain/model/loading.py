@@ -118,9 +118,9 @@ class ModelLoader:
             ModelError, InputError: it cannot be read, or an option does not fit it.
         """
         from ..autodiff.landmarks.forward_graph import ForwardGraph
+        from ..autodiff.request import Request
 
-        options = {name: self.options[name] for name in ("tensor", "score", "layout", "class_axis")}
-        return ForwardGraph.read(self.source, written_out=written_out, **options)
+        return ForwardGraph.read(self.source, Request.of(**{**self.options, "written_out": written_out}))
 
     @property
     def _form(self) -> str:

@@ -1,8 +1,4 @@
-"""From the targets that a user gives to what a model is fed: classes, places, references, one for each sample.
-
-Places are chosen here, by a pass forwards, and handed to the graph as weights of the places (a region), so that they
-are held while a method moves the input.
-"""
+"""From the targets that a user gives to what a model is fed: classes, places, references, one for each sample."""
 
 from __future__ import annotations
 
@@ -14,18 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import check_unmasked
 from ..errors import TargetError
 from ..photos import Geometry
-from ..photos.geometry import resize_maps
 from ..signature import Places
-from ..target import Box, Kind, Target, TargetLike, place_of
+from ..target import Kind, Target, TargetLike
 from .attributor import Attributor
 from .classes import PREDICTED
+from .places import Chooser
 
 Array = NDArray[Any]
 _TOP = re.compile(r"top([1-9]\d*)", re.IGNORECASE)
-#: The least overlap with a detection (intersection over union) that a box must have to mean it.
-_LEAST_OVERLAP = 0.1
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,10 @@ class Question:
     - ``top``: the number of best classes that are explained in turn; None: the target alone.
     - ``places``: where, for each sample, as it was chosen: a step, an index of a detection, "own", a mask; None
       without.
+    - ``boxes``: of a detector the box [4] that each place stands for, in pixels of the model's input; None for several.
     - ``single``: whether each sample has one place, so that its scores are those of one and may become probabilities.
+    - ``number``: what the number is called that is explained, where it is no class; None for classes.
+    - ``versus``: what is subtracted, for each sample, by its label or number; None: nothing.
     """
 
     attributor: Attributor
@@ -47,11 +45,58 @@ class Question:
     top: int | None = None
     places: tuple[Any, ...] | None = None
     single: bool = True
+    boxes: tuple[Array | None, ...] | None = None
+    number: str | None = None
+    versus: tuple[str, ...] | None = None
 
     @property
     def is_chance(self) -> bool:
         """Whether the scores are those of one place, and nothing is subtracted, so that they may be probabilities."""
-        return self.single and not self.attributor.signature.target_inputs.keys() - {"region"}
+        plain = self.number is None and not self.attributor.signature.target_inputs.keys() - {"region"}
+        return self.single and plain
+
+    def step(self, sample: int) -> int | None:
+        """The step of a sequence that is explained of a sample; None for other outputs, and for several steps."""
+        layout = self.attributor.signature.places
+        if self.places is None or layout is None or layout.layout not in ("sequence", "ctc"):
+            return None
+        place = self.places[sample]
+        return place if isinstance(place, int) else None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Targets as a user gives them, put in order.
+
+    - ``targets``: one for each sample; or, with ``several``, those that every sample is explained for in turn.
+    - ``top``: the number of best classes that every sample is explained for in turn; None: the target alone.
+    """
+
+    targets: Sequence[Target]
+    top: int | None = None
+    several: bool = False
+
+    @property
+    def lists(self) -> bool:
+        """Whether a sample has a list of results, and not one."""
+        return self.several or self.top is not None
+
+    def of(self, samples: Sequence[int]) -> list[list[Target]]:
+        """The targets of these samples, one for each, in every round of explaining them."""
+        if self.several:
+            return [[one] * len(samples) for one in self.targets]
+        return [[self.targets[sample % len(self.targets)] for sample in samples]]
+
+
+def ask_all(
+    attributor: Attributor,
+    asked: Asked,
+    samples: Sequence[int],
+    feeds: Mapping[str, Array],
+    geometries: Sequence[Geometry] | None = None,
+) -> list[Question]:
+    """The questions about the samples in ``feeds``, one after the other; see :func:`ask`."""
+    return [ask(attributor, targets, asked.top, feeds, geometries) for targets in asked.of(samples)]
 
 
 def ask(
@@ -61,7 +106,7 @@ def ask(
     feeds: Mapping[str, Array],
     geometries: Sequence[Geometry] | None = None,
 ) -> Question:
-    """The question that ``asked`` and ``top``, as :func:`targets_of` returns them, are about the samples in ``feeds``.
+    """The question that ``asked``, one for each, and ``top`` are about the samples in ``feeds``.
 
     ``geometries`` are those of photos, whose pixels boxes, masks and points are in; without them boxes are in pixels of
     the model's input, points and masks in places of its output.
@@ -84,7 +129,11 @@ def ask(
                 raise TargetError(
                     f"target {one!r}: the output has one score for each class and no places; leave out at=."
                 )
-    chooser = _Chooser(attributor, feeds, geometries)
+    chooser = Chooser(attributor, feeds, geometries)
+    if kind.column is not None:
+        if places is None:
+            raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
+        asked = [replace(one, of=None) for one in asked]
     chosen = None if places is None else [chooser.place(row, one) for row, one in enumerate(asked)]
     targets = np.array(
         [attributor.classes.index(one.of) if chosen is None else chosen[row][0] for row, one in enumerate(asked)],
@@ -93,36 +142,49 @@ def ask(
     fed: dict[str, Array] = {}
     if chosen is not None:
         fed["region"] = np.stack([region for _, region, _ in chosen])
-    if kind.versus is not None:
+    if kind.column is not None:
+        targets = np.zeros_like(targets)
+    versus = None
+    if kind.versus is not None or kind.column is not None:
         attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
+    if kind.versus is not None:
         fed |= _contrast(attributor, asked, kind, chooser)
+        versus = tuple(attributor.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist())
     names = attributor.signature.target_inputs
     single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
     shown = None if chosen is None else tuple(place for *_, place in chosen)
-    return Question(attributor, targets, {names[role]: value for role, value in fed.items()}, top, shown, single)
+    boxes = chooser.boxes(fed.get("region"))
+    named = {names[role]: value for role, value in fed.items()}
+    return Question(attributor, targets, named, top, shown, single, boxes, kind.column, versus)
 
 
-def targets_of(target: TargetLike, samples: int, places: Places | None) -> tuple[list[Target], int | None]:
-    """One target for each sample, and k for "topk", None for any other target.
+def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
+    """What is asked of a number of samples: a sequence is one target for each of them, or several for a single one.
+
+    ``alone``: the sample came without others around it, so that a sequence of one target is a list of targets, too.
 
     Raises:
         TargetError: a sequence of another length than the samples, or something that is no target.
+        InputError: a masked array.
     """
+    check_unmasked("target", target)
     if isinstance(target, tuple) and places is not None:
         target = _element(target)
+    check_unmasked("target", target)
     if target is None or isinstance(target, (str, Target)) or np.ndim(target) == 0:  # type: ignore[arg-type]
-        one = _target(target)
+        one = Target() if target is None else _target(target)
         top = _TOP.fullmatch(one.of.strip()) if isinstance(one.of, str) else None
         if top is not None:
-            return [replace(one, of=None)] * samples, int(top[1])
-        return [one] * samples, None
+            return Asked([replace(one, of=None)] * samples, int(top[1]))
+        return Asked([one] * samples)
     listed = list(target)  # type: ignore[arg-type]
-    if (np.ndim(target) > 1 and places is None) or len(listed) != samples:  # type: ignore[arg-type]
+    several = samples == 1 and (alone or len(listed) > 1) and len(listed) > 0
+    if (np.ndim(target) > 1 and places is None) or (len(listed) != samples and not several):  # type: ignore[arg-type]
         raise TargetError(
             f"target has shape {list(np.shape(target))}, but there are {samples} samples; "  # type: ignore[arg-type]
             "give one class, or one for each sample."
         )
-    return [_target(_element(one) if isinstance(one, tuple) else one) for one in listed], None
+    return Asked([_target(_element(one) if isinstance(one, tuple) else one) for one in listed], None, several)
 
 
 def _element(index: tuple[Any, ...]) -> Target:
@@ -136,8 +198,8 @@ def _element(index: tuple[Any, ...]) -> Target:
 
 
 def _target(one: Any) -> Target:
-    if one is None or isinstance(one, Target):
-        return Target() if one is None else one
+    if isinstance(one, Target):
+        return one
     value = one.item() if isinstance(one, (np.generic, np.ndarray)) and one.size == 1 else one
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise TargetError(f"a target is a class index, a label or a Target; found {value!r} ({type(value).__name__}).")
@@ -158,7 +220,8 @@ def _kind(asked: Sequence[Target]) -> Kind:
 
 def _in_regions(kind: Kind) -> Kind:
     other = kind.versus
-    return Kind("class", "region", replace(other, place="region") if isinstance(other, Kind) else other)
+    subtracted = replace(other, place="region") if isinstance(other, Kind) else other
+    return Kind("class", "region", subtracted, kind.column)
 
 
 def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Question:
@@ -169,20 +232,23 @@ def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Quest
     changed = attributor.variant(target=kind)
     role = "reference" if kind.form == "like" else "cotangent"
     rows = [np.asarray(one.like if kind.form == "like" else one.weights, np.float32) for one in asked]
-    shapes = {row.shape for row in rows}
+    others = [one.versus.like for one in asked if isinstance(one.versus, Target)]
+    against = [np.asarray(other, np.float32) for other in others]
+    shapes = {row.shape for row in [*rows, *against]}
     if len(shapes) > 1 or (kind.form == "like" and rows[0].shape != (classes,)):
         raise TargetError(
             f"like= is a vector of {classes} numbers, as embed() gives; found {', '.join(map(str, shapes))}."
         )
     names = changed.signature.target_inputs
     fed = {names[role]: np.stack(rows)}
-    if isinstance(kind.versus, Kind) and kind.versus.form == "like":
-        others = [np.asarray(one.versus.like, np.float32) for one in asked if isinstance(one.versus, Target)]
-        fed[names["contrast_reference"]] = np.stack(others)
-    return Question(changed, np.zeros(len(asked), np.int64), fed)
+    if against:
+        fed[names["contrast_reference"]] = np.stack(against)
+    number = "weighted sum" if kind.form == "weights" else "like the first" if against else "similarity"
+    versus = ("like the second",) * len(asked) if against else None
+    return Question(changed, np.zeros(len(asked), np.int64), fed, number=number, versus=versus)
 
 
-def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, chooser: _Chooser) -> dict[str, Array]:
+def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, chooser: Chooser) -> dict[str, Array]:
     """What is fed for the targets that are subtracted."""
     others = [one.versus if isinstance(one.versus, Target) else Target(one.versus) for one in asked]
     if isinstance(kind.versus, Kind) and attributor.signature.places is not None:
@@ -195,158 +261,3 @@ def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, choos
     if PREDICTED in classes:
         raise TargetError("versus= names a class; the predicted one is what the score is of already.")
     return {**fed, "contrast": np.array(classes, np.int64)}
-
-
-class _Chooser:
-    """Finds the place and the class that a target means in a sample, with at most one pass forwards for all."""
-
-    def __init__(
-        self, attributor: Attributor, feeds: Mapping[str, Array], geometries: Sequence[Geometry] | None
-    ) -> None:
-        self._attributor, self._feeds, self._geometries = attributor, feeds, geometries
-        self._maps: dict[str, Array] | None = None
-
-    def place(self, row: int, target: Target) -> tuple[int, NDArray[np.float32], Any]:
-        """The class (``PREDICTED`` where the scores there decide), the weights of all places, and the place itself."""
-        places, at = self._known(), target.at
-        of = self._attributor.classes.index(target.of)
-        if at is None:
-            at = self._usual(places)
-        if isinstance(at, str) and at == "all":
-            return of, np.ones(self._extents, np.float32), "all"
-        if isinstance(at, str) and at == "own":
-            return self._own(row, of)
-        if isinstance(at, (str, Box)):
-            return self._detection(row, of, at if isinstance(at, Box) else None)
-        if place_of(at) == "position":
-            return of, *self._position(int(at))  # type: ignore[arg-type]
-        return of, *self._region(row, at)
-
-    def _known(self) -> Places:
-        places = self._attributor.signature.places
-        assert places is not None
-        return places
-
-    @property
-    def _extents(self) -> tuple[int, ...]:
-        """The extents of the places, learned by a pass forwards where they are open."""
-        extents = self._known().extents
-        if all(isinstance(extent, int) for extent in extents):
-            return tuple(int(extent) for extent in extents)
-        axis = self._known().class_axis
-        shape = self._scores().shape[1:]
-        return tuple(extent for index, extent in enumerate(shape, 1) if index != axis)
-
-    def _scores(self) -> Array:
-        if self._maps is None:
-            self._maps = self._attributor.maps(self._feeds)
-        return self._maps["scores"]
-
-    def _usual(self, places: Places) -> Any:
-        if places.boxes:
-            return "best"
-        if places.layout == "segmentation":
-            return "own"
-        if places.layout in ("sequence", "ctc"):
-            raise TargetError(
-                f"the output has a score of every class at each of {self._extents[0]} steps: say which one, "
-                "Target(..., at=0), or at='all' for the sum over all steps."
-            )
-        raise TargetError(
-            f"the output has a score of every class at each of {list(self._extents)} places, and nothing says what "
-            "they are: state Explainer(layout='segmentation') or that of a detector, or say where: Target(..., at="
-            "(row, column)), a mask, or at='all' for the sum over all places."
-        )
-
-    def _by_class(self, row: int) -> Array:
-        """The scores of a sample [K, places]."""
-        axis, scores = self._known().class_axis, self._scores()[row]
-        return scores[None] if axis is None else np.moveaxis(scores, axis - 1, 0)
-
-    def _own(self, row: int, of: int) -> tuple[int, NDArray[np.float32], str]:
-        """Where the class is the predicted one; of no class in particular, the one with the largest region."""
-        scores = self._by_class(row)
-        if len(scores) == 1:
-            threshold = 0.5 if self._attributor.signature.probability == "identity" else 0.0
-            of, mine = 0, scores[0] > threshold
-        else:
-            best = scores.argmax(axis=0)
-            of = int(np.bincount(best.ravel(), minlength=len(scores)).argmax()) if of == PREDICTED else of
-            mine = best == of
-        if not mine.any():
-            name = self._attributor.classes.label(of) or f"class {of}"
-            raise TargetError(
-                f"{name} is predicted nowhere in sample {row}; say where: at=(row, column), a mask, 'all'."
-            )
-        return of, mine.astype(np.float32), "own"
-
-    def _detection(self, row: int, of: int, box: Box | None) -> tuple[int, NDArray[np.float32], int]:
-        """The surest detection of the class, or the one that a box means."""
-        scores = self._by_class(row)
-        sure = self._maps["confidence"][row].T if self._maps and "confidence" in self._maps else scores
-        if sure.ndim != 2:
-            raise TargetError("at='best' and a Box are for detectors and sequences; state the layout of the output.")
-        weights = sure if box is None else sure * self._overlap(row, box)
-        if of == PREDICTED:
-            of = int(weights.max(axis=1).argmax())
-        place = int(weights[of].argmax())
-        region = np.zeros(sure.shape[1], np.float32)
-        region[place] = 1
-        return of, region, place
-
-    def _overlap(self, row: int, box: Box) -> Array:
-        """The overlap of every detection of a sample with a box, [A]."""
-        if self._maps is None or "boxes" not in self._maps:
-            raise TargetError("a Box is for detectors; state the layout of the outputs with Explainer(layout=...).")
-        if self._geometries is not None:
-            geometry = self._geometries[row]
-            (y0, x0), (y1, x1) = geometry.point_to_model(box.y0, box.x0), geometry.point_to_model(box.y1, box.x1)
-            box = Box(x0, y0, x1, y1)
-        boxes = self._maps["boxes"][row].astype(np.float64)
-        low = np.maximum(boxes[:, :2], [box.x0, box.y0])
-        high = np.minimum(boxes[:, 2:], [box.x1, box.y1])
-        shared = np.maximum(high - low, 0).prod(axis=1)
-        areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) + box.width * box.height
-        overlap = shared / np.maximum(areas - shared, 1e-9)
-        if overlap.max(initial=0.0) < _LEAST_OVERLAP:
-            raise TargetError(f"no detection overlaps {box!r}: the largest overlap is {overlap.max(initial=0.0):.2f}.")
-        return np.asarray(overlap)
-
-    def _position(self, at: int) -> tuple[NDArray[np.float32], int]:
-        extents = self._extents
-        if len(extents) != 1:
-            raise TargetError(
-                f"at={at}: the output has rows and columns; give at=(row, column), a mask, 'own' or 'all'."
-            )
-        if not -extents[0] <= at < extents[0]:
-            raise TargetError(f"at={at} is out of range: the output has {extents[0]} steps.")
-        region = np.zeros(extents, np.float32)
-        region[at] = 1
-        return region, at % extents[0]
-
-    def _region(self, row: int, at: Any) -> tuple[NDArray[np.float32], Any]:
-        """A point, or a mask of the output's places, of the photo, or of the model's input."""
-        extents = self._extents
-        geometry = None if self._geometries is None else self._geometries[row]
-        if isinstance(at, tuple):
-            if len(extents) != 2 or len(at) != 2:
-                raise TargetError(f"at={at}: the output has {len(extents)} axes of places {list(extents)}.")
-            point = tuple(at)
-            if geometry is not None:
-                inside = geometry.point_to_model(at[0] + 0.5, at[1] + 0.5)
-                point = tuple(int(v * e // c) for v, e, c in zip(inside, extents, geometry.canvas))
-            if not all(-extent <= v < extent for v, extent in zip(point, extents)):
-                raise TargetError(f"at={at} is out of range: the output has the places {list(extents)}.")
-            region = np.zeros(extents, np.float32)
-            region[point] = 1
-            return region, at
-        mask = np.asarray(at)
-        if mask.dtype.kind not in "bfiu" or not np.isfinite(mask).all():
-            raise TargetError(f"at= is a mask of finite numbers; found {mask.dtype}.")
-        if geometry is not None and mask.shape == geometry.photo and mask.shape != extents:
-            mask = resize_maps(geometry.to_model(mask.astype(np.float32))[None], extents)[0]
-        if mask.shape != extents:
-            raise TargetError(f"at= is a mask {list(mask.shape)}; the output has the places {list(extents)}.")
-        if not mask.any():
-            raise TargetError("at= is a mask without any place; it must be above zero somewhere.")
-        return mask.astype(np.float32), "mask"

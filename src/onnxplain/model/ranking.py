@@ -25,11 +25,18 @@ class ClassScore:
         """The label, or the number where there is none."""
         return f"class {self.index}" if self.label is None else self.label
 
-    def title(self, straight_through: bool = False) -> str:
-        """Return the class and how sure the model is of it, for people."""
+    def title(self, straight_through: bool = False, versus: str | None = None, step: int | None = None) -> str:
+        """The class and how sure the model is of it, for people; with what it is compared with, and at which step."""
+        name = self.name if versus is None else f"{short_name(self.name)} rather than {short_name(versus)}"
+        place = "" if step is None else f" at {step}"
         sure = "" if self.probability is None else f"{self.probability:.1%}, "
         estimate = ", straight-through" if straight_through else ""
-        return f"{self.name} ({sure}score {self.score:.3g}{estimate})"
+        return f"{name}{place} ({sure}score {self.score:.3g}{estimate})"
+
+
+def short_name(label: str) -> str:
+    """The first of the names of a class that a label lists: "tabby" of "tabby, tabby cat"."""
+    return label.split(",")[0].strip() or label
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """From maps and numbers to pictures: overlays, contours, sheets, bars, coloured tokens; none knows attributions."""
 
 from .bars import bars
+from .boxes import boxes_image, outlined
 from .colormaps import COLORMAPS, colormap
 from .contours import contour_image, contour_segments
 from .figures import bars_figure
@@ -14,12 +15,14 @@ __all__ = [
     "PictureOptions",
     "bars",
     "bars_figure",
+    "boxes_image",
     "colormap",
     "contour_image",
     "contour_segments",
     "contrast",
     "grid_sheet",
     "heatmap",
+    "outlined",
     "overlay_image",
     "panel",
     "save_image",

@@ -100,11 +100,11 @@ def contour_image(
         segments = contour_segments(position, place)
         colour = tuple(int(part) for part in table[round(255 * shade)])
         for drawn, thickness in ((_RIM, 1.9 * stroke), (colour, stroke)):
-            picture.paste(drawn, mask=_mask(segments, picture.size, thickness, alpha))
+            picture.paste(drawn, mask=line_mask(segments, picture.size, thickness, alpha))
     return np.array(picture)
 
 
-def _mask(segments: NDArray[np.float32], size: tuple[int, int], thickness: float, alpha: float) -> Image.Image:
+def line_mask(segments: NDArray[np.float32], size: tuple[int, int], thickness: float, alpha: float) -> Image.Image:
     """Return how much of each pixel the lines cover, times ``alpha``, as greys 0..255."""
     large = Image.new("L", (size[0] * _FINENESS, size[1] * _FINENESS))
     draw = ImageDraw.Draw(large)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,8 @@ from ..methods import Method
 from ..methods.helpers.maps import check_finite
 from ..model.attribution import Attribution
 from ..model.attributor import Attributor
-from ..model.question import Question, ask, targets_of
-from ..model.ranking import rank_classes
+from ..model.question import Asked, Question, ask_all, targets_of
+from ..model.ranking import ClassScore, rank_classes
 from ..target import TargetLike
 
 Array = NDArray[Any]
@@ -32,23 +32,26 @@ def arrays(
 ) -> dict[str, Array]:
     """Return the attributions of all samples by their tensor, or the maps that ``reduction`` makes of them.
 
-    ``reduction`` are arguments of :meth:`Method.map`. With "top3" there is an axis of classes after the batch.
+    ``reduction`` are arguments of :meth:`Method.map`. With "top3", and with several targets of one sample, there is an
+    axis of classes after the batch.
     """
     maps = reduction is not None
-    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
-    asks, top = question.attributor, question.top
+    samples = attributor.samples(feeds)
+    asked = targets_of(target, samples, attributor.signature.places)
+    questions = ask_all(attributor, asked, range(samples), feeds)
+    asks = questions[0].attributor
     axes = method.axes(method.for_maps(asks) if maps else asks)
     found: dict[str, list[Array]] = {name: [] for name in axes}
-    for start, parts in micro_batches(question, method, feeds, maps=maps):
-        names = [f"image {start + row}" for row in range(len(parts[0].scores))]
+    for start, parts in micro_batches(questions, method, feeds, maps=maps):
+        names = [f"image {start + row}" for row in range(len(parts[0][1].scores))]
         for index, (tensor, axis) in enumerate(axes.items()):
-            values = [part.attributions[index] for part in parts]
+            values = [part.attributions[index] for _, part in parts]
             if reduction is None:
                 for one in values:
                     check_finite(one, names)
             else:
                 values = [method.map(one, names, channel_axis=axis, **reduction) for one in values]
-            found[tensor].append(values[0] if top is None else np.stack(values, axis=1))
+            found[tensor].append(np.stack(values, axis=1) if asked.lists else values[0])
     return {name: pieces[0] if len(pieces) == 1 else np.concatenate(pieces) for name, pieces in found.items()}
 
 
@@ -80,12 +83,20 @@ def ranked(
 
 
 def micro_batches(
-    question: Question, method: Method, feeds: Mapping[str, Array], *, maps: bool = False
-) -> Iterator[tuple[int, list[Attribution]]]:
-    """Return :func:`ranked` over any number of samples, each with the number of its first sample."""
-    asked = question.attributor
-    for start, part, chosen in asked.split({**feeds, **question.feeds}, question.targets):
-        yield start, ranked(asked, method, part, chosen, question.top, maps=maps)
+    questions: Sequence[Question], method: Method, feeds: Mapping[str, Array], *, maps: bool = False
+) -> Iterator[tuple[int, list[tuple[Question, Attribution]]]]:
+    """Return the answers to all questions about each micro-batch, with the number of its first sample.
+
+    Several questions are about a single sample, so that there is one micro-batch for each.
+    """
+    batches = [one.attributor.split({**feeds, **one.feeds}, one.targets) for one in questions]
+    for parts in zip(*batches):
+        answers = [
+            (one, answer)
+            for one, (_, part, chosen) in zip(questions, parts)
+            for answer in ranked(one.attributor, method, part, chosen, one.top, maps=maps)
+        ]
+        yield parts[0][0], answers
 
 
 def only(axes: Iterable[str]) -> str:
@@ -102,22 +113,22 @@ def only(axes: Iterable[str]) -> str:
 
 
 def row_attributions(
-    attributor: Attributor, method: Method, feeds: Mapping[str, Array], target: TargetLike
+    attributor: Attributor, method: Method, feeds: Mapping[str, Array], asked: Asked
 ) -> Iterator[list[tuple[NDArray[np.float32], dict[str, Any]]]]:
     """Return one number for every feature of each sample [F], and the other fields of an explanation.
 
-    With "top3" there are those of three classes for each sample. The numbers have a sign where the method's has a
-    meaning; features of several tensors follow one another.
+    With "top3" there are those of three classes for each sample, with several targets of one sample those of each. The
+    numbers have a sign where the method's has a meaning; features of several tensors follow one another.
 
     Raises:
         InputError: an attribution has more axes than features.
     """
-    question = ask(attributor, *targets_of(target, attributor.samples(feeds), attributor.signature.places), feeds)
-    axes = method.axes(question.attributor)
-    for start, parts in micro_batches(question, method, feeds):
-        names = [f"row {start + row}" for row in range(len(parts[0].scores))]
+    questions = ask_all(attributor, asked, range(attributor.samples(feeds)), feeds)
+    axes = method.axes(questions[0].attributor)
+    for start, parts in micro_batches(questions, method, feeds):
+        names = [f"row {start + row}" for row in range(len(parts[0][1].scores))]
         joined = []
-        for part in parts:
+        for _, part in parts:
             tensors = []
             for (tensor, axis), attribution in zip(axes.items(), part.attributions):
                 check_finite(attribution, names)
@@ -132,7 +143,10 @@ def row_attributions(
                 tensors.append(signed.astype(np.float32))
             joined.append(np.concatenate(tensors, axis=1))
         for row in range(len(names)):
-            yield [(found[row], facts(question, method, part, row, start + row)) for found, part in zip(joined, parts)]
+            yield [
+                (found[row], facts(question, method, part, row, start + row))
+                for found, (question, part) in zip(joined, parts)
+            ]
 
 
 def facts(question: Question, method: Method, part: Attribution, row: int, sample: int) -> dict[str, Any]:
@@ -140,13 +154,18 @@ def facts(question: Question, method: Method, part: Attribution, row: int, sampl
     attributor = question.attributor
     known = attributor.probability if question.is_chance else None
     ranking = rank_classes(part.class_scores[row], known, attributor.classes)
-    mine = ranking.of(int(part.targets[row]))
+    mine, listed = ranking.of(int(part.targets[row])), ranking.best(_LISTED)
+    if question.number is not None:
+        mine = ClassScore(mine.index, question.number, mine.score, None)
+        listed = [mine]
     return {
         "target": mine.index,
         "label": mine.label,
         "score": float(part.scores[row]),
         "probability": mine.probability,
-        "top": ranking.best(_LISTED),
+        "top": listed,
+        "versus": None if question.versus is None else question.versus[sample],
+        "step": question.step(sample),
         "provider": attributor.provider,
         "straight_through": attributor.signature.straight_through and method.gradients,
         "method": method.name,

@@ -13,31 +13,29 @@ from ..errors import GradientError, InputError, OnnxplainError
 from ..methods import Method
 from ..model.attribution import Attribution
 from ..model.attributor import Attributor
-from ..model.question import Question, ask
+from ..model.question import Asked, Question, ask_all
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
-from ..target import Target
 from .attributions import facts, ranked
+from .detection import shown_place
 from .stream import Outcome, Photo, load_photo, photo_name
 
 
 @dataclass(frozen=True)
 class PhotoExplainer:
-    """Explains photos for given targets by one method; called by several threads at once.
+    """Explains photos for what is asked of them by one method; called by several threads at once.
 
-    ``targets`` has one target for each photo, or one for all of a number that is not known; ``top`` is how many classes
-    of each photo are explained, None for the target alone.
+    ``asked`` has one target for each photo, or one for all of a number that is not known.
     """
 
     attributor: Attributor
     preprocessing: Preprocessing
     method: Method
-    targets: Sequence[Target]
-    top: int | None
+    asked: Asked
 
     def __call__(self, photos: Sequence[tuple[int, Any]]) -> list[Outcome]:
-        """Return what came of each of these numbered photos: its explanation (a list of ``top``), or an error.
+        """Return what came of each of these numbered photos: its explanation (or a list of them), or an error.
 
         Raises:
             InputError: the attributions make no maps.
@@ -58,14 +56,17 @@ class PhotoExplainer:
         """Return what came of photos with tensors of one shape."""
         outcomes: dict[int, Outcome] = {}
         feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
-        asked = [self.targets[photo.index % len(self.targets)] for photo in photos]
-        question = ask(self.attributor, asked, self.top, feeds, [photo.geometry for photo in photos])
-        asks = question.attributor
-        parts = ranked(asks, self.method, {**feeds, **question.feeds}, question.targets, self.top)
+        geometries = [photo.geometry for photo in photos]
+        questions = ask_all(self.attributor, self.asked, [photo.index for photo in photos], feeds, geometries)
+        parts = [
+            (one, part)
+            for one in questions
+            for part in ranked(one.attributor, self.method, {**feeds, **one.feeds}, one.targets, one.top)
+        ]
         for row, photo in enumerate(photos):
             try:
-                found = [self._explanation(question, photo, part, row) for part in parts]
-                outcomes[photo.index] = photo.name, found[0] if self.top is None else Explanations(found)
+                found = [self._explanation(question, photo, part, row) for question, part in parts]
+                outcomes[photo.index] = photo.name, Explanations(found) if self.asked.lists else found[0]
             except GradientError as error:
                 outcomes[photo.index] = photo.name, error
         return outcomes
@@ -85,4 +86,5 @@ class PhotoExplainer:
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
             **facts(question, method, part, row, row),
+            **shown_place(question, row, photo.geometry),
         )

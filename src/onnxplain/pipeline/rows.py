@@ -86,10 +86,10 @@ def _explanations(
 ) -> Any:
     """Return one explanation, or a list of them by class, for each row; without the outer list for ``one`` row."""
     found: list[Any] = []
-    _, top = targets_of(target, attributor.samples(feeds), attributor.signature.places)
-    for row, ranked in enumerate(row_attributions(attributor, method, feeds, target)):
+    asked = targets_of(target, attributor.samples(feeds), attributor.signature.places, alone=one)
+    for row, ranked in enumerate(row_attributions(attributor, method, feeds, asked)):
         shown = [kind(names(row), values[row], attribution, **facts) for attribution, facts in ranked]
-        found.append(shown[0] if top is None else shown)
+        found.append(shown if asked.lists else shown[0])
     return found[0] if one else found
 
 

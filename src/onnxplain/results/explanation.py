@@ -17,12 +17,13 @@ from numpy.typing import NDArray
 
 from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
-from ..model.ranking import ClassScore
+from ..model.ranking import ClassScore, short_name
 from ..photos import Geometry
-from ..pictures import PictureOptions, contour_image, heatmap, overlay_image, panel, save_image
+from ..pictures import PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
 from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
+from ..target import Box
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -59,6 +60,11 @@ class Explanation:
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
       identity (straight-through estimator), so that it is an estimate.
     - ``details``: numbers that the method reports besides, such as the ``completeness_gap`` of integrated gradients.
+    - ``versus``: what is subtracted, by its label or number, so that ``score`` is a difference; None: nothing. Pictures
+      are signed then, diverging at zero, where :attr:`signed` is there. ``step``: that of a sequence.
+    - ``role``: "predicted" or "expected" in a :class:`~onnxplain.results.comparison.Comparison`, else None.
+    - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places
+      of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures outline both.
     """
 
     image: NDArray[np.uint8]
@@ -76,6 +82,11 @@ class Explanation:
     straight_through: bool = False
     method: str = "saliency"
     details: Mapping[str, float] = field(default_factory=dict)
+    versus: str | None = None
+    step: int | None = None
+    role: str | None = None
+    box: Box | None = None
+    region: NDArray[np.float32] | None = None
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
@@ -92,8 +103,19 @@ class Explanation:
 
     @property
     def title(self) -> str:
-        """The class and how sure the model is of it, for people."""
-        return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
+        """The class and how sure the model is of it, for people; "tabby rather than lynx" for a comparison."""
+        return self.class_title if self.role is None else f"{self.role}: {self.class_title}"
+
+    @property
+    def class_title(self) -> str:
+        """:attr:`title` without the role."""
+        mine = ClassScore(self.target, self.label, self.score, self.probability)
+        return mine.title(self.straight_through, self.versus, self.step)
+
+    @property
+    def short(self) -> str:
+        """The first of the names that the label lists: "tabby" of "tabby, tabby cat"."""
+        return short_name(self.name)
 
     def overlay(self, **options: Unpack[PictureOptions]) -> NDArray[np.uint8]:
         """Return the map laid over the photo: :meth:`picture` of kind "overlay"."""
@@ -108,7 +130,7 @@ class Explanation:
             options: see :class:`~onnxplain.pictures.PictureOptions`; a kind has those of
                 :func:`onnxplain.pictures.overlay_image` (a panel as well), :func:`~onnxplain.pictures.heatmap` or
                 :func:`~onnxplain.pictures.contour_image`. With ``signed=True`` :attr:`signed` is drawn in the place
-                of :attr:`saliency`.
+                of :attr:`saliency`; a comparison is signed unless ``signed=False``.
 
         Raises:
             InputError: an unknown kind, an option that it does not have, a signed picture of a method whose sign
@@ -129,6 +151,8 @@ class Explanation:
         if "panel" in kinds:
             raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
+        if self.versus is not None and self.signed_input is not None:
+            options = {"signed": True, **options}
         values = self.signed if options.get("signed") else self.saliency
         if values is None:
             raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
@@ -136,7 +160,7 @@ class Explanation:
         for kind in kinds:
             ground = () if kind == "heatmap" else (self.image,)
             chosen = {name: value for name, value in options.items() if name in _options_of(kind)}
-            found.append(_DRAWN[kind](*ground, values, **chosen))
+            found.append(outlined(_DRAWN[kind](*ground, values, **chosen), self.box, self.region))
         return found
 
     def to_dict(self) -> dict[str, Any]:
@@ -149,11 +173,15 @@ class Explanation:
             "label": self.label,
             "score": self.score,
             "probability": self.probability,
+            "versus": self.versus,
+            "step": self.step,
+            "role": self.role,
             "top": [asdict(one) for one in self.top],
             "crop_box": list(self.geometry.crop_box),
             "provider": self.provider,
             "straight_through": self.straight_through,
             "details": dict(self.details),
+            "box": None if self.box is None else asdict(self.box),
         }
 
     def save(

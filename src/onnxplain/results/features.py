@@ -35,7 +35,7 @@ class FeatureExplanation:
     - ``attribution`` [F]: float32, positive where it speaks for the class; of methods whose sign says nothing, 0 or
       more. The unit is that of the score, or of the score for each unit of the feature for gradients.
     - ``method``, ``target``, ``label``, ``score``, ``probability``, ``top``, ``provider``, ``straight_through``,
-      ``details``: as in :class:`~onnxplain.Explanation`.
+      ``details``, ``versus``, ``step``: as in :class:`~onnxplain.Explanation`.
     """
 
     names: list[str]
@@ -50,6 +50,8 @@ class FeatureExplanation:
     straight_through: bool
     method: str
     details: Mapping[str, float] = field(default_factory=dict)
+    versus: str | None = None
+    step: int | None = None
 
     _what: ClassVar[str] = "feature"
 
@@ -58,7 +60,8 @@ class FeatureExplanation:
         """The class and how sure the model is of it, for people; of a model with a single output, its value."""
         if len(self.top) == 1 and self.label is None:
             return f"output {self.score:.4g}"
-        return ClassScore(self.target, self.label, self.score, self.probability).title(self.straight_through)
+        mine = ClassScore(self.target, self.label, self.score, self.probability)
+        return mine.title(self.straight_through, self.versus, self.step)
 
     def bars(self, **options: Any) -> NDArray[np.uint8]:
         """Return the largest attributions as bars, uint8 RGB [H,W,3]; ``options``: :func:`onnxplain.pictures.bars`."""

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, InputError, differentiate, differentiate_file
+from onnxplain import Explainer, InputError, Target, differentiate, differentiate_file
 
 from support import small_models as small
 from support.architectures import ARCHITECTURES, Architecture
@@ -45,8 +45,11 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 def test_networks(architecture: Architecture, provider: str) -> None:
     plain = export(architecture, architecture.model(), "torchscript")
     feeds = {"x": architecture.inputs(2, seed=5).numpy(), "target": np.array([0, 3])}
-    outputs = [v.name for v in differentiate(plain).graph.output]
-    exact, found = (run(plain, feeds, outputs, form=provider, precision=p) for p in ("float32", "float16"))
+    everywhere = Target(at="all")  # of networks with places; others have one score for each class in any case
+    outputs = [v.name for v in differentiate(plain, everywhere).graph.output]
+    exact, found = (
+        run(plain, feeds, outputs, target=everywhere, form=provider, precision=p) for p in ("float32", "float16")
+    )
     smooth = architecture.name in ("cnn1d", "efficientnet", "convnext", "vit", "swin", "text")
     for name, a, b in zip(outputs, exact, found):
         assert b.dtype == np.float32
@@ -203,7 +206,8 @@ def test_transposed_casts() -> None:
     ]
     w = np.random.default_rng(0).standard_normal((4, 4)).astype(np.float16)
     outputs = [("y", FLOAT, ["N", 3, 4]), ("turned", HALF, [3, "N", 4])]
-    found = differentiate(build(nodes, [("x", FLOAT, ["N", 3, 4])], outputs, {"w": w}))  # type: ignore[arg-type]
+    model = build(nodes, [("x", FLOAT, ["N", 3, 4])], outputs, {"w": w})  # type: ignore[arg-type]
+    found = differentiate(model, Target(at="all"))
     assert loads(found)
     x = np.random.default_rng(1).standard_normal((2, 3, 4), np.float32)
     feeds = {"x": x, "target": np.array([1, 2])}

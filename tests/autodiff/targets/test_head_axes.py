@@ -10,10 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, InputError, differentiate
+from onnxplain import Explainer, InputError, Target, differentiate
 from onnxplain.autodiff.graph.io import read_model
 from onnxplain.autodiff.targets.head import find_head
-from onnxplain.target import Target
 
 from support.graphs import build, run
 

@@ -265,3 +265,15 @@ def test_two_samples_are_as_one_by_one(name: str) -> None:
         alone = run(made, x=x[row : row + 1], **{key: value[row : row + 1] for key, value in question.inputs.items()})
         assert abs(alone["grad_x"][0] - both["grad_x"][row]).max() <= 1e-6 * abs(both["grad_x"][row]).max()
         assert alone["score"][0] == pytest.approx(both["score"][row], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "target", [Target(at=0), Target(at="all"), Target(like=[0.0]), Target(weights=np.zeros(1))], ids=repr
+)
+def test_only_the_models_own_inputs_have_gradients(target: Target) -> None:
+    """The question's inputs are floats, too, and the score depends on them."""
+    nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
+    shape = ["N", 5] if target.at is None else ["N", 4, 5]
+    model = build(nodes, [("x", FLOAT, shape)], [("y", FLOAT, shape)])
+    outputs = [value.name for value in differentiate(model, target).graph.output]
+    assert outputs == ["y", "score", "grad_x"]

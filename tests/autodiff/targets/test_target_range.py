@@ -7,8 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, TargetError, differentiate
-from onnxplain.target import Target
+from onnxplain import Explainer, Target, TargetError, differentiate
 
 from support import small_models as small
 from support.graphs import classifier, run

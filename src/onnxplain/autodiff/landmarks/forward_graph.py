@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ...layout import Layout, find_layout
 from ..graph.emitter import Emitter
 from ..graph.io import ModelSource, read_model
 from ..prepare.expand_attention import write_out_attention
 from ..prepare.order import prepare
+from ..request import Request
 from ..targets.explained import explained
 from .attention_maps import AttentionMaps, find_attention
 from .feature_maps import FeatureMap, find_feature_map
@@ -24,26 +24,24 @@ class ForwardGraph:
     score: ir.Value
 
     @classmethod
-    def read(
-        cls,
-        model: ModelSource,
-        *,
-        tensor: str | None = None,
-        score: str = "logit",
-        layout: Layout | None = None,
-        class_axis: int | None = None,
-        written_out: bool = False,
-    ) -> ForwardGraph:
-        """Prepare ``model``; ``written_out``: with fused attention in operators of its own.
+    def read(cls, model: ModelSource, request: Request) -> ForwardGraph:
+        """Prepare ``model`` and find what is explained of it.
 
-        The other arguments and the errors are those of :func:`~onnxplain.autodiff.differentiate`.
+        Raises:
+            ModelError, InputError: as for :func:`~onnxplain.autodiff.differentiate`.
         """
         graph_model = read_model(model)
         emit = Emitter(graph_model.graph, prepare(graph_model))
-        if written_out:
+        if request.written_out:
             write_out_attention(emit)
-        stated = find_layout(layout, graph_model.metadata_props)
-        found = explained(emit, graph_model, tensor=tensor, layout=stated, score=score, class_axis=class_axis)
+        found = explained(
+            emit,
+            graph_model,
+            tensor=request.tensor,
+            layout=request.layout_of(graph_model.metadata_props),
+            score=request.score,
+            class_axis=request.class_axis,
+        )
         return cls(graph_model.graph, found.value)
 
     def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:

@@ -109,16 +109,20 @@ def stand_ins(nodes: Sequence[ir.Node], source: ir.Value) -> list[ir.Value]:
 
 
 def _made_whole(nodes: Sequence[ir.Node], source: ir.Value) -> set[ir.Value]:
-    """The integers and truth values that a float input is made into; none where floats are computed from it."""
+    """Return the integers that a float input is cast to; none where floats are computed from it.
+
+    What only compares it does not count: a threshold has no gradient.
+    """
     floats, found = {source}, set[ir.Value]()
     for node in nodes:
-        if node.op_type not in _SHAPE_ONLY and any(v in floats for v in reads(node)):
-            if not any(is_float(v) or carries(node, v, floats) for v in node.outputs):
-                found.update(node.outputs)
-            elif node.op_type in _MOVES:
-                floats.update(node.outputs)
-            else:
+        if node.op_type in _SHAPE_ONLY or floats.isdisjoint(reads(node)):
+            continue
+        if any(is_float(v) or carries(node, v, floats) for v in node.outputs):
+            if node.op_type not in _MOVES:
                 return set()
+            floats.update(node.outputs)
+        elif node.op_type == "Cast" and node.outputs[0].dtype != ir.DataType.BOOL:
+            found.update(node.outputs)
     return found
 
 
@@ -131,11 +135,12 @@ class Path:
     output: ir.Value
 
     @classmethod
-    def from_inputs(cls, graph: ir.Graph, output: ir.Value) -> Path:
-        """Return the path from all inputs of ``graph``, or from the floats that stand in for them."""
+    def from_inputs(cls, graph: ir.Graph, output: ir.Value, inputs: Sequence[ir.Value] | None = None) -> Path:
+        """Return the path from ``inputs``, all of ``graph`` if None, or from the floats that stand in for them."""
         nodes = list(graph)
         needed = needed_for(nodes, output)
-        return cls(nodes, [v for source in graph.inputs for v in stand_ins(nodes, source) if v in needed], output)
+        sources = graph.inputs if inputs is None else inputs
+        return cls(nodes, [v for source in sources for v in stand_ins(nodes, source) if v in needed], output)
 
     @cached_property
     def active(self) -> set[ir.Value]:
