@@ -34,9 +34,13 @@ def session(model: onnx.ModelProto, *, optimise: bool = True) -> onnxruntime.Inf
 
 
 def with_outputs(model: onnx.ModelProto, *names: str) -> onnx.ModelProto:
-    """The model with those of its tensors as outputs, in front, that are not yet."""
+    """The model with those of its tensors as outputs, in front, that are not yet.
+
+    It states nothing of inner shapes: ONNX Runtime folds ``Shape`` of a tensor by what is stated of it, right or wrong.
+    """
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
+    del copy.graph.value_info[:]
     outputs = {v.name: v for v in copy.graph.output}
     chosen = [outputs.pop(n, None) or onnx.helper.make_empty_tensor_value_info(n) for n in names]
     kept = [*chosen, *outputs.values()]

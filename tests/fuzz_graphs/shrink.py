@@ -231,14 +231,24 @@ def _simpler_question(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
         yield _copy(model, versus="")
 
 
+def _resized(model: onnx.ModelProto, pairs: Mapping[str, str]) -> onnx.ModelProto:
+    """A copy of other extents, which states nothing of the tensors that have others now."""
+    copy = _copy(model, extents=" ".join(f"{k}={v}" for k, v in pairs.items()))
+    del copy.graph.value_info[:]
+    for value in copy.graph.output:
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    return copy
+
+
 def _fewer_runs(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
     pairs = [p.split("=") for p in facts(model)["extents"].split()]
     if any("," in many for _, many in pairs):
         for which in (-1, 0):
-            yield _copy(model, extents=" ".join(f"{k}={v.split(',')[which]}" for k, v in pairs))
+            yield _resized(model, {k: v.split(",")[which] for k, v in pairs})
     for name, many in pairs:
         if "," not in many and name:
-            copy = _copy(model, extents=" ".join(f"{k}={v}" for k, v in pairs if k != name))
+            copy = _resized(model, {k: v for k, v in pairs if k != name})
             for value in copy.graph.input:
                 for dim in value.type.tensor_type.shape.dim:
                     if dim.dim_param == name:
@@ -254,13 +264,12 @@ def _lower_extents(model: onnx.ModelProto) -> Iterator[onnx.ModelProto]:
             if int(extent) > 1:
                 lower = many.split(",")
                 lower[i] = str(int(extent) - 1)
-                changed = pairs | {name: ",".join(lower)}
-                yield _copy(model, extents=" ".join(f"{k}={v}" for k, v in changed.items()))
+                yield _resized(model, pairs | {name: ",".join(lower)})
     weights = {t.name for t in model.graph.initializer}
     for i, value in enumerate(model.graph.input):
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if value.name not in weights and dim.dim_value > 1:
-                copy = _copy(model)
+                copy = _resized(model, pairs)
                 copy.graph.input[i].type.tensor_type.shape.dim[axis].dim_value -= 1
                 yield copy
 

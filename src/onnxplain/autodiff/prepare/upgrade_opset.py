@@ -87,7 +87,7 @@ def upgrade_opset(model: ir.Model) -> Iterator[Step]:
             f"opset is {OLDEST_OPSET}. Export it again with a newer opset, or convert it first with "
             "onnx.version_converter.convert_version."
         )
-    stated = {value: value.shape for node in model.graph for value in node.outputs}
+    stated = {value: value.shape for node in model.graph.all_nodes() for value in node.outputs}
     inference = Inference(imports, outputs_of)
     infer_shapes(model, inference)
     imports[""] = WORKING_OPSET
@@ -98,7 +98,7 @@ def upgrade_opset(model: ir.Model) -> Iterator[Step]:
         with emit.before(node):
             if _upgrade(emit, node, opset):
                 yield fired(node)
-    for value in (value for node in model.graph for value in node.outputs):
+    for value in (value for node in model.graph.all_nodes() for value in node.outputs):
         if value in stated or not value.is_graph_output():
             value.shape = stated.get(value)  # inference below opset 11 keeps a symbolic extent that is sliced
     model.ir_version = max(model.ir_version, _IR_VERSION)
