@@ -83,6 +83,8 @@ def differentiate(
     The new file has the input [bold]target[/] [N] (class indices) and the outputs [bold]score[/] [N] and
     [bold]grad_<input>[/], and runs wherever ONNX runs. If MODEL keeps weights in files beside
     it, so does the new one, in OUT.onnx.data.
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
     """
     from ..autodiff import differentiate_file
     from ..autodiff.graph.passes import Report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from .common import FAILED, Failures, ModelOptions, print_json, refuse_overwriti
 if TYPE_CHECKING:
     from ..methods import Method
     from ..pictures import PictureOptions
+    from .questions import QuestionOptions
 
 #: The classes are the names of the folders that the photos lie in.
 FOLDERS = "folders"
@@ -55,29 +57,45 @@ def compare(
     place = _place(photos, out, page, method.name, single)
     refuse_overwriting(place, [*photos, *([model] if model else [])])
     explainer = loading.explainer(model, precision=precision, gradients=method.gradients)
-    failures, results, mistakes = Failures(), [], 0
+    failures, results = Failures(), []
     made = Report(title="What the model mistook", **drawing)
     explain = partial(explainer.explain, method=method, progress=False)
     found: Comparison
     for found in compared(explain, track(photos, len(photos), show=False if quiet else None), classes, failures):
         results.append(found.to_dict())
-        mistakes += found.is_mistake
         if single:
             found.save(place, **drawing)
         elif found.is_mistake:
             for explanation in found:
                 made.add(explanation)
         if not as_json and not quiet and (single or found.is_mistake):
-            print(f"{found.predicted.source}: {found.title}{f' -> {place}' if single else ''}")
+            print(f"{found.predicted.source}: {found.title}")
+    mistakes = sum(result["mistake"] for result in results)
     written = [place] if results and (single or mistakes) else []
     if written and not single:
         made.write(place)
     if as_json:
         _print(model, results, written, failures)
-    elif not quiet and not single:
-        print(f"{mistakes} of {len(results)} photos mistaken{f' -> {place}' if written else ''}")
+    elif not quiet:
+        _print_sum(results, mistakes, written, single)
     if failures.listed:
         raise typer.Exit(FAILED)
+
+
+def check_alone(question: QuestionOptions, formats: str | None, picture: str | None, methods: Sequence[Method]) -> None:
+    """Refuse options that choose another target, picture or more methods than --expected has.
+
+    Raises:
+        InputError: there are such options.
+    """
+    given = [getattr(question, one.name) for one in fields(question)]
+    if any(one is not None for one in [*given, formats, picture]) or len(methods) > 1:
+        raise InputError("--expected draws its own picture of the predicted class by one method; leave out others.")
+
+
+def _print_sum(results: Sequence[Any], mistakes: int, written: Sequence[Path], single: bool) -> None:
+    where = f"-> {', '.join(map(str, written))}" if written else ""
+    print(where if single else f"{mistakes} of {len(results)} photos mistaken {where}".rstrip())
 
 
 def _print(model: Path | None, results: list[dict[str, Any]], files: list[Path], failures: Failures) -> None:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InputError
 from .common import (
     FAILED,
     Failures,
@@ -20,7 +19,7 @@ from .common import (
     print_json,
     split_model,
 )
-from .expected import compare
+from .expected import check_alone, compare
 from .methods import chosen_methods
 from .questions import QuestionOptions
 from .results import drawing_options, sinks
@@ -117,9 +116,7 @@ def explain(
     hows = chosen_methods(method, option or [])
     question.check()
     if expected is not None:
-        given = (question.target, question.at, question.versus, question.like, question.model_output, formats, picture)
-        if any(one is not None for one in given) or len(hows) > 1:
-            raise InputError("--expected draws its own picture of the predicted class by one method; leave out others.")
+        check_alone(question, formats, picture, hows)
         drawing = drawing_options(colormap, alpha, percentiles, signed)
         compare(paths or [], expected, hows[0], out, page, drawing, loading, precision, as_json=as_json, quiet=quiet)
         return

@@ -123,39 +123,55 @@ def ask(
     if kind.form != "class":
         return _whole(attributor, asked, kind)
     attributor.classes.check_count(top)
-    if places is None:
-        for one in asked:
-            if one.at not in (None, "all"):
-                raise TargetError(
-                    f"target {one!r}: the output has one score for each class and no places; leave out at=."
-                )
     chooser = Chooser(attributor, feeds, geometries)
+    if places is None:
+        question = Question(attributor, _classes(attributor, asked, kind), {}, top)
+    else:
+        question = _placed(attributor, asked, kind, top, chooser)
+    if kind.versus is None and kind.column is None:
+        return _named(question, question.feeds)
+    changed = attributor.variant(target=kind if places is None else _in_regions(kind))
+    question = replace(question, attributor=changed, number=kind.column)
+    if kind.versus is None:
+        return _named(question, question.feeds)
+    fed = _contrast(changed, asked, kind, chooser)
+    labels = [changed.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist()]
+    return _named(replace(question, versus=tuple(labels)), {**question.feeds, **fed})
+
+
+def _named(question: Question, fed: Mapping[str, Array]) -> Question:
+    """The question with what is fed by the names of the graph's inputs, in the place of their roles."""
+    names = question.attributor.signature.target_inputs
+    return replace(question, feeds={names[role]: value for role, value in fed.items()})
+
+
+def _classes(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> NDArray[np.int64]:
+    """The classes [n] of an output without places."""
     if kind.column is not None:
-        if places is None:
-            raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
+        raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")
+    for one in asked:
+        if one.at not in (None, "all"):
+            raise TargetError(f"target {one!r}: the output has one score for each class and no places; leave out at=.")
+    return np.array([attributor.classes.index(one.of) for one in asked], np.int64)
+
+
+def _placed(attributor: Attributor, asked: Sequence[Target], kind: Kind, top: int | None, chooser: Chooser) -> Question:
+    """The question about places, whose weights are fed as the "region"."""
+    if kind.column is not None:
         asked = [replace(one, of=None) for one in asked]
-    chosen = None if places is None else [chooser.place(row, one) for row, one in enumerate(asked)]
-    targets = np.array(
-        [attributor.classes.index(one.of) if chosen is None else chosen[row][0] for row, one in enumerate(asked)],
-        np.int64,
+    chosen = [chooser.place(row, one) for row, one in enumerate(asked)]
+    targets = np.array([0 if kind.column is not None else index for index, *_ in chosen], np.int64)
+    regions = np.stack([region for _, region, _ in chosen])
+    places = attributor.signature.places
+    return Question(
+        attributor,
+        targets,
+        {"region": regions},
+        top,
+        places=tuple(place for *_, place in chosen),
+        single=all(np.count_nonzero(region) == 1 for region in regions),
+        boxes=chooser.boxes(regions) if places is not None and places.boxes else None,
     )
-    fed: dict[str, Array] = {}
-    if chosen is not None:
-        fed["region"] = np.stack([region for _, region, _ in chosen])
-    if kind.column is not None:
-        targets = np.zeros_like(targets)
-    versus = None
-    if kind.versus is not None or kind.column is not None:
-        attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
-    if kind.versus is not None:
-        fed |= _contrast(attributor, asked, kind, chooser)
-        versus = tuple(attributor.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist())
-    names = attributor.signature.target_inputs
-    single = chosen is None or all(np.count_nonzero(region) == 1 for _, region, _ in chosen)
-    shown = None if chosen is None else tuple(place for *_, place in chosen)
-    boxes = chooser.boxes(fed["region"]) if places is not None and places.boxes else None
-    named = {names[role]: value for role, value in fed.items()}
-    return Question(attributor, targets, named, top, shown, single, boxes, kind.column, versus)
 
 
 def targets_of(target: TargetLike, samples: int, places: Places | None, *, alone: bool = False) -> Asked:
