@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError
-from .common import FAILED, Failures, ModelOptions, print_json, refuse_overwriting, split_model, target_of
+from .common import FAILED, Failures, ModelOptions, files_read, print_json, refuse_overwriting, split_model, target_of
 
 if TYPE_CHECKING:
     from ..methods import Method
     from ..pictures import PictureOptions
+    from ..results.comparison import Comparison
+    from ..results.report import Report
     from .questions import QuestionOptions
 
 #: The classes are the names of the folders that the photos lie in.
@@ -45,29 +47,24 @@ def compare(
     from ..bundled import bundled_photo
     from ..explainer.comparing import compared
     from ..progress import track
-    from ..results.comparison import Comparison
     from ..results.report import Report
 
-    if expected == FOLDERS:
-        paths = [inner for path in paths for inner in _class_folders(path)]
-    model, photos = split_model(paths)
+    model, photos = split_model(_class_folders(paths) if expected == FOLDERS else paths)
     photos = photos or [bundled_photo()]
     classes = _classes(expected, photos)
     single = len(photos) == 1 and page is None
     place = _place(photos, out, page, method.name, single)
-    refuse_overwriting(place, [*photos, *([model] if model else [])])
+    refuse_overwriting(place, files_read(model, photos))
     explainer = loading.explainer(model, precision=precision, gradients=method.gradients)
     failures, results = Failures(), []
     made = Report(title="What the model mistook", **drawing)
     explain = partial(explainer.explain, method=method, progress=False)
-    found: Comparison
     for found in compared(explain, track(photos, len(photos), show=False if quiet else None), classes, failures):
         results.append(found.to_dict())
         if single:
             found.save(place, **drawing)
         elif found.is_mistake:
-            for explanation in found:
-                made.add(explanation)
+            _add(made, found)
         if not as_json and not quiet and (single or found.is_mistake):
             print(f"{found.predicted.source}: {found.title}")
     mistakes = sum(result["mistake"] for result in results)
@@ -115,10 +112,18 @@ def _place(photos: Sequence[Path], out: Path | None, page: Path | None, method: 
     return out if out.suffix and not out.is_dir() else out / name
 
 
-def _class_folders(path: Path) -> list[Path]:
-    """The folders in a folder, for ``split_model``; anything else as it is."""
-    inner = sorted(one for one in path.iterdir() if one.is_dir() and one.name[0] != ".") if path.is_dir() else []
-    return inner or [path]
+def _class_folders(paths: Sequence[Path]) -> list[Path]:
+    """The folders in each folder; anything else as it is."""
+    found: list[Path] = []
+    for path in paths:
+        inner = sorted(one for one in path.iterdir() if one.is_dir() and one.name[0] != ".") if path.is_dir() else []
+        found += inner or [path]
+    return found
+
+
+def _add(made: Report, found: Comparison) -> None:
+    for explanation in found:
+        made.add(explanation)
 
 
 def _classes(expected: str, photos: Sequence[Path]) -> list[int | str]:

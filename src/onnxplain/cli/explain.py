@@ -15,6 +15,7 @@ from .common import (
     ModelOptions,
     Precision,
     Quiet,
+    files_read,
     guarded,
     print_json,
     split_model,
@@ -128,7 +129,7 @@ def explain(
         picture,
         drawing_options(colormap, alpha, percentiles, signed),
         page,
-        [*photos, *([model] if model else [])],
+        files_read(model, photos),
         photos=len(photos),
         methods=len(hows),
     )
@@ -144,8 +145,7 @@ def explain(
         if as_json:
             results.append({**explanation.to_dict(), "files": [str(path) for path in written]})
         elif not quiet:
-            where = f" -> {', '.join(map(str, written))}" if written else ""
-            print(f"{explanation.source}: {explanation.title}{where}")
+            print(f"{explanation.source}: {explanation.title}{_where(written)}")
     totals = [path for sink in outputs for path in sink.finish()] if done else []
     if as_json:
         print_json(_document(explainer, model, results, totals, failures))
@@ -185,6 +185,10 @@ def explained(
                     found += ranked
                     heads[number] = next(stream, None)
             yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
+
+
+def _where(files: Sequence[Path]) -> str:
+    return f" -> {', '.join(map(str, files))}" if files else ""
 
 
 def _document(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import numpy as np
 import typer
 
 from ..errors import InputError
@@ -104,6 +103,8 @@ def place_of_text(text: str) -> At:
         if len(parts) == 2:
             return int(parts[0]), int(parts[1])
     if Path(wanted).is_file():
+        import numpy as np
+
         from ..photos import load_image
 
         mask = load_image(Path(wanted)).mean(axis=2) > 127.5
