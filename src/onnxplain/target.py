@@ -111,12 +111,6 @@ class Target:
             raise TargetError("Target: like= takes the place of of=, at= and weights=; give it alone, or with versus=.")
         if self.weights is not None and any(v is not None for v in (self.of, self.at, self.versus)):
             raise TargetError("Target: weights= takes the place of of=, at= and versus=; give it alone.")
-        if self.like is not None and not (
-            self.versus is None or (isinstance(self.versus, Target) and self.versus.like is not None)
-        ):
-            raise TargetError(
-                f"Target: like= is compared with another reference, versus=Target(like=...); found {self.versus!r}."
-            )
         if isinstance(self.at, str) and self.at not in _WORDS:
             raise TargetError(
                 f"Target: at={self.at!r} is none of 'best', 'own' and 'all'; a place is a number, a mask or a Box."
@@ -132,6 +126,15 @@ class Target:
         if self.column is not None and (self.versus is not None or (isinstance(self.at, str) and self.at == "own")):
             raise TargetError(
                 f"Target: {self.of!r} is a number of a detection and no class: it has no versus= and no at='own'."
+            )
+        self._check_versus()
+        if self.output is not None and not isinstance(self.output, str):
+            raise TargetError(f"Target: output= is the name of an output; found {self.output!r}.")
+
+    def _check_versus(self) -> None:
+        if self.like is not None and self.versus is not None and getattr(self.versus, "like", None) is None:
+            raise TargetError(
+                f"Target: like= is compared with another reference, versus=Target(like=...); found {self.versus!r}."
             )
         if (name := _compared(self.versus)) is not None:
             raise TargetError(f"Target: versus={name!r} is a number of a detection; versus= is a class.")

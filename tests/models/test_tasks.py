@@ -82,15 +82,17 @@ def test_a_step_must_be_named(captcha: Explainer) -> None:
 def test_the_outline_of_a_person() -> None:
     with Image.open(ZOO / "photos" / "skimage_astronaut.jpg") as photo:
         x = np.asarray(photo.convert("RGB").resize((256, 256)), np.float32)[None] / 255
-    explainer = Explainer(TASKS / "selfie_segmentation.onnx", layout="segmentation")
-    mask = explainer._attributor.maps({explainer.inputs[0].name: x})["scores"].reshape(256, 256) > 0
+    # the logits go from -800 to 350, and most pixels are far from either side: their probabilities do not move
+    explainer = Explainer(TASKS / "selfie_segmentation.onnx", score="probability")
+    mask = explainer._attributor.maps({explainer.inputs[0].name: x})["scores"].reshape(256, 256) > 0.5
     person = Image.fromarray(np.uint8(255 * mask))
-    wide, narrow = (np.asarray(person.filter(one(25))) for one in (ImageFilter.MaxFilter, ImageFilter.MinFilter))
+    wide, narrow = (np.asarray(person.filter(one(9))) for one in (ImageFilter.MaxFilter, ImageFilter.MinFilter))
     edge = (wide > 0) & (narrow == 0)
-    found = explainer.saliency(x, Target(at="own"), normalize="none")[0] ** 2
-    assert 0.1 < mask.mean() < 0.9 and edge.mean() < 0.4
-    share = found[edge].sum() / found.sum()
-    assert share > 0.5 and share > 2 * edge.mean(), (share, edge.mean())
+    assert 0.1 < mask.mean() < 0.9 and edge.mean() < 0.15
+    found = explainer.saliency(x, Target(at="own"), method="layer_cam", normalize="none")[0]
+    enlarged = np.asarray(Image.fromarray(found).resize((256, 256), Image.Resampling.BILINEAR)) ** 2
+    share = enlarged[edge].sum() / enlarged.sum()
+    assert share > 0.4 and share > 3 * edge.mean(), (share, edge.mean())
 
 
 def test_one_pixel_of_a_super_resolution_has_its_field() -> None:

@@ -181,6 +181,11 @@ def refuse_overwriting(path: Path, inputs: list[Path]) -> None:
         raise OutputError(f"{path} is an input of this command and would be overwritten; name another output.")
 
 
+def files_read(model: Path | None, photos: Sequence[Path]) -> list[Path]:
+    """Return the files that a command reads: the photos, and the model if one is named."""
+    return [*photos, *([] if model is None else [model])]
+
+
 def split_model(paths: Sequence[Path]) -> tuple[Path | None, list[Path]]:
     """Return the model, if the first path is neither a folder nor named like a picture, and all photos of the rest.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from ..errors import InputError
-from .common import FAILED, Failures, ModelOptions, print_json, refuse_overwriting, split_model, target_of
+from .common import FAILED, Failures, ModelOptions, files_read, print_json, refuse_overwriting, split_model, target_of
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -52,7 +52,7 @@ def compare(
     classes = _classes(expected, photos)
     single, told = len(photos) == 1 and page is None, not as_json and not quiet
     place = _place(photos, out, page, method.name, single)
-    refuse_overwriting(place, [*photos, model] if model else photos)
+    refuse_overwriting(place, files_read(model, photos))
     explainer = loading.explainer(model, precision=precision, gradients=method.gradients)
     failures, results, mistakes = Failures(), [], 0
     made = Report(title="What the model mistook", **drawing)

@@ -16,6 +16,7 @@ from .common import (
     ModelOptions,
     Precision,
     Quiet,
+    files_read,
     guarded,
     print_json,
     split_model,
@@ -129,7 +130,7 @@ def explain(
         picture,
         drawing_options(colormap, alpha, percentiles, signed),
         page,
-        [*photos, *([model] if model else [])],
+        files_read(model, photos),
         photos=len(photos),
         methods=len(hows),
     )
