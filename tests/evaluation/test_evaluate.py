@@ -427,3 +427,16 @@ def test_command_without_matplotlib_writes_the_tables(
     )  # fmt: skip
     assert code == 0 and "sparseness" in out and "warning" in err and "plot" in err
     assert {path.name for path in (folder / "out").iterdir()} == {"evaluation.csv", "evaluation.json"}
+
+
+def test_other_questions_than_classes_are_not_measured_by_the_scores_of_classes(
+    explainer: Explainer, photos: list[np.ndarray]
+) -> None:
+    rather = onnxplain.Target(0, versus=1)
+    found = onnxplain.evaluate(explainer, photos[:2], METHODS, target=rather)
+    assert set(found.values) == {"sparseness"} and set(found.agreement) == {"rank_correlation"}
+    for metric in ("deletion", "insertion", "infidelity", "max_sensitivity"):
+        with pytest.raises(InputError, match="asks for another number"):
+            onnxplain.evaluate(explainer, photos[:2], METHODS, target=rather, metrics=[metric])
+    plain = onnxplain.evaluate(explainer, photos[:2], METHODS, target=onnxplain.Target(0), steps=4)
+    assert "deletion" in plain.values

@@ -82,7 +82,7 @@ def evaluate(
     from ..files import make_folder
 
     chosen = find_methods(_listed(methods))
-    wanted = find_metrics(None if metrics is None else _listed(metrics), len(chosen), masks is not None)
+    wanted = None if metrics is None else find_metrics(_listed(metrics), len(chosen), masks is not None)
     model, photos = split_model(paths or [])
     photos = photos or [bundled_photo()]
     make_folder(out)

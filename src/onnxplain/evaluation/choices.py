@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..methods import Method, find_method
 from ..pipeline.stream import Photo
 from ..results.explanation import Explanation
-from ..target import Target, TargetLike
+from ..target import CLASS, Target, TargetLike
 from .measures import AGREEMENTS, METRICS
 
 #: Names of methods, methods with options chosen, or either under names of one's own.
@@ -40,16 +40,27 @@ def find_methods(methods: Methods) -> dict[str, Method]:
     return found
 
 
-def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> list[str]:
+def is_of_classes(target: TargetLike) -> bool:
+    """Whether a target, or each of several, asks for the score of a class, and of nothing more."""
+    several = isinstance(target, (Sequence, np.ndarray)) and not isinstance(target, str)
+    listed: Sequence[Any] = list(target) if several else [target]  # type: ignore[arg-type]
+    plain = (one for one in listed if isinstance(one, Target))
+    return all(one.kind == CLASS and one.output is None for one in plain)
+
+
+def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool, classes: bool = True) -> list[str]:
     """Return the metrics to measure; None stands for those that this number of methods, with or without masks, allows.
 
+    ``classes``: the scores of classes are explained; else nothing is measured that runs the model again.
+
     Raises:
-        InputError: an unknown one, or one that needs masks where there are none.
+        InputError: an unknown one, or one that needs masks or classes where there are none.
     """
     known = [*METRICS, *AGREEMENTS]
     needing = [name for name, metric in METRICS.items() if metric.needs_masks and not masks]
+    asking = [name for name, metric in METRICS.items() if metric.asks_again and not classes]
     if metrics is None:
-        left_out = {*_ON_REQUEST, *needing, *(AGREEMENTS if methods < 2 else ())}
+        left_out = {*_ON_REQUEST, *needing, *asking, *(AGREEMENTS if methods < 2 else ())}
         return [name for name in known if name not in left_out]
     names = list(dict.fromkeys([metrics] if isinstance(metrics, str) else metrics))
     for name in names:
@@ -57,6 +68,11 @@ def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool) -> li
             raise InputError(f"metric {name!r} is unknown; there are {', '.join(known)}.")
         if name in needing:
             raise InputError(f"metric {name!r} needs the masks of the objects; pass masks=.")
+        if name in asking:
+            raise InputError(
+                f"metric {name!r} measures the score of a class, and the target asks for another number; measure "
+                "sparseness, the agreement of methods, or with masks where the energy is."
+            )
     if not names:
         raise InputError(f"no metric is named; there are {', '.join(known)}.")
     return names

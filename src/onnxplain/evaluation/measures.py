@@ -71,12 +71,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for each explanation, which of two is better, and whether object masks are needed."""
+    """One number for each explanation, which of two is better, and whether object masks are needed.
+
+    ``asks_again``: it runs the model on changed photos, and so measures the score of a class, no other question.
+    """
 
     measure: Callable[[Case], NDArray[np.generic] | metrics.Curves]
     better: Literal["higher", "lower"]
     title: str
     needs_masks: bool = False
+    asks_again: bool = False
 
 
 def model_map(explanation: Explanation) -> NDArray[np.float32]:
@@ -162,8 +166,8 @@ def _ssim(a: Array, b: Array) -> NDArray[np.float64]:
 
 
 METRICS: dict[str, Metric] = {
-    "deletion": Metric(_deletion, "lower", "deletion AUC"),
-    "insertion": Metric(_insertion, "higher", "insertion AUC"),
+    "deletion": Metric(_deletion, "lower", "deletion AUC", asks_again=True),
+    "insertion": Metric(_insertion, "higher", "insertion AUC", asks_again=True),
     "pointing_game": Metric(_pointing_game, "higher", "pointing game", needs_masks=True),
     "pointing_game_exact": Metric(
         _located(lambda maps, masks: metrics.pointing_game(maps, masks, tolerance=0)),
@@ -173,8 +177,8 @@ METRICS: dict[str, Metric] = {
     ),
     "energy": Metric(_located(metrics.energy_in_mask), "higher", "energy in mask", needs_masks=True),
     "sparseness": Metric(_sparseness, "higher", "sparseness (Gini)"),
-    "infidelity": Metric(_infidelity, "lower", "infidelity"),
-    "max_sensitivity": Metric(_max_sensitivity, "lower", "max-sensitivity"),
+    "infidelity": Metric(_infidelity, "lower", "infidelity", asks_again=True),
+    "max_sensitivity": Metric(_max_sensitivity, "lower", "max-sensitivity", asks_again=True),
 }
 
 #: Comparisons of two methods' maps by name.

@@ -18,7 +18,7 @@ from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from ..target import TargetLike
-from .choices import Methods, find_methods, find_metrics, held, targets_of
+from .choices import Methods, find_methods, find_metrics, held, is_of_classes, targets_of
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
 from .results import Evaluation
@@ -55,7 +55,8 @@ def evaluate(
             infidelity, max_sensitivity, and for the agreement of methods rank_correlation, ssim. None: all but
             infidelity, max_sensitivity and ssim, as far as masks and methods allow. Infidelity is that of removed
             squares, with the best factor; max_sensitivity that of a radius of 2 % of the input's range.
-        target: the explained class, as for :meth:`Explainer.explain`, but no "top3".
+        target: as for :meth:`Explainer.explain`, but no "top3". Of other questions than classes, and of outputs with
+            places, nothing is measured that runs the model on changed photos.
         steps: of the deletion and insertion curves.
         tolerance: of the pointing game, in pixels of the photo.
         samples, seed: of infidelity and max_sensitivity.
@@ -63,11 +64,13 @@ def evaluate(
         progress: a bar on stderr when it takes long; None: in terminals only.
 
     Raises:
-        InputError: an unknown method or metric, a metric that needs masks without any, no photo that can be read.
+        InputError: an unknown method or metric, a metric that needs masks without any, one of a class's score where
+            another number is explained, no photo that can be read.
         As :meth:`Explainer.explain` raises.
     """
     chosen = find_methods(methods)
-    names = find_metrics(metrics, len(chosen), masks is not None)
+    classes = is_of_classes(target) and not explainer.has_places
+    names = find_metrics(metrics, len(chosen), masks is not None, classes)
     located = any(METRICS[name].needs_masks for name in names if name in METRICS)
     settings = Settings(steps, tolerance, samples, seed)
     preprocessing = explainer.preprocessing.preprocessing
@@ -81,8 +84,8 @@ def evaluate(
         found.add(batch, cases)
     if not found.images:
         raise InputError("there is no photo to evaluate.")
-    x = cases[0].x
-    return found.evaluation("probability" if explainer.probabilities(x[:1]) is not None else "score")
+    chances = classes and explainer.probabilities(cases[0].x[:1]) is not None
+    return found.evaluation("probability" if chances else "score")
 
 
 def _cases(

@@ -121,6 +121,11 @@ class LoadedModel:
         return self._model.batch
 
     @property
+    def has_places(self) -> bool:
+        """Whether the output has scores at places: steps, pixels or detections, and not one for each class alone."""
+        return self._model.places is not None
+
+    @property
     def labels(self) -> list[str] | None:
         """The class names in class order; None where none are stated."""
         labels = self._attributor.classes.labels
