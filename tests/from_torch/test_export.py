@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import onnxplain
 from onnxplain import Explainer, InputError, ModelError, OutputError, RuntimeMissingError, TorchExport
+from onnxplain.autodiff.request import Request
 from onnxplain.cli import app
 from onnxplain.from_torch import export as torch_export
 
@@ -138,7 +139,7 @@ def test_a_gradient_that_is_off_by_a_thousandth_is_not_written(tmp_path: Path, m
         return emit.Mul(emit.gate(emit.Greater(node.outputs[0], 0.0), dy), 1.001)  # type: ignore[attr-defined]
 
     real = torch_export.add_gradients
-    monkeypatch.setattr(torch_export, "add_gradients", lambda model, **options: real(model, rules={"Relu": off}))
+    monkeypatch.setattr(torch_export, "add_gradients", lambda model, _: real(model, Request.of(rules={"Relu": off})))
     (tmp_path / "a.onnx").write_bytes(b"before")
     with pytest.raises(ModelError, match=r"grad_photo differs by 0\.001 of its largest value"):
         onnxplain.export_torch(Small().eval(), PHOTO, tmp_path / "a.onnx")

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import onnxplain
-from onnxplain import Explainer, InputError
+from onnxplain import Explainer, InputError, Target
 from onnxplain.autodiff.landmarks.feature_maps import FeatureMap
 from onnxplain.autodiff.landmarks.forward_graph import ForwardGraph
 from onnxplain.autodiff.request import Request
@@ -303,6 +303,7 @@ def test_real_models(name: str) -> None:
     tensor = explainer.inputs[0]
     shape = [1, *(extent if isinstance(extent, int) else 48 for extent in tensor.shape[1:])]
     x = np.random.default_rng(0).integers(0, 256, shape).astype(tensor.dtype)
-    found = explainer.attribute(x, method="grad_cam", relu=False)
+    target = Target(at="all") if explainer.has_places else None
+    found = explainer.attribute(x, target, method="grad_cam", relu=False)
     assert list(found.shape) == [extent for axis, extent in enumerate(shape) if axis != tensor.channel_axis]
     assert np.isfinite(found).all() and found.any()

@@ -51,8 +51,8 @@ def test_signed_maps_of_photos_have_both_signs_and_the_photo_s_size(explainer: E
 def test_variants_are_differentiated_otherwise_and_loaded_once(explainer: Explainer) -> None:
 
     model, x = explainer._attributor, small.inputs(3)
-    inner = model.variant(wrt=("squares",), outputs=("squares",))
-    assert inner is model.variant(outputs=("squares",), wrt=("squares",))
+    inner = model.variant(wrt=("squares",), values=("squares",))
+    assert inner is model.variant(values=("squares",), wrt=("squares",))
     found: Attribution = inner.attribute({"x": x}, np.full(3, 1))
     np.testing.assert_allclose(found.tensors["squares"], x * x, rtol=1e-6)
     np.testing.assert_allclose(2 * x * found.attributions[0], small.quadratic_gradient(x, [1] * 3), rtol=1e-5)
@@ -65,4 +65,4 @@ def test_variants_are_differentiated_otherwise_and_loaded_once(explainer: Explai
 
 def test_inner_tensors_that_do_not_exist_are_refused(explainer: Explainer) -> None:
     with pytest.raises(InputError, match="'nowhere'"):
-        explainer._attributor.variant(outputs=("nowhere",))
+        explainer._attributor.variant(values=("nowhere",))

@@ -85,7 +85,8 @@ def test_a_constant_score_gives_an_even_map() -> None:
         helper.make_node("GlobalAveragePool", ["x"], ["pooled"]),
         helper.make_node("Flatten", ["pooled"], ["flat"], axis=1),
         helper.make_node("Mul", ["flat", "zero"], ["none"]),
-        helper.make_node("Add", ["none", "three"], ["logits"]),
+        helper.make_node("Add", ["none", "three"], ["scores"]),
+        helper.make_node("Softmax", ["scores"], ["logits"]),
     ]
     constants = {"zero": np.array(0, np.float32), "three": np.array([3, 2, 1], np.float32)}
     shape = ["N", 3, 6, 6]

@@ -65,7 +65,7 @@ def test_same_gradient(name: str) -> None:
 def test_the_weight_is_not_copied_to_be_transposed() -> None:
     after = differentiate(MODELS["MatMul"], form="cpu")
     (gather,) = (node for node in after.graph.node if node.op_type == "Gather")
-    assert list(gather.input) == ["w", "target"]
+    assert gather.input[0] == "w", "the index is the target with negative ones made out of range"
 
 
 def test_a_scaled_product_is_left_alone() -> None:

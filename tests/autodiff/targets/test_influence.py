@@ -103,6 +103,10 @@ APART: dict[str, tuple[list[onnx.NodeProto], dict[str, Any]]] = {
         [node("Unsqueeze", "x first", "s"), node("RNN", "s V R", "r", hidden_size=3), node("Squeeze", "r both", "c")],
         {"first": [0], "both": [0, 1], "V": np.ones((1, 3, 3), np.float32), "R": np.ones((1, 3, 3), np.float32)},
     ),
+    "a type taken from the samples": (
+        [node("CastLike", "first x", "m"), node("Sub", "x m", "c")],
+        {"first": np.ones((1, 3), np.float32)},
+    ),
     "one sample by a constant": ([node("Reshape", "x shape", "r"), node("Mul", "r r", "c")], {"shape": [1, 3]}),
 }
 

@@ -53,7 +53,7 @@ def _find(graph: ir.Graph, inputs: list[ir.Value], scores: ir.Value, name: str, 
     path = Path.from_inputs(graph, scores)
     leading = _leading(path)
     for node in path.steps:
-        read = [v for v in reads(node) if v in leading and _axes(v, holds)]
+        read = [v for v in _computed_from(node) if v in leading and _axes(v, holds)]
         made = [v for v in node.outputs if v in leading and v.shape is not None]
         if node.op_type in _APART or not read or not made:
             continue
@@ -70,8 +70,14 @@ def _leading(path: Path) -> set[ir.Value]:
     found = {path.output}
     for node in reversed(path.steps):
         if not found.isdisjoint(node.outputs):
-            found.update(v for v in reads(node) if v in path.values)
+            found.update(v for v in _computed_from(node) if v in path.values)
     return found
+
+
+def _computed_from(node: ir.Node) -> list[ir.Value]:
+    """What a node computes with; of the second input of CastLike it takes the type alone."""
+    found = list(reads(node))
+    return found[:1] if node.op_type == "CastLike" else found
 
 
 def _axes(value: ir.Value, holds: re.Pattern[str]) -> list[int]:
