@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .errors import (
+    BatchWarning,
     GradientError,
     ImageError,
     InputError,
@@ -39,11 +40,13 @@ if TYPE_CHECKING:
     from .results.report import report
     from .runtime import ProviderWarning, clear_cache
     from .target import Box, Target
-    from .visualization import ClassVisualization
+    from .visualization import ClassVisualization, ConvergenceWarning
 
 __all__ = [
+    "BatchWarning",
     "Box",
     "ClassVisualization",
+    "ConvergenceWarning",
     "Detection",
     "Evaluation",
     "Explainer",
@@ -97,6 +100,7 @@ _LAZY = {
     "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
     "ClassVisualization": ".visualization",
+    "ConvergenceWarning": ".visualization",
     "ProviderWarning": ".runtime",
     "clear_cache": ".runtime",
     "Box": ".target",

@@ -173,10 +173,11 @@ class LoadedModel:
         return self._attributor.plan(feeds)
 
     def scores(self, x: Arrays) -> NDArray[np.floating[Any]]:
-        """Return the scores of all classes [N,K], before a final softmax, summed over positions if there are any.
+        """Return the scores of all classes [N,K], before a final softmax.
 
         Raises:
-            InputError: ``x`` does not fit the model; see :meth:`attribute`.
+            InputError: ``x`` does not fit the model, see :meth:`attribute`, or the output has scores at places and not
+                one for each class.
         """
         feeds, _ = check_inputs(self._model, x)
         return self._attributor.class_scores(feeds)

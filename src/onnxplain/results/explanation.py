@@ -53,8 +53,8 @@ class Explanation:
     - ``signed_input``: the attribution summed over channels, float32 [h,w], positive where it speaks for the class;
       None for methods whose sign says nothing. ``signed``: the same in the photo's own pixels.
     - ``target``, ``label``, ``score``, ``probability``: the explained class, as in :class:`ClassScore`; the
-      score is the unnormalised S_c unless the probability was asked for, summed over positions if the model
-      has any (segmentation, detection).
+      score is the unnormalised S_c unless the probability was asked for, at the place that is explained if the output
+      has places.
     - ``top``: the five classes with the highest scores, best first.
     - ``provider``: the execution provider that ran.
     - ``straight_through``: whether the gradient passed the roundings of a quantised model as if they were the
