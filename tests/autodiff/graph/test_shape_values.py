@@ -106,6 +106,20 @@ def test_range_over_a_dimension() -> None:
 
 
 @pytest.mark.parametrize(
+    ("resize", "kept"),
+    [
+        ("z = Resize<coordinate_transformation_mode='half_pixel'>(x, , s)", True),
+        ("z = Resize<coordinate_transformation_mode='tf_crop_and_resize'>(x, r, s)", False),
+    ],
+)
+def test_an_extent_whose_scale_is_one_is_kept(resize: str, kept: bool) -> None:
+    body = f"""s = Constant<value = float[3] {{1, 2, 1}}>() r = Constant<value = float[6] {{0, 0, 0, 0.5, 1, 1}}>()
+    {resize}"""
+    found = shape_of_y(body.replace("'", '"'))
+    assert (found[0] == "N") == kept and found[1] not in ("T", "N")
+
+
+@pytest.mark.parametrize(
     "computed",
     [
         "f = Cast<to=1>(t) two = Constant<value_float=2.0>() h = Div(f, two) k = Cast<to=7>(h)",  # 5 / 2 = 2.5
