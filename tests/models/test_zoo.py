@@ -118,7 +118,9 @@ def differentiated(request: pytest.FixtureRequest) -> Differentiated:
     plain = onnx.load(path)
     if not plain.graph.name:
         plain.graph.name = request.param
-    return Differentiated(plain, onnxplain.differentiate(path), MODELS[request.param]()[None])
+    return Differentiated(
+        plain, onnxplain.differentiate(path, onnxplain.Target(at="all")), MODELS[request.param]()[None]
+    )
 
 
 def test_every_model_of_the_zoo_is_listed() -> None:

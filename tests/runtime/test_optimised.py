@@ -16,7 +16,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from onnxplain import UnsupportedOperatorError
+from onnxplain import Target, UnsupportedOperatorError
 from onnxplain.autodiff import differentiate
 
 from support.architectures import ARCHITECTURES
@@ -43,8 +43,8 @@ def foreign(model: onnx.ModelProto) -> Counter[str]:
 
 
 def gradients(model: onnx.ModelProto, feeds: dict[str, np.ndarray], rank: int, **options: Any) -> list[np.ndarray]:
-    """The score and the gradient of that rank."""
-    model = differentiate(model, **options)
+    """The score, summed over places if there are any, and the gradient of that rank."""
+    model = differentiate(model, Target(at="all"), **options)
     (name,) = (v.name for v in model.graph.output if v.name.startswith("grad_") and _rank(v) == rank)
     wanted = {v.name for v in model.graph.input}
     found: list[np.ndarray] = session(model).run(["score", name], {k: v for k, v in feeds.items() if k in wanted})

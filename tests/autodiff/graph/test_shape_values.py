@@ -109,6 +109,7 @@ def test_range_over_a_dimension() -> None:
     ("resize", "kept"),
     [
         ("z = Resize<coordinate_transformation_mode='half_pixel'>(x, , s)", True),
+        ("z = Resize<keep_aspect_ratio_policy='stretch'>(x, , s)", True),
         ("z = Resize<coordinate_transformation_mode='tf_crop_and_resize'>(x, r, s)", False),
     ],
 )

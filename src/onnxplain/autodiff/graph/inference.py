@@ -130,8 +130,6 @@ class Inference:
         if node.op_type == "Loop" and is_standard(node.domain):
             yield from zip(node.outputs, loop_shapes(node, Inference(self._opsets, self._foreign).infer))
         yield from zip(node.outputs[:1], [self._values.output_shape(node)])
-        if (kept := _unscaled(node)) is not None:
-            yield node.outputs[0], kept
         for index, output in enumerate(node.outputs):
             if node.domain == "ai.onnx.ml":
                 yield output, machine_learning_shape(node, index)
@@ -291,21 +289,6 @@ def _rank(node: ir.Node, index: int) -> int | None:
     if not isinstance(count, int):
         return None
     return rank + count if node.op_type == "Unsqueeze" else rank - count
-
-
-def _unscaled(node: ir.Node) -> list[int | ir.SymbolicDim | None] | None:
-    """Return the extents that a Resize keeps because their scale is one; ONNX's inference multiplies numbers alone."""
-    if node.op_type not in ("Resize", "Upsample") or not is_standard(node.domain):
-        return None
-    mode = node.attributes.get_string("coordinate_transformation_mode", "half_pixel")
-    x, scales = node.inputs[0], small_constant(node.inputs[min(2, len(node.inputs) - 1)])
-    if x is None or x.shape is None or scales is None or mode == "tf_crop_and_resize":
-        return None
-    axes = _ints(node, "axes") or range(len(x.shape))
-    if scales.dtype.kind != "f" or scales.size != len(axes):
-        return None
-    moved = {axis % len(x.shape) for axis, scale in zip(axes, scales.ravel()) if scale != 1}
-    return [None if axis in moved else extent for axis, extent in enumerate(x.shape)]
 
 
 def is_provisional(dim: int | ir.SymbolicDim) -> bool:

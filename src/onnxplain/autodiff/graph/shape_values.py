@@ -300,7 +300,8 @@ def _counted(node: Reading) -> Elements:
 def _resized(node: Reading) -> Elements:
     """Return the sizes, or the extents times scales that are whole numbers."""
     shape, attributes = node.shape(), node.node.attributes
-    if shape is None or "keep_aspect_ratio_policy" in attributes:
+    cropped = attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    if shape is None or cropped or attributes.get_string("keep_aspect_ratio_policy", "stretch") != "stretch":
         return None
     axes = attributes["axes"].as_ints() if "axes" in attributes else range(len(shape))
     wanted, scales = node.holds(3), node.factors(2)
