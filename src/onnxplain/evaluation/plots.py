@@ -1,4 +1,4 @@
-"""Figures of results, from plain values; matplotlib is imported here alone."""
+"""Figures of results, from plain values."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import RuntimeMissingError
 from ..metrics import Curves
+from ..pictures.figures import new_figure
 from .measures import METRICS
 from .output import interval
 
@@ -35,7 +35,7 @@ def plot_evaluation(
     panels = len(values) + len(curves) + len(agreement)
     rows = ceil(panels / _COLUMNS)
     height = 1.2 + 0.25 * len(methods)
-    figure = _figure(4.2 * min(panels, _COLUMNS), max(2.8, height) * rows)
+    figure = new_figure(4.2 * min(panels, _COLUMNS), max(2.8, height) * rows)
     axes = iter(np.ravel(figure.subplots(rows, min(panels, _COLUMNS), squeeze=False)))
     for metric, numbers in values.items():
         _bars(next(axes), methods, metric, numbers)
@@ -52,7 +52,7 @@ def plot_randomization(
     layers: Sequence[str], methods: Sequence[str], means: NDArray[np.float64], metric: str, *, cascading: bool
 ) -> Figure:
     """Draw a line for each method over the layers, from the untouched model on; ``means`` [L,M] of ``metric``."""
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.subplots()
     places = np.arange(len(layers) + 1)
     for method, values in zip(methods, means.T):
@@ -63,14 +63,6 @@ def plot_randomization(
     axes.set_ylabel(f"{_title(metric)} with the map before")
     axes.legend(fontsize="small")
     return figure
-
-
-def _figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise RuntimeMissingError('plot() needs matplotlib; pip install "onnxplain[plot]".') from error
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def _title(agreement: str) -> str:
