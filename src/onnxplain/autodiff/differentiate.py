@@ -20,7 +20,7 @@ from .graph.operator import Operator
 from .graph.passes import Report, Runner, Work
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
-from .prepare.order import check, prepare
+from .prepare.order import check, make_static, prepare
 from .public import PublicNames
 from .request import Request
 from .reverse.overrides import Overrides, Rules
@@ -50,6 +50,7 @@ def differentiate(
     straight_through: bool = True,
     rules: Overrides | str | None = None,
     precision: str = "float32",
+    static: Mapping[str, int] | None = None,
     report: Report | None = None,
 ) -> onnx.ModelProto:
     """Return the model with the gradient of a class score as ordinary outputs.
@@ -94,6 +95,8 @@ def differentiate(
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.
+        static: extents of open dimensions of the inputs, by their names: ``{"N": 1, "H": 224}``. What follows from
+            them is folded into constants, Loop and Scan of a length that is known then are written out.
         report: is filled with what was rewritten for the provider, and what was left alone and why.
 
     Returns:
@@ -107,7 +110,8 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an unknown operator, or there is no such ``form`` or ``precision``.
+            an unknown operator, or there is no such ``form`` or ``precision``, or ``static`` names a dimension that
+            the inputs do not have.
     """
     graph_model = read_model(model)
     request = Request.of(
@@ -123,6 +127,7 @@ def differentiate(
         straight_through=straight_through,
         rules=rules,
         precision=precision,
+        static=static,
     )
     add_gradients(graph_model, request, report)
     return write_model(graph_model)
@@ -150,14 +155,15 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     if request.rules:
         public.record("replaced_rules", str(rules.applied))
     _publish(emit, path, gradients, request, public)
-    finish(Work(model, emit, forward), passes_for(request.form), report)
+    work = Work(model, emit, forward)
+    finish(make_static(work, report) if request.static else work, passes_for(request.form), report)
     check(model, "the differentiated model")
     return scores
 
 
 def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | None) -> Emitter:
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
-    inference = prepare(model, report)
+    inference = prepare(model, report, request.static)
     runner, emit = Runner(model, "before", report), Emitter(model.graph, inference)
     if request.written_out:
         runner.run(write_out_attention, emit)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from .common import (
     ChannelAxis,
     ClassAxis,
@@ -74,6 +75,14 @@ def differentiate(
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
     channel_axis: ChannelAxis = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--static",
+            help="Fix open dimensions of the inputs, by their names: N=1,H=224; Loop and Scan of known length go.",
+            metavar="NAME=EXTENT,...",
+        ),
+    ] = None,
     explain_passes: ExplainPasses = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -104,6 +113,7 @@ def differentiate(
         precision=precision,
         saliency=saliency,
         channel_axis=channel_axis,
+        static=_extents(static),
         report=report,
     )
     files = files_of(found, out)
@@ -113,6 +123,23 @@ def differentiate(
         print(_summary(found, files))
         if explain_passes:
             print("\n".join(_lines(report)))
+
+
+def _extents(texts: Sequence[str] | None) -> dict[str, int] | None:
+    """What ``--static`` says, all of it together.
+
+    Raises:
+        InputError: a part is no name with a whole number.
+    """
+    if not texts:
+        return None
+    found = {}
+    for part in ",".join(texts).split(","):
+        name, equals, extent = part.strip().rpartition("=")
+        if not (equals and name and extent.strip().isdecimal()):
+            raise InputError(f"--static: {part!r} is no dimension with an extent; write NAME=NUMBER, such as N=1,H=224.")
+        found[name.strip()] = int(extent)
+    return found
 
 
 def _added(model: onnx.ModelProto) -> dict[str, str]:
