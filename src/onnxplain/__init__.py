@@ -27,7 +27,7 @@ from .errors import (
 
 if TYPE_CHECKING:
     from . import extend, metrics
-    from .autodiff import differentiate, differentiate_file, vjp
+    from .autodiff import differentiate, differentiate_file, differentiate_ir, lower_gradients, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
@@ -74,10 +74,12 @@ __all__ = [
     "clear_cache",
     "differentiate",
     "differentiate_file",
+    "differentiate_ir",
     "evaluate",
     "export_torch",
     "extend",
     "grid",
+    "lower_gradients",
     "metrics",
     "randomization_check",
     "report",
@@ -87,6 +89,8 @@ __all__ = [
 _LAZY = {
     "differentiate": ".autodiff",
     "differentiate_file": ".autodiff",
+    "differentiate_ir": ".autodiff",
+    "lower_gradients": ".autodiff",
     "vjp": ".autodiff",
     "evaluate": ".evaluation",
     "randomization_check": ".evaluation",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -15,7 +16,7 @@ from .forms.order import finish, passes_for
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
 from .graph.inference import advice_on_rank
-from .graph.io import ModelSource, read_model, write_model
+from .graph.io import ModelSource, hand_out, read_model, write_model
 from .graph.operator import Operator
 from .graph.passes import Report, Runner, Work
 from .prepare.expand_attention import write_out_attention
@@ -33,6 +34,11 @@ from .targets.output import find_output
 from .targets.question import Question, ask
 from .targets.saliency_output import add_magnitude, add_saliency
 from .targets.score import Scores, default_place
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .request import Options
 
 
 def differentiate(
@@ -59,7 +65,8 @@ def differentiate(
     the result computes w for the class given at run time, by one backward pass with fixed weights.
 
     Args:
-        model: path, bytes or ``onnx.ModelProto``; external data beside a path is found. Never modified.
+        model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``; external data beside a path is found. Never
+            modified. A ``Gradient`` of ai.onnx.preview.training in it is written out in standard operators.
         target: which number is explained. None is a class: the model gets the int64 input ``target`` [N], the class
             index of each sample, and the float output ``score`` [N]. Of a :class:`~onnxplain.Target` only the kinds of
             its fields count, since their values are inputs at run time: ``Target(at=0)`` adds ``position`` [N,1], a
@@ -131,6 +138,20 @@ def differentiate(
     )
     add_gradients(graph_model, request, report)
     return write_model(graph_model)
+
+
+def differentiate_ir(model: ModelSource, target: Target | str | None = None, **options: Unpack[Options]) -> ir.Model:
+    """:func:`differentiate`, with the result as an ``onnx_ir.Model``: for further passes, and without copying weights.
+
+    Weights that the model keeps in files are read when they are needed.
+
+    Raises:
+        ModelError, UnsupportedOperatorError, InputError: as for :func:`differentiate`.
+    """
+    graph_model = read_model(model)
+    report = options.pop("report", None)
+    add_gradients(graph_model, Request.of(target, **options), report)
+    return hand_out(graph_model)
 
 
 def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:

@@ -137,7 +137,7 @@ def _extents(texts: Sequence[str] | None) -> dict[str, int] | None:
     for part in ",".join(texts).split(","):
         name, equals, extent = part.strip().rpartition("=")
         if not (equals and name and extent.strip().isdecimal()):
-            raise InputError(f"--static: {part!r} is no dimension with an extent; write NAME=NUMBER, such as N=1,H=224.")
+            raise InputError(f"--static: {part!r} is no dimension with its extent; write NAME=NUMBER, as in N=1,H=224.")
         found[name.strip()] = int(extent)
     return found
 

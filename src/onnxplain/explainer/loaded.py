@@ -56,7 +56,7 @@ class LoadedModel:
         """Differentiate ``model`` and load it into ONNX Runtime.
 
         Args:
-            model: path, bytes or ``onnx.ModelProto``, differentiated or not; None is the bundled classifier
+            model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``, differentiated or not; None is the bundled classifier
                 (EfficientNet-Lite0, 1000 classes).
             providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
                 None is CUDA if present, then CPU. :attr:`provider` says which one runs.

@@ -92,7 +92,8 @@ def counting(limit: np.ndarray | None, *, until: str) -> onnx.ModelProto:
     constants = {"yes": np.array(True), "start": np.array(0), "one": np.array(1), "five": np.array(5)}
     if limit is not None:
         constants["limit"] = limit
-    return build([helper.make_node("Loop", names, ["end", "y"], body=body)], inputs, [("y", FLOAT, ["N", 2])], constants)
+    loop = helper.make_node("Loop", names, ["end", "y"], body=body)
+    return build([loop], inputs, [("y", FLOAT, ["N", 2])], constants)
 
 
 @pytest.mark.parametrize("limit", [None, np.array(3), np.array(2**31 - 1), np.array([0])])

@@ -12,6 +12,7 @@ from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.passes import Pass, Report, Runner, Work
 from ..reverse.foreign import outputs_of
+from .bind_gradients import bind_gradients
 from .checkable_convolution import state_pads_of_transposed_convolutions
 from .checkable_normalization import make_normalization_checkable
 from .fix_dimensions import fix_dimensions
@@ -21,6 +22,7 @@ from .infer_shapes import know_shapes
 from .initializers import lift_constants, lift_subgraph_initializers, take_initializers_off_inputs
 from .inline_constant_if import inline_constant_if
 from .inline_functions import inline_functions
+from .lower_gradients import lower_gradients
 from .name_everything import name_everything
 from .stated_shapes import set_aside_stated_shapes
 from .unpack_sequences import unpack_sequences
@@ -31,6 +33,7 @@ from .vector_operands import multiply_by_columns
 #: From any file to names for everything, and to shapes that follow from those of the inputs.
 NAMED: tuple[Pass[ir.Model], ...] = (
     name_everything,
+    bind_gradients,
     take_initializers_off_inputs,
     inline_functions,
     import_domains,
@@ -54,7 +57,7 @@ def prepare(model: ir.Model, report: Report | None = None, static: Mapping[str, 
     ``static`` are extents of dimensions that inputs name; what follows from them becomes static, too.
 
     Afterwards: every node and value has a name, no initialiser is listed among the inputs, no local
-    function is left, the opset is 18 or newer, constants are initialisers, shapes and types are
+    function and no Gradient is left, the opset is 18 or newer, constants are initialisers, shapes and types are
     inferred as far as they can be. The values of the model's outputs are unchanged.
 
     Raises:
@@ -66,11 +69,18 @@ def prepare(model: ir.Model, report: Report | None = None, static: Mapping[str, 
         runner.run(one, model)
     emit = Emitter(model.graph, Inference(model.graph.opset_imports, outputs_of), under="prepare")
     work = Work(model, emit)
+    _infer(work, runner, unrolled=bool(static))
+    while runner.run(lower_gradients, work):
+        _infer(work, runner, unrolled=bool(static))
+    return emit.inference
+
+
+def _infer(work: Work, runner: Runner, *, unrolled: bool) -> None:
+    """Infer shapes, and fold what they say."""
     runner.run(know_shapes, work)
     if runner.run(multiply_by_columns, work):
         runner.run(know_shapes, work)
-    settle(work, runner, unrolled=bool(static))
-    return emit.inference
+    settle(work, runner, unrolled=unrolled)
 
 
 def settle(work: Work, runner: Runner, *, unrolled: bool) -> None:
