@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
+    from .preprocessing import find_preprocessing
     from .results.detection import Detection
     from .results.explanation import Explanation
     from .results.explanations import Explanations
@@ -78,6 +79,7 @@ __all__ = [
     "evaluate",
     "export_torch",
     "extend",
+    "find_preprocessing",
     "grid",
     "lower_gradients",
     "metrics",
@@ -103,6 +105,7 @@ _LAZY = {
     "TableExplanation": ".results.features",
     "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
+    "find_preprocessing": ".preprocessing",
     "ClassVisualization": ".visualization",
     "ConvergenceWarning": ".visualization",
     "ProviderWarning": ".runtime",

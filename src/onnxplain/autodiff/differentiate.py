@@ -19,6 +19,8 @@ from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, hand_out, read_model, write_model
 from .graph.operator import Operator
 from .graph.passes import Report, Runner, Work
+from .photo.inside import EXTENTS, Photo, fit, image_input, take_photos
+from .photo.recipe import Recipe
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
 from .prepare.order import check, make_static, prepare
@@ -57,6 +59,7 @@ def differentiate(
     rules: Overrides | str | None = None,
     precision: str = "float32",
     static: Mapping[str, int] | None = None,
+    with_preprocessing: Recipe | None = None,
     report: Report | None = None,
 ) -> onnx.ModelProto:
     """Return the model with the gradient of a class score as ordinary outputs.
@@ -104,6 +107,9 @@ def differentiate(
             some networks. Gradients are scaled on their way, so that small ones are not lost.
         static: extents of open dimensions of the inputs, by their names: ``{"N": 1, "H": 224}``. What follows from
             them is folded into constants, Loop and Scan of a length that is known then are written out.
+        with_preprocessing: an :class:`onnxplain.Preprocessing` that becomes part of the graph: the input ``photo``,
+            uint8 [N,H,W,3] of any size, takes the place of the model's image input, and ``saliency_photo`` [N,H,W] is
+            the map in the photo's pixels. ``box`` inputs are in the photo's pixels, too.
         report: is filled with what was rewritten for the provider, and what was left alone and why.
 
     Returns:
@@ -119,6 +125,7 @@ def differentiate(
         InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
             an unknown operator, or there is no such ``form`` or ``precision``, or ``static`` names a dimension that
             the inputs do not have.
+        PreprocessingError: ``with_preprocessing`` does not fit the model.
     """
     graph_model = read_model(model)
     request = Request.of(
@@ -135,6 +142,7 @@ def differentiate(
         rules=rules,
         precision=precision,
         static=static,
+        with_preprocessing=with_preprocessing,
     )
     add_gradients(graph_model, request, report)
     return write_model(graph_model)
@@ -175,7 +183,13 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
         raise ModelError(f"the rank of {value.name!r} is unknown; {advice_on_rank(value)}.")
     if request.rules:
         public.record("replaced_rules", str(rules.applied))
-    _publish(emit, path, gradients, request, public)
+    photo = None
+    if request.with_preprocessing is not None:
+        boxes = [v for v in model.graph.inputs if v.name in (public.named("box"), public.named("contrast_box"))]
+        image = image_input(own, request.channel_axis)
+        photo = take_photos(emit, public.input, request.with_preprocessing, image, request.static, boxes)
+        forward = [*photo.nodes, *forward]
+    _publish(emit, path, gradients, request, public, photo)
     work = Work(model, emit, forward)
     finish(make_static(work, report) if request.static else work, passes_for(request.form), report)
     check(model, "the differentiated model")
@@ -184,7 +198,11 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
 
 def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | None) -> Emitter:
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
-    inference = prepare(model, report, request.static)
+    static = dict(request.static)
+    if request.with_preprocessing is not None:
+        made = fit(model.graph, request.with_preprocessing, request.channel_axis)
+        static = made | {name: extent for name, extent in static.items() if name not in EXTENTS}
+    inference = prepare(model, report, static, unrolled=bool(request.static))
     runner, emit = Runner(model, "before", report), Emitter(model.graph, inference)
     if request.written_out:
         runner.run(write_out_attention, emit)
@@ -268,16 +286,24 @@ def _count_rounding(path: Path, request: Request, model: ir.Model, public: Publi
 
 
 def _publish(
-    emit: Emitter, path: Path, gradients: Mapping[ir.Value, ir.Value], request: Request, public: PublicNames
+    emit: Emitter,
+    path: Path,
+    gradients: Mapping[ir.Value, ir.Value],
+    request: Request,
+    public: PublicNames,
+    photo: Photo | None,
 ) -> None:
     """The gradients, maps and values that were asked for, as outputs."""
-    for variable in path.sources:
+    for source in path.sources:
+        variable = source if photo is None or source is not photo.before else photo.tensor
         with emit.scope(f"{variable.name}"):
-            gradient = gradients.get(variable)
+            gradient = gradients.get(source)
             gradient = _zeros(emit, variable) if gradient is None else gradient
             if request.half:
                 gradient = emit.Mul(single(emit, gradient), 1 / GRADIENT_SCALE)
-            if request.saliency and variable.is_graph_input():
+            if photo is not None and photo.stands_for(variable):
+                add_saliency(emit, public.output, variable, gradient, request.channel_axis, photo)
+            elif request.saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, request.channel_axis)
             gradient = public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
             if request.magnitudes:

@@ -12,6 +12,7 @@ from ..layout import Layout, LayoutLike, find_layout
 from ..target import CLASS, Kind, Target
 from .forms.order import PASSES
 from .graph.passes import Report
+from .photo.recipe import Recipe
 from .reverse.overrides import Overrides
 from .reverse.rule_sets import rule_set
 
@@ -31,6 +32,7 @@ class Options(TypedDict, total=False):
     rules: Overrides | str | None
     precision: str
     static: Mapping[str, int] | None
+    with_preprocessing: Recipe | None
     report: Report | None
 
 
@@ -63,6 +65,7 @@ class Request:
     rules: Overrides | None = None
     precision: str = "float32"
     static: Mapping[str, int] = field(default_factory=dict)
+    with_preprocessing: Recipe | None = None
     values: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     gradients: bool = True
@@ -98,6 +101,7 @@ class Request:
             **options,
         )
         made._check()
+        made._check_recipe()
         return made
 
     @property
@@ -131,6 +135,14 @@ class Request:
             if getattr(self, name) not in known:
                 listed = ", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}"
                 raise InputError(f"{name} must be {listed}; found {getattr(self, name)!r}.")
+
+    def _check_recipe(self) -> None:
+        recipe = self.with_preprocessing
+        if recipe is not None and not all(hasattr(recipe, name) for name in ("resize", "filter", "pad_color")):
+            raise InputError(
+                f"with_preprocessing is {recipe!r}; it is an onnxplain.Preprocessing, such as "
+                "onnxplain.find_preprocessing(model, 'imagenet') returns."
+            )
 
 
 def _checked_extents(static: object) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ from .common import (
     Json,
     LayoutText,
     Precision,
+    PreprocessingName,
     Quiet,
     Score,
     Tensor,
@@ -83,6 +84,14 @@ def differentiate(
             metavar="NAME=EXTENT,...",
         ),
     ] = None,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Let the file take photos, uint8 [N,H,W,3] of any size, and return saliency_photo in their pixels.",
+        ),
+    ] = False,
+    preprocessing: PreprocessingName = None,
     explain_passes: ExplainPasses = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -98,8 +107,10 @@ def differentiate(
     from ..autodiff import differentiate_file
     from ..autodiff.graph.passes import Report
     from ..autodiff.to_file import files_of
+    from ..preprocessing import find_preprocessing
 
     refuse_overwriting(out, [model])
+    inside = with_preprocessing or preprocessing is not None
     report = Report()
     found = differentiate_file(
         model,
@@ -114,6 +125,7 @@ def differentiate(
         saliency=saliency,
         channel_axis=channel_axis,
         static=_extents(static),
+        with_preprocessing=find_preprocessing(model, preprocessing, channel_axis=channel_axis) if inside else None,
         report=report,
     )
     files = files_of(found, out)

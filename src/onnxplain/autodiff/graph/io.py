@@ -77,14 +77,14 @@ def without_outside_weights(model: ir.Model) -> onnx.ModelProto:
 
 
 def hand_out(model: ir.Model) -> ir.Model:
-    """Return a model that :func:`read_model` read, with what was added and its ZipMaps, in onnx_ir's own form."""
-    if not model.meta.get(_ZIP_MAPS):
-        return model
-    folders = {tensor.base_dir for tensor in outside_weights(model)}
-    complete = ir.serde.deserialize_model(without_outside_weights(model))
-    for folder in folders:
-        ir.external_data.set_base_dir(complete.graph, folder)
-    return complete
+    """Return a model that :func:`read_model` read, with what was added, in onnx_ir's own form.
+
+    Raises:
+        ModelError: it returns maps (ZipMap), which onnx_ir has no form for.
+    """
+    if model.meta.get(_ZIP_MAPS):
+        raise ModelError("the model returns maps (ZipMap), which an onnx_ir.Model cannot; use differentiate().")
+    return model
 
 
 def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from ...errors import ModelError
+from ..graph.editing import set_input
 from ..graph.passes import Step, fired, graph_pass
 
 DOMAIN = "ai.onnx.preview.training"
@@ -57,7 +58,5 @@ def _bind(node: ir.Node, values: Mapping[str | None, ir.Value]) -> None:
             f"the Gradient node {node.name!r} has {len(node.inputs)} inputs for the {len(bound)} names in xs and zs. "
             "Export the model again."
         )
-    first = len(node.inputs)
-    node.resize_inputs(first + len(names))
-    for index, name in enumerate(names):
-        node.replace_input_with(first + index, values[name])
+    for name in names:
+        set_input(node, len(node.inputs), values[name])

@@ -22,7 +22,8 @@ from ..graph.schemas import is_standard
 
 _FOLDABLE = {
     "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
-    "Min", "Max", "Neg", "Abs", "Floor", "Ceil", "Equal", "Greater", "Less", "Not", "And", "Or", "Where",
+    "Min", "Max", "Neg", "Abs", "Floor", "Ceil", "Round", "Equal", "Greater", "Less", "GreaterOrEqual",
+    "LessOrEqual", "Not", "And", "Or", "Where",
     "ConstantOfShape", "Range", "Reshape", "Identity", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Expand",
     "Transpose", "Split", "Sqrt", "Pow", "Flatten", "ScatterND", "Tile", "CumSum", "NonZero", "Constant",
 }  # fmt: skip

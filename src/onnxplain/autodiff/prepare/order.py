@@ -51,10 +51,13 @@ READABLE: tuple[Pass[ir.Model], ...] = (
 KNOWN: tuple[Pass[Work], ...] = (fold_constants, inline_constant_if, unpack_sequences)
 
 
-def prepare(model: ir.Model, report: Report | None = None, static: Mapping[str, int] | None = None) -> Inference:
+def prepare(
+    model: ir.Model, report: Report | None = None, static: Mapping[str, int] | None = None, *, unrolled: bool = False
+) -> Inference:
     """Rewrite ``model`` in place; return the inference that names its dimensions. ``report`` is filled.
 
-    ``static`` are extents of dimensions that inputs name; what follows from them becomes static, too.
+    ``static`` are extents of dimensions that inputs name; what follows from them becomes static, too. ``unrolled``:
+    Loop and Scan of a known length are written out.
 
     Afterwards: every node and value has a name, no initialiser is listed among the inputs, no local
     function and no Gradient is left, the opset is 18 or newer, constants are initialisers, shapes and types are
@@ -69,9 +72,9 @@ def prepare(model: ir.Model, report: Report | None = None, static: Mapping[str, 
         runner.run(one, model)
     emit = Emitter(model.graph, Inference(model.graph.opset_imports, outputs_of), under="prepare")
     work = Work(model, emit)
-    _infer(work, runner, unrolled=bool(static))
+    _infer(work, runner, unrolled=unrolled)
     while runner.run(lower_gradients, work):
-        _infer(work, runner, unrolled=bool(static))
+        _infer(work, runner, unrolled=unrolled)
     return emit.inference
 
 
