@@ -12,6 +12,7 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError
 from ..layout import LayoutLike
 from ..target import Target
+from .describe import describe
 from .forms.order import finish, passes_for
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
@@ -192,6 +193,7 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     _publish(emit, path, gradients, request, public, photo)
     work = Work(model, emit, forward)
     finish(make_static(work, report) if request.static else work, passes_for(request.form), report)
+    describe(model, request, photo)
     check(model, "the differentiated model")
     return scores
 

@@ -70,9 +70,10 @@ SIZES = [(32, 32), (40, 40), (100, 61), (33, 90), (25, 19), (300, 7), (64, 517)]
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_the_tensor_is_that_of_pillow(recipe: Preprocessing) -> None:
-    """To rounding: one pixel in fifty may be one step off, where a sum is half a step, as for resizes from 32 to 40.
+    """To rounding: one pixel in fifty is off by a step, where a sum is half a step, as for resizes from 32 to 40.
 
-    "nearest" is equal, but for positions between two pixels, where rounding errors of Pillow's decide.
+    The second of the two resamplings can make two steps of that. "nearest" is equal, but for positions between two
+    pixels, where rounding errors of Pillow's decide.
     """
     model = taking(recipe, ("N", recipe.channel_count, 32, 32))
     step = np.abs(recipe.scale / np.array(recipe.std)).reshape(-1, 1, 1) * 1.001 + 1e-6
@@ -85,7 +86,7 @@ def test_the_tensor_is_that_of_pillow(recipe: Preprocessing) -> None:
         found = run(model, photo=x, cotangent=cotangent)["tensor"]
         for one, photo in zip(found, x):
             difference = np.abs(one - recipe.apply(photo)[0])
-            assert (difference <= step).all(), size
+            assert (difference <= 2 * step).all(), size
             off, count = off + int((difference > step * 1e-2).sum()), count + difference.size
     assert off <= count / 50
 
