@@ -26,7 +26,8 @@ def is_gradient(node: ir.Node) -> bool:
 @graph_pass(needs="names of values as the file has them", ensures="every Gradient reads what its attributes name")
 def bind_gradients(model: ir.Model) -> Iterator[Step]:
     """Append the values that are named to the inputs, in place, also in functions."""
-    for graph in (model.graph, *model.functions.values()):
+    graphs: list[ir.Graph | ir.Function] = [model.graph, *model.functions.values()]
+    for graph in graphs:
         found = [node for node in graph if is_gradient(node)]
         if found:
             values = {v.name: v for v in [*graph.inputs, *(v for node in graph for v in node.outputs)]}

@@ -29,6 +29,7 @@ from .unpack_sequences import unpack_sequences
 from .unroll import unroll
 from .upgrade_opset import upgrade_opset
 from .vector_operands import multiply_by_columns
+from .whole_pads import pad_all_axes
 
 #: From any file to names for everything, and to shapes that follow from those of the inputs.
 NAMED: tuple[Pass[ir.Model], ...] = (
@@ -75,6 +76,7 @@ def prepare(
     _infer(work, runner, unrolled=unrolled)
     while runner.run(lower_gradients, work):
         _infer(work, runner, unrolled=unrolled)
+    runner.run(pad_all_axes, work)
     return emit.inference
 
 
