@@ -226,10 +226,9 @@ class ModelLoader:
             return None
         if isinstance(self.source, (bytes, bytearray, memoryview)):
             return hashlib.sha256(self.source).hexdigest()
-        if not hasattr(self.source, "SerializeToString"):
-            return None
+        serialize = getattr(self.source, "SerializeToString", None)  # an onnx_ir.Model has none
         with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            return hashlib.sha256(self.source.SerializeToString(deterministic=True)).hexdigest()
+            return None if serialize is None else hashlib.sha256(serialize(deterministic=True)).hexdigest()
         return None
 
 
