@@ -202,7 +202,7 @@ def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | 
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
     static = dict(request.static)
     if request.with_preprocessing is not None:
-        made = fit(model.graph, request.with_preprocessing, request.channel_axis)
+        made = fit(model.graph, request.with_preprocessing, request.channel_axis, static)
         static = made | {name: extent for name, extent in static.items() if name not in EXTENTS}
     inference = prepare(model, report, static, unrolled=bool(request.static))
     runner, emit = Runner(model, "before", report), Emitter(model.graph, inference)

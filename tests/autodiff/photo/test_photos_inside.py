@@ -234,6 +234,13 @@ def test_scaled_pixels_are_refused_where_the_model_takes_plain_ones() -> None:
         differentiate(squares(("N", 3, 32, 32), UINT8), target="cotangent", with_preprocessing=RECIPES["imagenet"])
 
 
+@pytest.mark.parametrize("static", [{"h": 40}, {"photo_height": 40}])
+def test_sizes_that_contradict_the_recipe_are_refused(static: dict[str, int]) -> None:
+    recipe = Preprocessing("none", 32)
+    with pytest.raises(InputError, match="is 40, but the preprocessing"):
+        differentiate(squares(("N", 3, "h", "w")), target="cotangent", with_preprocessing=recipe, static=static)
+
+
 def test_a_model_without_images_is_refused() -> None:
     model = build([helper.make_node("Mul", ["x", "x"], ["y"])], [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", 3])])
     with pytest.raises(InputError, match="found none"):

@@ -126,6 +126,24 @@ def test_a_scanned_input_that_is_not_used_has_no_gradient() -> None:
     np.testing.assert_allclose(found[0], feeds["x0"] ** 3, rtol=1e-5)
 
 
+def test_a_scan_of_nothing() -> None:
+    body = helper.make_graph(
+        [helper.make_node("Add", ["s", "r"], ["t"]), helper.make_node("Identity", ["t"], ["row"])],
+        "body",
+        [helper.make_tensor_value_info(name, FLOAT, ["N"]) for name in ("s", "r")],
+        [helper.make_tensor_value_info(name, FLOAT, ["N"]) for name in ("t", "row")],
+    )
+    scan = helper.make_node("Scan", ["a", "x"], ["y", "rows"], num_scan_inputs=1, body=body)
+    shapes = [("a", FLOAT, ["N"]), ("x", FLOAT, [0, "N"])]
+    model = build([scan], shapes, [("y", FLOAT, ["N"]), ("rows", FLOAT, [0, "N"])])
+    static = differentiate(model, wrt="a", target="cotangent", static={"N": 3})
+    assert "Scan" not in operators(static)
+    found = run(static, a=X[0], x=np.zeros((0, 3), np.float32), cotangent=X[1])
+    np.testing.assert_array_equal(found["y"], X[0])
+    np.testing.assert_array_equal(found["grad_a"], X[1])
+    assert found["rows"].shape == (0, 3)
+
+
 def test_some_dimensions_can_stay_open() -> None:
     nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
     model = build(nodes, [("x", FLOAT, ["N", 3, "H", "W"])], [("y", FLOAT, ["N", 3, "H", "W"])])

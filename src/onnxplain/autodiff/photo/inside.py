@@ -82,11 +82,11 @@ def image_input(inputs: Sequence[ir.Value], axis: int | None) -> ImageInput:
     return ImageInput(found[0], axis)
 
 
-def fit(graph: ir.Graph, recipe: Recipe, axis: int | None) -> dict[str, int]:
+def fit(graph: ir.Graph, recipe: Recipe, axis: int | None, static: Mapping[str, int]) -> dict[str, int]:
     """Return the extents that a recipe gives to named dimensions of the image input, and fix its nameless ones.
 
     Raises:
-        InputError: the model has no image input, or several.
+        InputError: the model has no image input, or several, or ``static`` fixes it at another size.
         PreprocessingError: the recipe makes another size, or other channels, than the model takes, or has a filter that
             is none of Pillow's.
     """
@@ -116,6 +116,9 @@ def fit(graph: ir.Graph, recipe: Recipe, axis: int | None) -> dict[str, int]:
             shape[axis] = extent
         else:
             named[str(found.value)] = extent
+    for name, extent in named.items():
+        if static.get(name, extent) != extent:
+            raise InputError(f"static: {name} is {static[name]}, but the preprocessing makes {extent}; leave it out.")
     value.shape = ir.Shape(shape)
     if value.dtype == ir.DataType.UINT8 and (recipe.scale != 1 or any(recipe.mean) or set(recipe.std) != {1.0}):
         raise PreprocessingError(

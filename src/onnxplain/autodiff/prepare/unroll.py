@@ -130,8 +130,8 @@ class _Copies:
         value = self.node.inputs[count + index]
         assert value is not None and value.shape is not None
         axis = _listed(self.node, "scan_input_axes", index) % len(value.shape)
-        parts: Sequence[ir.Value] = [value]
-        if self.length != 1:
+        parts: Sequence[ir.Value] = [value] * min(self.length, 1)
+        if self.length > 1:
             parts = self.emit.op("Split", value, [1] * self.length, outputs=self.length, axis=axis)
         found = [self.emit.Squeeze(part, [axis]) for part in parts]
         return found[::-1] if _listed(self.node, "scan_input_directions", index) else found
