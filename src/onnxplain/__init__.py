@@ -21,6 +21,7 @@ from .errors import (
     PreprocessingError,
     ProviderError,
     RuntimeMissingError,
+    StoppedError,
     TargetError,
     UnsupportedOperatorError,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "ProviderWarning",
     "RandomizationCheck",
     "RuntimeMissingError",
+    "StoppedError",
     "TableExplanation",
     "Target",
     "TargetError",
