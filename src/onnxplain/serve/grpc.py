@@ -8,6 +8,7 @@ from typing import Any
 
 from grpc import StatusCode, aio
 from grpc_interceptor.server import AsyncServerInterceptor
+from kserve import InferRequest
 from kserve.errors import InvalidInput, ModelNotFound, ModelNotReady
 from kserve.protocol.grpc.grpc_predict_v2_pb2_grpc import add_GRPCInferenceServiceServicer_to_server
 from kserve.protocol.grpc.servicer import InferenceServicer
@@ -64,6 +65,16 @@ class Doorkeeper(AsyncServerInterceptor):
             ticket.leave()
 
 
+class Servicer(InferenceServicer):
+    """KServe's servicer, but that it needs no metadata of a call."""
+
+    async def ModelInfer(self, request: Any, context: Any) -> Any:
+        """Answer a request for inference."""
+        self.validate_grpc_request(request)
+        response, _ = await self._data_plane.infer(request.model_name, InferRequest.from_grpc(request), {})
+        return response.to_grpc()
+
+
 def _status_of(error: Exception, name: str) -> tuple[StatusCode, str]:
     if isinstance(error, Failure):
         REFUSALS.labels(str(error.status)).inc()
@@ -96,7 +107,7 @@ async def start(settings: Settings, plane: Plane, gate: Gate, keys: Keys) -> tup
         ],
         maximum_concurrent_rpcs=settings.queue + settings.max_batch + 64,
     )
-    add_GRPCInferenceServiceServicer_to_server(InferenceServicer(plane, None), server)
+    add_GRPCInferenceServiceServicer_to_server(Servicer(plane, None), server)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         port = server.add_insecure_port(f"{host}:{settings.grpc_port}")

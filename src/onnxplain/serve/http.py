@@ -187,7 +187,7 @@ def _handle(app: FastAPI) -> None:
         phrase = HTTPStatus(error.status_code).phrase.lower()
         return _answer(_json({"error": f"{phrase}."}), error.status_code, error.headers or {})
 
-    app.add_exception_handler(HTTPException, unknown)  # type: ignore[arg-type]
+    app.add_exception_handler(HTTPException, unknown)
 
 
 def _failure_of(error: Exception) -> Failure:
@@ -213,7 +213,8 @@ def _parsed(body: bytes) -> object:
 
 
 def _json(found: object) -> bytes:
-    return orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    content: bytes = orjson.dumps(found, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return content
 
 
 def _answer(content: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

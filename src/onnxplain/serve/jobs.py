@@ -85,7 +85,8 @@ class Jobs:
             found["result"] = orjson.Fragment(job.answer)
         if job.error is not None:
             found["error"], found["status"] = job.error, job.status
-        return orjson.dumps(found)
+        content: bytes = orjson.dumps(found)
+        return content
 
     async def _run(self, job: Job, work: Callable[[Ticket], Awaitable[bytes]], ticket: Ticket) -> None:
         try:

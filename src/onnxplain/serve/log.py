@@ -116,7 +116,8 @@ def packed(array: np.ndarray[Any, Any]) -> dict[str, Any]:
 def unpacked(packed: Mapping[str, Any]) -> np.ndarray[Any, Any]:
     """Return the array that :func:`packed` made values of."""
     content = zlib.decompress(base64.b64decode(packed["zlib"]))
-    return np.frombuffer(content, packed["dtype"]).reshape(packed["shape"])
+    array: np.ndarray[Any, Any] = np.frombuffer(content, packed["dtype"]).reshape(packed["shape"])
+    return array
 
 
 def _digest(entry: Entry) -> str:

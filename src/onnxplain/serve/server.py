@@ -77,7 +77,11 @@ class Service:
         self._rpc, rpc_port = await start(settings, self._plane, self._engine.gate, self._keys)
         port = listener.getsockname()[1]
         print(f"onnxplain: http://{settings.host}:{port}, gRPC {settings.host}:{rpc_port}", file=sys.stderr, flush=True)
-        watcher = Watcher(self._models, lambda error: loop.call_soon_threadsafe(self._loaded, error))
+
+        def done(error: Exception | None) -> None:
+            loop.call_soon_threadsafe(self._loaded, error)
+
+        watcher = Watcher(self._models, done)
         try:
             await self._server.serve(sockets=[listener])
         finally:

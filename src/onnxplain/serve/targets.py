@@ -86,17 +86,18 @@ class TargetReader:
         """The place that "at" names: a word, a step, [row, column], {"box": [...]} or {"mask": ...}."""
         if value is None or isinstance(value, str):
             return value  # type: ignore[return-value]
-        if _is_int(value):
-            return value  # type: ignore[return-value]
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
         if isinstance(value, list) and len(value) == 2 and all(map(_is_int, value)):
-            return value[0], value[1]
+            return int(value[0]), int(value[1])
         if isinstance(value, Mapping) and list(value) == ["box"]:
             return _box(value["box"])
         if isinstance(value, Mapping) and list(value) == ["mask"]:
             mask = value["mask"]
-            if isinstance(mask, Mapping):
-                return (self._decode(file_bytes("mask", mask)).mean(axis=2) > 127.5).astype(np.float32)
-            return numbers("mask", mask)
+            if not isinstance(mask, Mapping):
+                return numbers("mask", mask)
+            white: NDArray[np.bool_] = self._decode(file_bytes("mask", mask)).mean(axis=2) > 127.5
+            return white.astype(np.float32)
         raise TargetError(
             'at is "best", "own", "all", a step, [row, column], {"box": [x0, y0, x1, y1]} or {"mask": ...}; '
             f"found {_kind(value)}."

@@ -24,8 +24,8 @@ _INSTANCE = ("b64", "photo", "inputs", "target")
 def read(body: object, inputs: Sequence[InputTensor], shared: Collection[str], *, explain: bool) -> Order:
     """Return the order that a body makes.
 
-    An instance is an input tensor without its batch axis (if it has one, see ``shared``) as nested lists; {"b64": "..."}
-    or {"photo": {"b64": "..."}}, the file of a photo; or {"inputs": {"name": [...]}} for a model with several inputs.
+    An instance is an input tensor without its batch axis (which those in ``shared`` lack) as nested lists; {"b64": "."}
+    or {"photo": {"b64": "."}}, the file of a photo; or {"inputs": {"name": [...]}} for a model with several inputs.
     The latter three take a "target".
 
     Raises:

@@ -217,7 +217,10 @@ def written(request: InferRequest, order: Order, answers: Sequence[Sequence[Answ
         array = tensors[name]
         if array.dtype == object and name in plain and not request.from_grpc:
             array = _texts(array, files=name == "png")
-        outputs.append(InferOutput(name, list(array.shape), from_np_dtype(array.dtype), np.ascontiguousarray(array)))
+        output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype), np.ascontiguousarray(array))
+        if request.from_grpc:
+            output.set_data_from_numpy(output.data, binary_data=True)
+        outputs.append(output)
     return InferResponse(
         request.id or str(uuid.uuid4()),
         request.model_name,

@@ -79,8 +79,8 @@ class Limits:
 class Prepared:
     """A sample of an order that is ready to run: one for each of its targets.
 
-    ``key``: samples of one key may run together; ``most``: so many at once; ``long``: it takes many runs of the model, or the model is to be
-    differentiated for a question that nobody has asked before.
+    ``key``: samples of one key may run together; ``most``: so many at once; ``long``: it takes many runs of the model,
+    or the model is to be differentiated for a question that nobody has asked before.
     """
 
     sample: Sample
@@ -161,10 +161,12 @@ class Worker:
 
         Models whose input has an open extent are left to their first request.
         """
-        shapes = {one.name: (one.shape[1:], one.dtype) for one in self.explainer.inputs if one.name not in self.shared}
-        if self.shared or any(not isinstance(extent, int) for shape, _ in shapes.values() for extent in shape):
-            return
-        feeds = {name: np.zeros((1, *shape), dtype) for name, (shape, dtype) in shapes.items()}  # type: ignore[misc]
+        feeds: dict[str, Array] = {}
+        for one in self.explainer.inputs:
+            shape = [extent for extent in one.shape[1:] if isinstance(extent, int)]
+            if self.shared or len(shape) != len(one.shape) - 1:
+                return
+            feeds[one.name] = np.zeros((1, *shape), one.dtype)
         method = find_method("saliency", {})
         for samples in (1, self.limits.max_batch):
             for maps in (False, True):
