@@ -24,9 +24,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(needs_kserve)
 
 
-def slow() -> onnx.ModelProto:
-    """x [N,3,4,4] -> [N,2], by products of large matrices: seconds for a map, which can end at every one of them."""
-    side, count = 1024, 40
+def slow(count: int) -> onnx.ModelProto:
+    """x [N,3,4,4] -> [N,2], by so many products of large matrices: a map takes long, and can end at each of them."""
+    side = 1024
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"], axis=1),
         helper.make_node("MatMul", ["flat", "W"], ["row"]),
@@ -58,7 +58,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the models and the photo that services are asked about."""
     place = tmp_path_factory.mktemp("served")
     onnx.save(quadratic(ending="Softmax", metadata=image_metadata()), place / "small.onnx")
-    onnx.save(slow(), place / "slow.onnx")
+    onnx.save(slow(100), place / "slow.onnx")
+    onnx.save(slow(4), place / "busy.onnx")
     Image.fromarray(picture()).save(place / "photo.png")
     (place / "keys").write_text("# keys\nsecret\nother\n", encoding="utf-8")
     return place

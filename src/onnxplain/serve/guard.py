@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -24,6 +25,8 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 #: The one route that asks for no key: whether the process is alive.
 LIVE = "/v2/health/live"
+#: Seconds for which the rest of a refused body is thrown away.
+_LINGER = 1.0
 _TYPES = ("", "application/json", "application/octet-stream")
 
 
@@ -53,11 +56,11 @@ class Guard:
             if answered:
                 raise
             REFUSALS.labels(str(failure.status)).inc()
-            await _refuse(failure, sending)
+            await _refuse(failure, receive, sending)
         except Exception:
             _LOG.exception("%s %s failed", scope["method"], scope["path"])
             if not answered:
-                await _refuse(Failure("internal error; the server's log has the reason."), sending)
+                await _refuse(Failure("internal error; the server's log has the reason."), receive, sending)
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
@@ -129,8 +132,12 @@ def _check_type(headers: dict[str, str]) -> None:
         raise WrongType(f"bodies are not compressed here; found {coding[:60]!r}.")
 
 
-async def _refuse(failure: Failure, send: Send) -> None:
-    """Answer with a failure, and close the connection: its body may be unread."""
+async def _refuse(failure: Failure, receive: Receive, send: Send) -> None:
+    """Answer with a failure, and close the connection.
+
+    What the caller still sends is thrown away for a moment: a connection that is closed with bytes unread is reset, and
+    the caller would lose the answer.
+    """
     body = orjson.dumps({"error": failure.message})
     headers = [
         (b"content-type", b"application/json"),
@@ -139,7 +146,17 @@ async def _refuse(failure: Failure, send: Send) -> None:
     ]
     headers += [(name.encode(), value.encode()) for name, value in failure_headers(failure).items()]
     await send({"type": "http.response.start", "status": failure.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with suppress(TimeoutError, asyncio.TimeoutError):
+        await asyncio.wait_for(_drain(receive), _LINGER)
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def _drain(receive: Receive) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect" or not message.get("more_body", False):
+            return
 
 
 def failure_headers(failure: Failure) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -139,9 +139,19 @@ def build(settings: Settings, plane: Plane, engine: Engine, jobs: Jobs, keys: Ke
         app.add_api_route(
             path, post, methods=["POST"], response_model=None, openapi_extra=body, responses=failures(path, work=True)
         )
+    _name_models(app, list(settings.models))
     _handle(app)
     _protect(app, settings, keys, engine.gate)
     return app
+
+
+def _name_models(app: FastAPI, names: Sequence[str]) -> None:
+    """Let /openapi.json say which models there are."""
+    described = app.openapi()
+    for verb in (verb for verbs in described["paths"].values() for verb in verbs.values()):
+        for one in verb.get("parameters", []):
+            if one["name"] == "model_name":
+                one["schema"]["enum"] = list(names)
 
 
 def _metadata_of(second: V2Endpoints) -> Any:

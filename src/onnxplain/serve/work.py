@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, OnnxplainError
+from ..errors import InputError, OnnxplainError, StoppedError
 from ..methods import METHODS, Method, find_method
 from ..photos import load_image
 from ..pictures import heatmap
 from ..pictures.render import encode
 from ..pipeline.samples import Sample, SampleAnswer, SampleExplainer
 from ..results.explanation import PICTURES, Explanation
+from ..runtime import Stop, stoppable
+from ..runtime.workers import cores
 from ..target import CLASS, Kind, Target
 from .settings import COUNTS
 from .targets import Question, TargetReader
@@ -30,6 +34,8 @@ Array = NDArray[Any]
 
 #: What may be asked for. The facts (class, label, score, probability) come with every answer.
 OUTPUTS = ("score", "saliency", "gradient", "png")
+#: Seconds for the runs of :meth:`Worker.warm`.
+_WARMING = 3.0
 #: Options of methods by the words of their types -> the values in JSON that they take.
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),
@@ -159,7 +165,8 @@ class Worker:
     def warm(self) -> None:
         """Load what the first requests would wait for: sessions for scores, for one map, and for several at once.
 
-        Models whose input has an open extent are left to their first request.
+        Runs of a large model end after a few seconds. A model whose input has an open extent is left to its first
+        request.
         """
         feeds: dict[str, Array] = {}
         for one in self.explainer.inputs:
@@ -168,9 +175,14 @@ class Worker:
                 return
             feeds[one.name] = np.zeros((1, *shape), one.dtype)
         method = find_method("saliency", {})
-        for samples in (1, self.limits.max_batch):
-            for maps in (False, True):
-                self.explainer.sample_explainer(method, maps=maps)([Sample(feeds, Target())] * samples)
+        stop = Stop()
+        timer = threading.Timer(_WARMING, stop.stop)
+        timer.start()
+        for samples in (1, min(cores(), self.limits.max_batch)):
+            for maps in (True, False):
+                with suppress(StoppedError), stoppable(stop):
+                    self.explainer.sample_explainer(method, maps=maps)([Sample(feeds, Target())] * samples)
+        timer.cancel()
         self._known.add((method.name, CLASS))
 
     @cached_property
