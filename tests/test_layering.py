@@ -101,7 +101,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
     "__init__": _EXPLAINER | _FRONTS | {"extend"},
-    "cli": _EXPLAINER | _FRONTS | {"__init__"},
+    "serve": _EXPLAINER | {"__init__"},
+    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve"},
     "__main__": {"cli"},
 }
 

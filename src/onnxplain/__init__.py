@@ -21,6 +21,7 @@ from .errors import (
     PreprocessingError,
     ProviderError,
     RuntimeMissingError,
+    StoppedError,
     TargetError,
     UnsupportedOperatorError,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "ProviderWarning",
     "RandomizationCheck",
     "RuntimeMissingError",
+    "StoppedError",
     "TableExplanation",
     "Target",
     "TargetError",
