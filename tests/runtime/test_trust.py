@@ -144,8 +144,8 @@ def test_nothing_is_written_to_or_removed_from_a_folder_that_is_not_used(place: 
     before = sorted(path.name for path in place.rglob("*"))
     with pytest.warns(CacheWarning):
         Explainer(small.quadratic(), cache=place)
-        store = ModelCache(place)
-        assert (store.count(), store.size(), store.clear()) == (0, 0, 0)
+    store = ModelCache(place)
+    assert (store.count(), store.size(), store.clear()) == (0, 0, 0)
     assert sorted(path.name for path in place.rglob("*")) == before
 
 

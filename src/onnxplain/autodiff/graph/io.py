@@ -190,7 +190,7 @@ def _end_of_data(tensor: onnx.TensorProto, entries: Mapping[str, str], where: st
             )
     if tensor.data_type not in _SIZED or any(extent < 0 for extent in tensor.dims):
         raise ModelError(f"{label} has type {tensor.data_type} and shape {list(tensor.dims)}. Export the model again.")
-    needed = -(-math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
+    needed: int = -(-math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
     length = int(stated["length"])
     if "length" in entries and length != needed:
         raise ModelError(
