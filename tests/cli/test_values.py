@@ -44,7 +44,8 @@ VALUES = {
 LAYOUTS = [
     '{"name": ["yolov8"]}', '{"name": "yolov8", "classes": 1e999}', '{"name": "yolov8", "classes": "x"}',
     '{"name": "yolov8", "axis": 1e99}', '{"name": "yolov8", "box": {"a": 1}}', '{"name": "yolov8", "scale": [[1]]}',
-    '{"name": "yolov8", "format": ["cxcywh"]}', '{"name": "yolov8", "activation": {}}', '{"name": "yolov8", "image": 3}',
+    '{"name": "yolov8", "format": ["cxcywh"]}', '{"name": "yolov8", "activation": {}}',
+    '{"name": "yolov8", "image": 3}',
     '{"name": "yolov8", "outputs": {"boxes": 1}}', '{"name": "yolov8", "keypoints": "many"}',
     '{"name": "yolov8", "keypoint_names": 5}', '{"name": "yolov8", "strides": [0]}', '{"name": "yolov8", "anchors": 1}',
     '{"name": "yolov8", "classes": ' + "9" * 400 + "}", '{"name": "yolov8", "decode": [1]}', '{"class_axis": 1e999}',
@@ -192,8 +193,10 @@ SIDECARS: dict[str, list[Any]] = {
         '{"image_processor_type": "LevitImageProcessor", "size": ' + "9" * 400 + "}",
         '{"do_resize": true, "resample": ["bilinear"], "size": {"height": 1, "width": "x"}}',
         '{"image_mean": [1e999], "image_std": [1]}', '{"image_mean": {"a": 1}, "image_std": 3}',
-        '{"image_mean": [' + "9" * 400 + '], "image_std": [1]}', '{"do_center_crop": 1, "crop_size": [[1]], "do_resize": 0}',
-        '{"do_resize": true, "size": {"shortest_edge": [4]}}', '{"rescale_factor": "x", "image_mean": 0, "image_std": 1}',
+        '{"image_mean": [' + "9" * 400 + '], "image_std": [1]}',
+        '{"do_center_crop": 1, "crop_size": [[1]], "do_resize": 0}',
+        '{"do_resize": true, "size": {"shortest_edge": [4]}}',
+        '{"rescale_factor": "x", "image_mean": 0, "image_std": 1}',
     ],
     "config.json": [
         '{"input_size": [3, 4, 4], "label_names": [["a"]], "label_descriptions": {"a": "b"}}',
@@ -202,7 +205,7 @@ SIDECARS: dict[str, list[Any]] = {
         '{"input_size": [3, 4, 4], "crop_mode": {"a": 1}}', '{"id2label": {"Infinity": "a"}}', '{"id2label": [1, 2]}',
         '{"input_size": [3, 4, 4], "mean": "abc", "std": {}}', '{"input_size": [3, 4, 4], "crop_border_pixels": [1]}',
     ],
-    "model.labels.txt": ["\ufeffa\nb\nc\nd\ne", "9" * 5000 + " a\n1 b", "\x00\x1b[31m\na\nb\nc\nd", b"\xff\xfe", "\n" * 9],
+    "model.labels.txt": ["\ufeffa\nb\nc\nd\ne", "9" * 5000 + " a\n1 b", "\x00\x1b[31m\na\nb\nc\nd", b"\xff\xfe"],
     "model.labels.json": [
         '\ufeff["a", "b", "c", "d", "e"]', '{"1e999": "a"}', '{"a": 1e999}', "[[[]]]", '{"a": ' + "9" * 400 + "}",
         '["a", ["b"], {}, null, 1]', '{"0": "a", "00": "b"}', "[" * 20_000, "NaN", '"name"', '{"id2label": {"a": {}}}',

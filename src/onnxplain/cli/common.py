@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FAILED, INTERRUPTED = 1, 130
 #: Of a number that is a class or a place.
 _DIGITS = 15
+_LONGEST_LINE = 1000
 
 #: Suffixes of models.
 _MODELS = (".onnx", ".ort", ".pb")
@@ -93,6 +94,8 @@ class ModelOptions:
 def report(message: object, kind: str = "error") -> None:
     """One line on stderr."""
     text = " ".join(str(message).split())
+    if len(text) > _LONGEST_LINE:  # with a name in it, or a value, that is long beyond all reading
+        text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 4 :]}"
     print(printable(f"onnxplain: {kind}: {text}"), file=sys.stderr)
 
 

@@ -50,4 +50,5 @@ def lines_caught(name: str) -> Iterator[None]:
             if others:
                 os.write(_STDERR, others.encode())
     if own:
-        warnings.warn(f"{name}: its decoder says {printable(own[0].strip())!r}; look at the picture.", stacklevel=2)
+        said = printable(own[0].strip())
+        warnings.warn(f'{name}: its decoder says "{said}"; look at the picture.', stacklevel=2)

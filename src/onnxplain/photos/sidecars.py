@@ -21,6 +21,7 @@ from .preprocessing import Preprocessing
 
 _MAX_JSON_BYTES = 64 << 20
 _LARGEST_SIDE = 1 << 24
+_LEAST_SHARE = 0.001
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
@@ -222,9 +223,9 @@ def _shape3(value: object) -> list[int]:
 def _share(value: object, default: float) -> float:
     if value is None:
         return default
-    if isinstance(value, (int, float)) and 0 < value <= 1:
+    if isinstance(value, (int, float)) and _LEAST_SHARE <= value <= 1:
         return float(value)
-    raise PreprocessingError(f"crop_pct is {value!r}; it lies above 0 and at most at 1.")
+    raise PreprocessingError(f"crop_pct is {shown(value)}; it lies from {_LEAST_SHARE} to 1.")
 
 
 def _floats(value: object, name: str) -> list[float]:
