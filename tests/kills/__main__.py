@@ -28,8 +28,9 @@ def main() -> None:
         found = trial(known[name], chosen.count, _SIGNALS[chosen.signal], chosen.seed)
         row = (found.kills, found.old, found.new, found.unfinished, len(found.wrong))
         print(f"| {name} | {' | '.join(map(str, row))} |", flush=True)
-        wrong += [f"{name}: {reason}" for reason in found.wrong]
-    print("\n".join(wrong[:20]), file=sys.stderr)
+        wrong += found.wrong
+        for reason in found.wrong[:20]:
+            print(f"{name}: {reason}", file=sys.stderr, flush=True)
     sys.exit(bool(wrong))
 
 

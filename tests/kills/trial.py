@@ -52,7 +52,7 @@ class Trial:
         begin = time.monotonic()
         self._events = self._must(scenario.command)
         self._seconds = time.monotonic() - begin
-        self._new = contents(self._folder / "out")
+        self._new, self._names = contents(self._folder / "out"), names(self._folder / "out")
         if self._new == self._old:
             raise AssertionError(f"{scenario.name}: the old files and the new ones are the same; nothing can be seen")
 
@@ -91,7 +91,7 @@ class Trial:
             if not (self._folder / "out" / name).exists():
                 yield f"{name} is gone"
         self._must(self._scenario.command)
-        if contents(self._folder / "out") != self._new or names(self._folder / "out") != set(self._new):
+        if contents(self._folder / "out") != self._new or names(self._folder / "out") != self._names:
             yield f"the next run made {sorted(names(self._folder / 'out'))}"
         if any(path.name.endswith(".part") for path in self._folder.rglob("*")):
             yield "the next run left what was unfinished"

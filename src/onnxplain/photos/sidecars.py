@@ -148,7 +148,7 @@ def _hugging_face_resize(values: Mapping[str, Any], processor: _Processor | None
         raise PreprocessingError(
             f"preprocessor_config.json has size {size!r}; a number, shortest_edge alone, or height and width are read."
         )
-    if not isinstance(shortest, int) or not 0 < shortest <= _LARGEST_SIDE:
+    if not _is_side(shortest):
         raise PreprocessingError(
             f"preprocessor_config.json has size {shown(size)}; sizes are whole numbers up to {_LARGEST_SIDE}."
         )
@@ -214,10 +214,13 @@ def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
 
 
 def _shape3(value: object) -> list[int]:
-    whole = isinstance(value, Sequence) and all(isinstance(v, int) and 0 < v <= _LARGEST_SIDE for v in value)
-    if not isinstance(value, Sequence) or len(value) != 3 or not whole:
+    if not isinstance(value, Sequence) or len(value) != 3 or not all(map(_is_side, value)):
         raise PreprocessingError(f"config.json has input_size {shown(value)}; it is [channels, height, width].")
     return [int(v) for v in value]
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and 0 < value <= _LARGEST_SIDE
 
 
 def _share(value: object, default: float) -> float:

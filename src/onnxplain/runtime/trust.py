@@ -58,7 +58,7 @@ def _way(path: Path) -> Iterator[Path]:
         if stat.S_ISLNK(here.lstat().st_mode):
             links += 1
             if links > 40:
-                raise OSError(f"{path} has too many symbolic links")
+                raise OSError(f"{path} has too many symbolic links.")
             target = Path(os.readlink(here))
             here = Path(target.anchor) if target.is_absolute() else here.parent
             rest = [*(target.parts[1:] if target.is_absolute() else target.parts), *rest]
