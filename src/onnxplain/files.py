@@ -83,12 +83,12 @@ def unfinished_file(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     _sweep(folder)
-    path, lock = _locked(folder, lambda path: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)))
+    made = _Unfinished(folder)
     try:
-        yield path
+        yield made.make(lambda path: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)))
     finally:
-        path.unlink(missing_ok=True)
-        _close(lock)
+        made.path.unlink(missing_ok=True)
+        _close(made.lock)
 
 
 @contextmanager
@@ -99,12 +99,12 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     _sweep(folder)
-    path, lock = _locked(folder, lambda path: path.mkdir(mode=0o700))
+    made = _Unfinished(folder)
     try:
-        yield path
+        yield made.make(lambda path: path.mkdir(mode=0o700))
     finally:
-        shutil.rmtree(path, ignore_errors=True)
-        _close(lock)
+        shutil.rmtree(made.path, ignore_errors=True)
+        _close(made.lock)
 
 
 @contextmanager
@@ -152,16 +152,31 @@ def _remove_abandoned(path: Path) -> None:
         _close(lock)
 
 
-def _locked(folder: Path, make: Callable[[Path], object]) -> tuple[Path, int | None]:
-    """Make something with a new name, and lock it; again if another process took it for abandoned before."""
-    while True:
-        path = folder / f".{secrets.token_hex(8)}.part"
-        make(path)
-        lock = _lock(path)
-        with suppress(FileNotFoundError):
-            if lock is None or os.path.samestat(os.fstat(lock), path.stat()):
-                return path, lock
-        _close(lock)
+class _Unfinished:
+    """A name of its own in a folder, and the lock on what is made there: known before either is, to be cleared away."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.path = self._name()
+        self.lock: int | None = None
+
+    def make(self, make: Callable[[Path], object]) -> Path:
+        """Make it, and lock it; again if another process took it for abandoned in between.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        while True:
+            make(self.path)
+            self.lock = _lock(self.path)
+            with suppress(FileNotFoundError):
+                if self.lock is None or os.path.samestat(os.fstat(self.lock), self.path.stat()):
+                    return self.path
+            _close(self.lock)
+            self.path, self.lock = self._name(), None
+
+    def _name(self) -> Path:
+        return self._folder / f".{secrets.token_hex(8)}.part"
 
 
 def _lock(path: Path, *, wait: bool = False) -> int | None:

@@ -113,9 +113,13 @@ class Trial:
 
     def _run(self, command: object, *, event: int | None = None, seconds: float | None = None) -> int:
         """Run a command in a child; it is killed before its change number ``event``, or after ``seconds``."""
+        begun, begins = os.pipe()
         child = os.fork()
         if child == 0:
-            self._child([str(part) for part in command], event)  # type: ignore[attr-defined]
+            self._child([str(part) for part in command], event, begins)  # type: ignore[attr-defined]
+        os.close(begins)
+        os.read(begun, 1)
+        os.close(begun)
         end = time.monotonic() + _PATIENCE
         if event is None and seconds is not None:
             time.sleep(seconds)
@@ -129,8 +133,8 @@ class Trial:
         os.waitpid(child, 0)
         raise AssertionError(f"{command} hangs after {self._signal.name}")
 
-    def _child(self, command: list[str], event: int | None) -> None:
-        """Be the command; never returns."""
+    def _child(self, command: list[str], event: int | None, begins: int) -> None:
+        """Be the command, and say through ``begins`` when it starts; never returns."""
         os.chdir(self._folder)
         os.environ["ONNXPLAIN_CACHE"] = str(self._folder / "cache")
         for stream, name in ((1, "stdout"), (2, "stderr")):
@@ -151,6 +155,7 @@ class Trial:
 
             sys.argv = ["onnxplain", *command]
             sys.addaudithook(count)
+            os.write(begins, b"x")
             main()
         except SystemExit as error:
             code = error.code if isinstance(error.code, int) else 0

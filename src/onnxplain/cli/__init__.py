@@ -67,3 +67,7 @@ def main() -> None:
     except KeyboardInterrupt:
         report("interrupted")
         sys.exit(INTERRUPTED)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            report("interrupted")
+        raise

@@ -130,7 +130,6 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            report("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except (OnnxplainError, OSError) as error:
             report(error)
