@@ -20,7 +20,19 @@ from support import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 
-_GROUND = {"errors", "checks", "_version", "signature", "target", "layout", "files", "progress", "native", "bundled"}
+_GROUND = {
+    "errors",
+    "text",
+    "checks",
+    "_version",
+    "signature",
+    "target",
+    "layout",
+    "files",
+    "progress",
+    "native",
+    "bundled",
+}
 _QUESTION = {"errors", "signature", "target", "layout"}
 _AUTODIFF = {
     f"autodiff/{room}"
@@ -46,6 +58,7 @@ _FRONTS = {"from_torch", "evaluation", "packages", "preprocessing"}
 #: Room -> rooms that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "text": set(),
     "checks": {"errors"},
     "_version": set(),
     "signature": set(),

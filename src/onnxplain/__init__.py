@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 from .errors import (
     BatchWarning,
+    CacheWarning,
     GradientError,
     ImageError,
     InputError,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchWarning",
     "Box",
+    "CacheWarning",
     "ClassVisualization",
     "ConvergenceWarning",
     "Detection",

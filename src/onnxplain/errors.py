@@ -57,3 +57,7 @@ class OutputError(OnnxplainError, OSError):
 
 class BatchWarning(UserWarning):
     """The samples of a batch influence each other's scores, so that results depend on what is passed together."""
+
+
+class CacheWarning(UserWarning):
+    """Prepared models on disk are not used, because others may have written them."""

@@ -7,6 +7,7 @@ imported when a command runs, so that ``--help`` and ``--version`` answer at onc
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -61,9 +62,16 @@ def root(
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process; :mod:`..__main__` is what a console starts."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding may lack characters of names
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:
         report("interrupted")
         sys.exit(INTERRUPTED)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            report("interrupted")
+        raise

@@ -23,6 +23,7 @@ from .common import (
     layout_of,
     print_json,
     refuse_overwriting,
+    say,
 )
 from .questions import kind_of
 
@@ -132,9 +133,9 @@ def differentiate(
     if as_json:
         print_json(_document(found, files) | ({"passes": _passes(report)} if explain_passes else {}))
     elif not quiet:
-        print(_summary(found, files))
+        say(_summary(found, files))
         if explain_passes:
-            print("\n".join(_lines(report)))
+            say(*_lines(report))
 
 
 def _extents(texts: Sequence[str] | None) -> dict[str, int] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,6 +12,7 @@ import pytest
 
 from onnxplain import Explainer, ModelError
 from onnxplain.autodiff import differentiate, differentiate_ir
+from onnxplain.autodiff.summary import summarize
 
 from support.graphs import EXPECTED, FLOAT, TARGET, X, build, classifier, run
 
@@ -54,6 +56,45 @@ def test_external_data_that_is_missing_outside_or_short_is_refused(tmp_path: Pat
     (path.parent / "short.bin").write_bytes(bytes(7))
     with pytest.raises(ModelError, match=match):
         differentiate(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"length": None}, "is truncated: tensor 'W' ends at byte"),
+        ({"length": "8"}, r"has 8 bytes, but its type and shape \[\d, \d\] need \d+"),
+        ({"length": "-8"}, "has the length '-8', which is no number of bytes"),
+        ({"offset": "1e3"}, "has the offset '1e3', which is no number of bytes"),
+        ({"offset": "9" * 5000}, "has the offset '9999999999999999999999999999999999999999', which is no number"),
+        ({"type": onnx.TensorProto.STRING}, "has type 8 and shape"),
+        ({"type": 99}, "has type 99 and shape"),
+        ({"dims": -1}, r"shape \[-1, \d\]"),
+        ({"dims": 1 << 40}, r"need \d+"),
+    ],
+)
+def test_external_data_has_the_length_of_its_shape(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+    """`check` reads models like this; weights shorter than their shape were found only when they were used."""
+    path = external(tmp_path, "weights.bin")
+    model = onnx.load(path, load_external_data=False)
+    tensor = model.graph.initializer[0]
+    stated = {entry.key: entry.value for entry in tensor.external_data}
+    for name, value in changes.items():
+        if name == "type":
+            tensor.data_type = value
+        elif name == "dims":
+            tensor.dims[0] = value
+        else:
+            stated[name] = value
+    del tensor.external_data[:]
+    for name, value in stated.items():
+        if value is not None:
+            tensor.external_data.add(key=name, value=value)
+    if changes.get("length", "") is None:  # the file ends inside of the tensor, and nothing says how long that is
+        weights = path.with_name("weights.bin")
+        weights.write_bytes(weights.read_bytes()[: int(stated.get("offset", 0)) + 4])
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=match):
+        summarize(path)
 
 
 def test_external_data_at_an_absolute_path_is_refused(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import google.protobuf.message
@@ -16,6 +19,8 @@ from .zip_maps import put_back, take_off
 _ZIP_MAPS = "onnxplain.zip_maps"
 _OUTSIDE = "onnxplain.outside_files"
 _SMALL = 1 << 16  # bytes of a weight that is read at once
+#: Types whose elements have one size.
+_SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 
@@ -192,7 +197,7 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
                 f"{where}: {location!r}, the data of tensor {tensor.name!r}, has several hard links, which ONNX's "
                 "tools refuse as a possible attack. Replace it by a copy."
             )
-        end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
+        end = _end_of_data(tensor, entries, where)
         if end > path.stat().st_size:
             raise ModelError(
                 f"{where}: {location!r} is truncated: tensor {tensor.name!r} ends at byte {end}, "
@@ -200,6 +205,27 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
             )
         files[path] = None
     return tuple(files)
+
+
+def _end_of_data(tensor: onnx.TensorProto, entries: Mapping[str, str], where: str) -> int:
+    """Return where in its file a tensor ends, whose length has to be that of its shape."""
+    label = f"{where}: the data of tensor {tensor.name!r}"
+    stated = {key: entries.get(key, "0") for key in ("offset", "length")}
+    for key, text in stated.items():
+        if not re.fullmatch("[0-9]{1,18}", text):
+            raise ModelError(
+                f"{label} has the {key} {text[:40]!r}, which is no number of bytes. Export the model again."
+            )
+    if tensor.data_type not in _SIZED or any(extent < 0 for extent in tensor.dims):
+        raise ModelError(f"{label} has type {tensor.data_type} and shape {list(tensor.dims)}. Export the model again.")
+    needed: int = -(-math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
+    length = int(stated["length"])
+    if "length" in entries and length != needed:
+        raise ModelError(
+            f"{label} has {length} bytes, but its type and shape {list(tensor.dims)} need {needed}. "
+            "Export the model again."
+        )
+    return int(stated["offset"]) + needed
 
 
 def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:
