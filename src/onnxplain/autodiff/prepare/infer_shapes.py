@@ -1,10 +1,10 @@
 """Shapes and types for every value, with named dimensions.
 
-ONNX's whole-graph inference (which follows shapes computed in the graph) and the naming of dimensions
-it leaves open feed each other: a named height lets a Reshape by ``Shape -> Concat`` resolve. They
-alternate until nothing changes, at most three times. Names that ONNX makes up for what it cannot find
-are dropped for ours, which are equal where the dimensions are, and ours that stand for something not
-understood are given anew in every turn, since more may be understood by then.
+Most models are understood node by node. In the others ONNX's whole-graph inference (which follows shapes computed in
+the graph) and the naming of dimensions it leaves open feed each other: a named height lets a Reshape by
+``Shape -> Concat`` resolve. They alternate until nothing changes, at most three times. Names that ONNX makes up for
+what it cannot find are dropped for ours, which are equal where the dimensions are, and ours that stand for something
+not understood are given anew in every turn, since more may be understood by then.
 """
 
 from __future__ import annotations
@@ -37,7 +37,11 @@ def infer_shapes(model: ir.Model, inference: Inference) -> None:
     for node in model.graph:
         if node.op_type == "STFT" and "onesided" not in node.attributes:
             node.attributes["onesided"] = ir.AttrInt64("onesided", 1)  # the default, which ONNX's inference misses
+    for node in model.graph:
+        inference.infer(node)
     for _ in range(3):
+        if not _is_open(model):
+            break
         before = _shapes(model)
         _withdraw_provisional_names(model)
         _infer_whole_graph(model)
@@ -45,6 +49,15 @@ def infer_shapes(model: ir.Model, inference: Inference) -> None:
             inference.infer(node)
         if before == _shapes(model):
             break
+
+
+def _is_open(model: ir.Model) -> bool:
+    """Whether anything is left to find out about a value of the main graph."""
+    values = [value for node in model.graph for value in node.outputs if value.name]
+    return any(
+        v.type is None or v.shape is None or any(unknown(extent) or is_provisional(extent) for extent in v.shape)
+        for v in values
+    )
 
 
 def _shapes(model: ir.Model) -> list[ir.Shape | None]:
