@@ -14,6 +14,7 @@ from ..target import Target
 from .forms.order import finish, passes_for
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
+from .graph.guard import guarded
 from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, read_model, write_model
 from .graph.operator import Operator
@@ -128,6 +129,7 @@ def differentiate(
     return write_model(graph_model)
 
 
+@guarded()
 def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:
     """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.
 

@@ -21,6 +21,7 @@ from .forms.prune import prune
 from .graph.channels import channel_axis
 from .graph.editing import set_input
 from .graph.emitter import Emitter
+from .graph.guard import guarded
 from .graph.inference import Inference
 from .graph.io import ModelSource, outside_files, outside_weights, read_model
 from .public import PublicNames
@@ -52,6 +53,7 @@ class DifferentiatedModel:
     signature: Signature
 
     @classmethod
+    @guarded()
     def build(cls, model: ModelSource, request: Request) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 
 from ...errors import ModelError
+from .guard import guarded
 from .schemas import NEWEST_OPSET, is_standard
 from .zip_maps import put_back, take_off
 
@@ -19,6 +20,7 @@ _SMALL = 1 << 16  # bytes of a weight that is read at once
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
 
 
+@guarded()
 def read_model(source: ModelSource) -> ir.Model:
     """Return the model as a fresh graph that shares nothing writable with ``source``.
 
@@ -54,6 +56,7 @@ def read_model(source: ModelSource) -> ir.Model:
     return model
 
 
+@guarded()
 def write_model(model: ir.Model) -> onnx.ModelProto:
     """Return the proto of a model that :func:`read_model` read, with what was added, its ZipMaps and all weights."""
     proto = without_outside_weights(model)
