@@ -18,7 +18,7 @@ from ..errors import PreprocessingError
 from .model_input import ModelInput
 from .preprocessing import Preprocessing
 
-_MAX_JSON_BYTES = 64 << 20
+_MAX_JSON_BYTES = 16 << 20
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 

@@ -23,6 +23,7 @@ from .schemas import NEWEST_OPSET, since_version
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LONGEST_NAME, _KEPT_OF_NAME = 400, 150
 _LONG = 64  # bytes of a constant that is known by its digest
 Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 
@@ -265,7 +266,10 @@ class Emitter:
 
     def fresh(self, stem: str) -> str:
         """A name in the current scope that nothing in the graph has yet."""
-        return self._names.fresh("/".join(part for part in (self._under, self._scope, stem) if part))
+        name = "/".join(part for part in (self._under, self._scope, stem) if part)
+        if len(name) > _LONGEST_NAME:  # bodies of bodies are named after both: their names would double at every level
+            name = f"{name[:_KEPT_OF_NAME]}...{name[-_KEPT_OF_NAME:]}"
+        return self._names.fresh(name)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

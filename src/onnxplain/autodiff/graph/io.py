@@ -9,6 +9,7 @@ import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
+from ...checks import check_file
 from ...errors import ModelError
 from .guard import guarded
 from .schemas import NEWEST_OPSET, is_standard
@@ -119,6 +120,7 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
         where, folder, data = "the model", None, bytes(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        check_file(path, ModelError)
         where, folder = str(path), path.resolve().parent
         try:
             data = path.read_bytes()

@@ -7,6 +7,7 @@ evaluator. Weights are never folded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,6 +28,8 @@ _FOLDABLE = {
 }  # fmt: skip
 #: Their results in floats depend on who computes them, in the last place: only integers fold.
 _ROUNDED = {"Pow", "ReduceSum", "ReduceProd", "CumSum"}
+#: Their results can be much larger than what they read.
+_GROWS = {"ConstantOfShape", "Expand", "Range", "Tile", "ScatterND", "Gather"}
 _LIMIT = 1024
 
 
@@ -42,6 +45,9 @@ def fold_constants(work: Work) -> Iterator[Step]:
         if reason is not None:
             if all(v is None or small_constant(v) is not None for v in node.inputs):
                 yield left(node, reason)
+            continue
+        if node.op_type in _GROWS and not all(_is_small(value) for value in node.outputs):
+            yield left(node, f"its result may have more than {_LIMIT} elements")
             continue
         numbers = work.emit.inference.numbers(node.outputs[0])
         arrays = _evaluate(node, imports) if numbers is None or len(node.outputs) > 1 else [numbers]
@@ -66,6 +72,11 @@ def _reason(node: ir.Node) -> str | None:
     return None
 
 
+def _is_small(value: ir.Value) -> bool:
+    shape = static_shape(value)
+    return shape is not None and math.prod(shape) <= _LIMIT
+
+
 def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:
     if node.op_type in ("Shape", "Size"):
         value = node.inputs[0]
@@ -85,8 +96,6 @@ def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.
         if array is None or value.name is None:
             return None
         feeds[value.name] = array
-    if node.op_type == "ConstantOfShape" and np.prod(next(iter(feeds.values()))) > _LIMIT:
-        return None
     graph = onnx.helper.make_graph(
         [ir.serde.serialize_node(node)],
         "constant",
