@@ -96,8 +96,10 @@ def _tried(kind: str, seeds: range) -> Iterator[tuple[int, dict[str, object], in
         errors = process.stderr.read() if process.stderr is not None else ""
         watch.cancel()
         if process.wait() or start < seeds.stop:
-            last = (errors.strip().splitlines() or [""])[-1]
-            yield current, {"kind": "died", "what": f"code {process.returncode}", "text": last[:300]}, 0
+            where = re.search(r'File "[^"]*/onnxplain/[^"]*?([^/"]+)", line \d+ in (\w+)', errors)
+            kind = "hang" if "Timeout (" in errors else "died"
+            what = f"code {process.returncode} in {':'.join(where.groups()) if where else '?'}"
+            yield current, {"kind": kind, "what": what, "text": errors.strip()[-300:]}, 0
             start = current + 1
 
 

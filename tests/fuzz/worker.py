@@ -5,6 +5,7 @@ It prints a line of JSON before and after every seed, so that whoever reads know
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import os
@@ -71,10 +72,12 @@ def main(kind: str, first: int, end: int) -> None:
         print(json.dumps({"seed": seed}), flush=True)
         begin = time.monotonic()
         signal.alarm(SECONDS)
+        faulthandler.dump_traceback_later(SECONDS + 5, exit=True)  # for what is not in Python and hears no signal
         try:
             found = outcome(attempt, seed)
         finally:
             signal.alarm(0)
+            faulthandler.cancel_dump_traceback_later()
         found["seconds"] = round(time.monotonic() - begin, 3)
         found["peak"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
         print(json.dumps({"seed": seed, **found}), flush=True)

@@ -21,7 +21,7 @@ from .graph.operator import Operator
 from .graph.passes import Report, Runner, Work
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
-from .prepare.order import check, prepare
+from .prepare.order import prepare
 from .public import PublicNames
 from .request import Request
 from .reverse.overrides import Overrides, Rules
@@ -153,7 +153,6 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
         public.record("replaced_rules", str(rules.applied))
     _publish(emit, path, gradients, request, public)
     finish(Work(model, emit, forward), passes_for(request.form), report)
-    check(model, "the differentiated model")
     return scores
 
 

@@ -122,8 +122,9 @@ class Inference:
             elif like is not None:
                 output.type = output.type or like.type
                 _fill(output, like.shape)
-        for output, shape in self._followed(node):
-            _fill(output, shape)
+        if any(output.shape is None or any(unknown(d) for d in output.shape) for output in node.outputs):
+            for output, shape in self._followed(node):
+                _fill(output, shape)
         for index, output in enumerate(node.outputs):
             if output.shape is None:
                 output.shape = output.meta.get(STATED)

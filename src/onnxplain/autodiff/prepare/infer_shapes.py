@@ -15,10 +15,8 @@ import onnx
 import onnx_ir as ir
 
 from ..graph.inference import Inference, is_provisional, unknown
+from ..graph.io import LARGE, serialized_without
 from ..graph.passes import Step, Work, graph_pass, left
-
-_LARGE = 1024
-
 
 _UNKNOWN = "its shape is only known when the model runs"
 
@@ -74,8 +72,8 @@ def _withdraw_provisional_names(model: ir.Model) -> None:
 def _infer_whole_graph(model: ir.Model) -> None:
     """ONNX's inference on a copy in which large weights are inputs, so that no weight is serialised."""
     graph = model.graph
-    large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > _LARGE]
-    proto = _serialize_without(model, large)
+    large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
+    proto = serialized_without(model, large)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except Exception:  # the C++ inference raises several types; unknown shapes are then handled at run time
@@ -94,24 +92,6 @@ def _typed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 def _names(proto: onnx.TypeProto) -> list[str]:
     return [dim.dim_param for dim in proto.tensor_type.shape.dim]
-
-
-def _serialize_without(model: ir.Model, weights: list[ir.Value]) -> onnx.ModelProto:
-    graph = model.graph
-    inputs = list(graph.inputs)
-    for value in weights:
-        assert value.name is not None and value.const_value is not None
-        value.type = value.type or ir.TensorType(value.const_value.dtype)
-        value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
-        graph.initializers.pop(value.name)
-        graph.inputs.append(value)
-    try:
-        return ir.serde.serialize_model(model)
-    finally:
-        graph.inputs.clear()
-        graph.inputs.extend(inputs)
-        for value in weights:
-            graph.register_initializer(value)
 
 
 def _merge(value: ir.Value, proto: onnx.TypeProto, known: set[str]) -> None:

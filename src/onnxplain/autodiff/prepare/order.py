@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ...errors import ModelError
-from ..graph.checks import complaint
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.passes import Pass, Report, Runner, Work
@@ -62,14 +60,3 @@ def prepare(model: ir.Model, report: Report | None = None) -> Inference:
     while any(runner.run(known, work) for known in KNOWN):
         runner.run(know_shapes, work)
     return emit.inference
-
-
-def check(model: ir.Model, what: str) -> None:
-    """Run ONNX's full checker on the graph; weights are not copied.
-
-    Raises:
-        ModelError: with the checker's first complaint.
-    """
-    error = complaint(model)
-    if error is not None:
-        raise ModelError(f"{what} does not pass the ONNX checker: {error}")
