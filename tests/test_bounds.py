@@ -120,7 +120,7 @@ def test_thin_photos_are_enlarged_where_a_crop_keeps_a_part() -> None:
 def test_long_literals_in_metadata_are_refused() -> None:
     names = "{" + ", ".join(f"{i}: 'a'" for i in range(LONGEST_LITERAL // 8)) + "}"
     assert len(names) > LONGEST_LITERAL
-    with pytest.raises(InputError, match=r"metadata names is neither a list nor a dict: .* are more than the limit"):
+    with pytest.raises(InputError, match=r"metadata names is neither a list nor a dict, .* are more than the limit"):
         resolve_labels(metadata={"names": names})
     assert read_literal("{0: 'a'}") == {0: "a"}
 

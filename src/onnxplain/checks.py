@@ -61,8 +61,8 @@ def read_literal(text: str) -> Any:
         ValueError: it says nothing, or is too long.
     """
     if len(text) > LONGEST_LITERAL:
-        raise ValueError(f"{len(text)} characters are more than the limit of {LONGEST_LITERAL}")
+        raise ValueError(f"{len(text)} characters are more than the limit of {LONGEST_LITERAL}.")
     try:
         return ast.literal_eval(text)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
-        raise ValueError(str(error).splitlines()[0] if str(error) else type(error).__name__) from error
+        raise ValueError(f"it cannot be read: {type(error).__name__}.") from error

@@ -172,7 +172,7 @@ def _literal(text: str, source: str) -> Any:
     try:
         return read_literal(text)
     except ValueError as error:
-        raise InputError(f"{source} is neither a list nor a dict: {text[:60]!r} ({error}).") from error
+        raise InputError(f"{source} is neither a list nor a dict, found {text[:60]!r}: {error}") from error
 
 
 def _from_lines(text: str, source: str) -> list[str]:

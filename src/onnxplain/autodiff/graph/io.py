@@ -96,9 +96,9 @@ def serialized(model: ir.Model) -> onnx.ModelProto:
     graph = model.graph
     large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
     proto = serialized_without(model, large)
-    flaw = complaint_of(proto)
-    if flaw is not None:
-        raise ModelError(f"the differentiated model does not pass the ONNX checker: {flaw}")
+    error = complaint_of(proto)
+    if error is not None:
+        raise ModelError(f"the differentiated model does not pass the ONNX checker: {error}")
     del proto.graph.input[len(graph.inputs) :]
     for value in large:
         assert value.const_value is not None and value.name is not None
@@ -246,9 +246,8 @@ def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:
         for attribute in node.attribute:
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 _check_names(subgraph, where, known)
-        if node.op_type == "Einsum" and not all(
-            _EQUATION.fullmatch(a.s) for a in node.attribute if a.name == "equation"
-        ):
+        equations = [a.s for a in node.attribute if a.name == "equation"] if node.op_type == "Einsum" else []
+        if not all(map(_EQUATION.fullmatch, equations)):
             raise ModelError(f"{label}: the equation holds more than letters, commas, dots and an arrow.")
         for name in node.output:
             if name and name in known:
