@@ -95,8 +95,11 @@ def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tup
                 base = base or int(found["peak"])
                 yield current, found, int(found["peak"]) - base
                 start = current + 1
-        errors = process.stderr.read() if process.stderr is not None else ""
+        assert process.stderr is not None
+        with process.stderr:
+            errors = process.stderr.read()
         watch.cancel()
+        process.stdout.close()
         if process.wait() or start < seeds.stop:
             where = re.search(r'File "[^"]*/onnxplain/[^"]*?([^/"]+)", line \d+ in (\w+)', errors)
             kind = "hang" if "Timeout (" in errors else "died"

@@ -65,4 +65,4 @@ def attempt(seed: int) -> None:
     elif what == 2:
         differentiate(data, form=form, saliency=True)
     else:
-        differentiate(data, form=form)
+        differentiate(data, "cotangent", form=form)

@@ -6,9 +6,9 @@ import random
 import sys
 from pathlib import Path
 
-import onnx
 import pytest
 
+from onnxplain import differentiate
 from onnxplain.errors import InputError
 
 from . import models, pictures, sidecars
@@ -82,7 +82,8 @@ def test_a_process_that_dies_is_noticed_and_started_again(monkeypatch: pytest.Mo
         "for seed in range(int(sys.argv[2]), int(sys.argv[3])):\n"
         "    print(json.dumps({'seed': seed}), flush=True)\n"
         "    if seed == 3: os._exit(7)\n"
-        "    print(json.dumps({'seed': seed, 'kind': 'fine', 'what': '', 'text': '', 'seconds': 1, 'peak': 9}), flush=True)\n"
+        "    found = {'seed': seed, 'kind': 'fine', 'what': '', 'text': '', 'seconds': 1, 'peak': 9}\n"
+        "    print(json.dumps(found), flush=True)\n"
     )
     monkeypatch.setattr("fuzz.campaign.TESTS", tmp_path)
     tally = campaign("models", 6)
@@ -109,8 +110,10 @@ def test_the_page_has_the_place_for_the_table() -> None:
 
 
 def test_seeds_are_sound_models() -> None:
-    for data in random.Random(0).sample(models.seeds(), 20):
-        onnx.checker.check_model(onnx.ModelProto.FromString(data))
+    """What is damaged can be differentiated: a refusal says something of the damage."""
+    chosen = random.Random(0).sample(models.seeds(), 20)
+    found = [outcome(lambda seed: differentiate(chosen[seed], "cotangent"), seed)["kind"] for seed in range(20)]
+    assert found.count("fine") >= 15
 
 
 def test_attempts_read_what_was_damaged() -> None:

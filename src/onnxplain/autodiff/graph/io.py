@@ -16,6 +16,7 @@ from ...errors import ModelError
 from .checks import complaint_of
 from .guard import guarded
 from .schemas import NEWEST_OPSET, is_standard
+from .well_formed import check_form
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"
@@ -49,6 +50,7 @@ def read_model(source: ModelSource) -> ir.Model:
             f"{where} uses opset {opset}; this release of onnxplain knows opsets up to {NEWEST_OPSET}. "
             "Export the model with an older opset or upgrade onnxplain."
         )
+    check_form(proto, where)
     outside = _check_external_data(proto, where, folder)
     _check_names(proto.graph, where, set())
     taken = take_off(proto)
@@ -104,7 +106,7 @@ def serialized(model: ir.Model) -> onnx.ModelProto:
         assert value.const_value is not None and value.name is not None
         tensor = proto.graph.initializer.add()
         ir.serde.serialize_tensor_into(tensor, value.const_value)
-        tensor.name = value.name
+        tensor.MergeFrom(onnx.TensorProto(name=value.name))  # the file's tensor may have had another name
     return proto
 
 
