@@ -149,6 +149,7 @@ def test_a_transformer_of_48_layers(form: str) -> None:
     nodes: list[onnx.NodeProto] = []
 
     def matrix(name: str, rows: int, columns: int) -> str:
+        name = f"weight_{name}"
         array = rng.normal(size=(rows, columns)).astype(np.float32) / rows**0.5
         weights.append(helper.make_tensor(name, TensorProto.FLOAT, [rows, columns], array.ravel()))
         return name

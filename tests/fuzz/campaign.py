@@ -81,7 +81,7 @@ def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tup
         process = subprocess.Popen(
             command, cwd=TESTS, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        watch = threading.Timer(4 * SECONDS + len(seeds) * SECONDS / 2, process.kill)
+        watch = threading.Timer(len(seeds) * SECONDS, process.kill)
         watch.start()
         current, base = start, 0
         assert process.stdout is not None

@@ -19,7 +19,7 @@ from .schemas import is_standard
 _NEWEST_VERSION = 1 << 30
 _TYPES = frozenset(onnx.TensorProto.DataType.values()) - {onnx.TensorProto.UNDEFINED}
 #: Where a type keeps its numbers, one for each element, if not as raw bytes.
-_FIELDS = {
+_FIELDS: dict[int, str] = {
     onnx.TensorProto.FLOAT: "float_data", onnx.TensorProto.DOUBLE: "double_data", onnx.TensorProto.INT64: "int64_data",
     onnx.TensorProto.UINT64: "uint64_data", onnx.TensorProto.UINT32: "uint64_data", **dict.fromkeys(
         (
@@ -62,6 +62,9 @@ def check_form(proto: onnx.ModelProto, where: str) -> None:
             _check_tensor(tensor, where)
         for node in graph.node:
             label = f"{where}: node {node.name!r} ({node.op_type})"
+            texts: list[object] = [node.op_type, node.domain, node.name, *node.input, *node.output]
+            if not all(isinstance(text, str) for text in texts):
+                raise ModelError(f"{label} has a name that is no UTF-8. Export the model again.")
             for attribute in node.attribute:
                 if attribute.HasField("t"):
                     _check_tensor(attribute.t, f"{label}, attribute {attribute.name!r}")
@@ -129,6 +132,6 @@ def _form(domain: str, op_type: str, version: int) -> _Form | None:
     return _Form(
         schema.min_input,
         schema.max_input,
-        {one.name: int(one.type) for one in attributes},
+        {one.name: _KINDS.Value(str(one.type).rpartition(".")[2]) for one in attributes},
         frozenset(one.name for one in attributes if one.required),
     )
