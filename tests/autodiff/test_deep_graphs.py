@@ -170,7 +170,7 @@ def test_a_transformer_of_48_layers(form: str) -> None:
         joined = node("Reshape", node("Transpose", mixed, perm=[0, 2, 1, 3]), "join")
         last = node("Add", last, node("MatMul", joined, matrix(f"o{layer}", width, width)))
         wide = node("MatMul", node("LayerNormalization", last, "ones", axis=-1), matrix(f"a{layer}", width, 2 * width))
-        last = node("Add", last, node("MatMul", node("Relu", wide), matrix(f"b{layer}", 2 * width, width)))
+        last = node("Add", last, node("MatMul", node("Tanh", wide), matrix(f"b{layer}", 2 * width, width)))
     node("ReduceMean", last, "tokens_axis", keepdims=0)
     weights.append(helper.make_tensor("tokens_axis", TensorProto.INT64, [1], [1]))
     model = model_of(nodes, ["N", tokens, width], weights)
@@ -178,10 +178,10 @@ def test_a_transformer_of_48_layers(form: str) -> None:
     session = ort.InferenceSession(differentiate(model, form=form).SerializeToString())
     x = rng.normal(size=(1, tokens, width)).astype(np.float32)
     score, gradient = session.run(["score", "grad_x"], {"x": x, "target": np.array([3])})
-    step = 1e-2 * gradient / np.linalg.norm(gradient)
+    step = 3e-3 * gradient / np.linalg.norm(gradient)
     ahead, behind = (session.run(["score"], {"x": x + s, "target": np.array([3])})[0] for s in (step, -step))
     assert np.isfinite(score).all()
-    np.testing.assert_allclose((ahead - behind) / 2e-2, np.linalg.norm(gradient), rtol=2e-2)
+    np.testing.assert_allclose((ahead - behind) / 6e-3, np.linalg.norm(gradient), rtol=2e-2)
 
 
 @pytest.mark.slow
