@@ -15,6 +15,7 @@ from ..model.attribution import Attribution
 from ..model.attributor import Attributor
 from ..model.question import Asked, Question, ask_all, targets_of
 from ..model.ranking import ClassScore, rank_classes
+from ..model.shared import SharedFeeds
 from ..target import TargetLike
 
 Array = NDArray[Any]
@@ -89,12 +90,16 @@ def micro_batches(
 
     Several questions are about a single sample, so that there is one micro-batch for each.
     """
-    batches = [one.attributor.split({**feeds, **one.feeds}, one.targets) for one in questions]
+    several = len(questions) > 1 or questions[0].top is not None
+    batches = [one.attributor.split({**feeds, **one.feeds}, one.targets, at_once=several) for one in questions]
     for parts in zip(*batches):
+        shared = SharedFeeds({}) if several and questions[0].attributor.session.shares() else None
         answers = [
             (one, answer)
             for one, (_, part, chosen) in zip(questions, parts)
-            for answer in ranked(one.attributor, method, part, chosen, one.top, maps=maps)
+            for answer in ranked(
+                one.attributor, method, part if shared is None else shared.asking(part), chosen, one.top, maps=maps
+            )
         ]
         yield parts[0][0], answers
 

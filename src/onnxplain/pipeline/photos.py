@@ -14,6 +14,7 @@ from ..methods import Method
 from ..model.attribution import Attribution
 from ..model.attributor import Attributor
 from ..model.question import Asked, Question, ask_all
+from ..model.shared import SharedFeeds
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
@@ -58,10 +59,13 @@ class PhotoExplainer:
         feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
         geometries = [photo.geometry for photo in photos]
         questions = ask_all(self.attributor, self.asked, [photo.index for photo in photos], feeds, geometries)
+        several = len(questions) > 1 or questions[0].top is not None
+        shared = SharedFeeds(feeds) if several and questions[0].attributor.session.shares() else None
         parts = [
             (one, part)
             for one in questions
-            for part in ranked(one.attributor, self.method, {**feeds, **one.feeds}, one.targets, one.top)
+            for fed in [{**feeds, **one.feeds} if shared is None else shared.asking(one.feeds)]
+            for part in ranked(one.attributor, self.method, fed, one.targets, one.top)
         ]
         for row, photo in enumerate(photos):
             try:
