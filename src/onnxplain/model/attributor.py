@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock, RLock
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, ProviderError
 from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from ..target import Kind
@@ -179,7 +180,7 @@ class Attributor:
     ) -> Iterator[tuple[int, dict[str, Array], NDArray[np.int64]]]:
         """Return the micro-batches for gradients: the number of the first sample, its feeds and its targets.
 
-        ``at_once``: only as many samples as are in memory at once.
+        ``at_once``: only as many samples as fit into memory together.
         """
         for start, part in self.session.split(self._with_targets(feeds, targets), at_once=at_once):
             yield start, part, part.pop(self.signature.target)
@@ -237,6 +238,10 @@ class Attributor:
             raise InputError("the output of the model has one score for each class, and no places.")
         named = {"scores": places.scores, "boxes": places.boxes, "confidence": places.confidence}
         names = {key: name for key, name in named.items() if name}
+        if isinstance(feeds, SharedFeeds):
+            with suppress(ProviderError):  # not cut in two, so that it would take the inputs of the question, too
+                found = self.session.run(self._own(feeds), list(names.values()), feeds.forwards(self.session))
+                return dict(zip(names, found))
         parts = [self._forward.run(part, list(names.values())) for _, part in self._forward.split(self._own(feeds))]
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 

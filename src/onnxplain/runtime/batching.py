@@ -149,12 +149,18 @@ class BatchedSession:
         return self._plans[key]
 
     def _planned(self, feeds: Mapping[str, Array]) -> Plan:
-        from .memory import available_memory, bytes_per_sample  # imports onnx, which one photo never needs
+        from .memory import bytes_per_sample  # imports onnx, which one photo never needs
 
         shapes = {name: array.shape for name, array in feeds.items()}
         need = _ARENA * max(bytes_per_sample(self._graph, shapes, self._batched), 1)
-        runs, samples = self._runs_and_samples(need, int(self._memory_limit or available_memory() * _SHARE))
+        runs, samples = self._runs_and_samples(need, self._limit())
         return Plan(runs, samples, self._threads if runs == 1 else 1, need)
+
+    def _limit(self) -> int:
+        """Bytes that all runs may take at once."""
+        from .memory import available_memory
+
+        return int(self._memory_limit or available_memory() * _SHARE)
 
     def _runs_and_samples(self, need: int, limit: int) -> tuple[int, int]:
         """Return how many runs at once, and samples of each, if one sample needs ``need`` bytes of ``limit``."""
@@ -184,18 +190,18 @@ class BatchedSession:
         anyway; all cores together have the whole model, so that only the second one who asks is told to keep.
         """
         before, self._asked = self._asked, True
-        return before or in_worker()
+        return (before or in_worker()) and self._halves_for(in_worker()) is not None
 
     def split(self, feeds: Mapping[str, Array], *, at_once: bool = False) -> Iterator[tuple[int, dict[str, Array]]]:
         """Return the micro-batches of ``feeds``, each with the number of its first sample.
 
-        ``at_once``: only as many samples as are in memory at once, because what their pass forwards left is kept.
+        ``at_once``: only as many samples as fit into memory together, because what their passes forwards left is kept.
         """
         count = self._count(feeds)
         size = 1 if count == 1 else self.size(feeds)
-        if at_once and size > 1:
+        if at_once and size > 1 and not self._whole:
             plan = self.plan(feeds)
-            size = plan.runs * plan.samples
+            size = max(min(size, self._limit() // max(plan.bytes_per_sample, 1)), plan.runs * plan.samples)
         for start in range(0, count, size):
             yield start, self._rows(feeds, start, start + size)
 
