@@ -90,13 +90,14 @@ def micro_batches(
 ) -> Iterator[tuple[int, list[tuple[Question, Attribution]]]]:
     """Return the answers to all questions about each micro-batch, with the number of its first sample.
 
-    Several questions are about a single sample, so that there is one micro-batch for each.
+    Several questions are about a single sample, so that there is one micro-batch for each; for a single sample
+    :func:`sharing` has decided, for others every micro-batch shares its own pass forwards.
     """
     if len(questions) > 1 or isinstance(feeds, SharedFeeds):
         yield 0, answers(questions, method, feeds, maps=maps)
         return
     (one,) = questions
-    several = one.top is not None and one.top > 1
+    several = (one.top or 1) > 1 and one.attributor.samples(feeds) > 1
     for start, part, chosen in one.attributor.split({**feeds, **one.feeds}, one.targets, at_once=several):
         given = SharedFeeds(part) if several and one.attributor.session.shares() else part
         yield start, [(one, answer) for answer in ranked(one.attributor, method, given, chosen, one.top, maps=maps)]
