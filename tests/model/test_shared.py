@@ -96,7 +96,7 @@ def test_methods_that_move_the_input_run_as_before(method: str, explainer: Expla
     first = explainer.attribute(X[:1], ["cat", "dog"], method)
     before = passes.taken()
     np.testing.assert_array_equal(explainer.attribute(X[:1], ["cat", "dog"], method), first)
-    assert passes.taken().keys() <= {*before, "forward", "backward"}
+    assert passes.taken() == before
     separate = [explainer.attribute(X[:1], one, method)[0] for one in ("cat", "dog")]
     np.testing.assert_array_equal(first[0], separate)
 

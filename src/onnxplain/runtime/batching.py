@@ -190,7 +190,7 @@ class BatchedSession:
         anyway; all cores together have the whole model, so that only the second one who asks is told to keep.
         """
         before, self._asked = self._asked, True
-        return (before or in_worker()) and self._halves_for(in_worker()) is not None
+        return before or in_worker()
 
     def split(self, feeds: Mapping[str, Array], *, at_once: bool = False) -> Iterator[tuple[int, dict[str, Array]]]:
         """Return the micro-batches of ``feeds``, each with the number of its first sample.
