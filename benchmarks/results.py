@@ -45,6 +45,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     "memory": ("Memory", ["memory"]),
     "differentiate": ("Differentiating", ["differentiate"]),
     "smoothgrad": ("SmoothGrad", ["smoothgrad"]),
+    "several": ("Several targets of a sample", ["several_targets"]),
     "half": ("Half precision", ["half_precision"]),
 }
 INTRODUCTION = """# Results

@@ -27,9 +27,9 @@ def fetched(explainer: Explainer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     session = explainer._attributor.session
     run = session.run
 
-    def watched(feeds: Any, outputs: Any) -> Any:
+    def watched(feeds: Any, outputs: Any, *kept: Any) -> Any:
         names.extend(outputs)
-        return run(feeds, outputs)
+        return run(feeds, outputs, *kept)
 
     monkeypatch.setattr(session, "run", watched)
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from threading import Lock, RLock
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import InputError, ModelError
+from ..errors import InputError, ModelError, ProviderError
 from ..runtime import BatchedSession, Plan
 from ..signature import Gradient, InputTensor, Signature
 from ..target import Kind
@@ -19,6 +20,7 @@ from .attribution import Attribution, picked
 from .classes import Classes
 from .loading import ModelLoader
 from .ranking import probabilities
+from .shared import SharedFeeds
 
 if TYPE_CHECKING:
     from ..autodiff.landmarks.attention_maps import AttentionMaps
@@ -174,10 +176,13 @@ class Attributor:
         return self.session.plan(self._with_targets(feeds, np.zeros(self.samples(feeds), np.int64)))
 
     def split(
-        self, feeds: Mapping[str, Array], targets: NDArray[np.int64]
+        self, feeds: Mapping[str, Array], targets: NDArray[np.int64], *, at_once: bool = False
     ) -> Iterator[tuple[int, dict[str, Array], NDArray[np.int64]]]:
-        """Return the micro-batches for gradients: the number of the first sample, its feeds and its targets."""
-        for start, part in self.session.split(self._with_targets(feeds, targets)):
+        """Return the micro-batches for gradients: the number of the first sample, its feeds and its targets.
+
+        ``at_once``: only as many samples as fit into memory together.
+        """
+        for start, part in self.session.split(self._with_targets(feeds, targets), at_once=at_once):
             yield start, part, part.pop(self.signature.target)
 
     def spread(
@@ -233,6 +238,10 @@ class Attributor:
             raise InputError("the output of the model has one score for each class, and no places.")
         named = {"scores": places.scores, "boxes": places.boxes, "confidence": places.confidence}
         names = {key: name for key, name in named.items() if name}
+        if isinstance(feeds, SharedFeeds):
+            with suppress(ProviderError):  # not cut in two, so that it would take the inputs of the question, too
+                found = self.session.run(self._own(feeds), list(names.values()), feeds.forwards(self.session))
+                return dict(zip(names, found))
         parts = [self._forward.run(part, list(names.values())) for _, part in self._forward.split(self._own(feeds))]
         return {key: np.concatenate([part[index] for part in parts]) for index, key in enumerate(names)}
 
@@ -285,7 +294,8 @@ class Attributor:
         """Return the gradients of one micro-batch by one forward and backward pass, and the inner tensors asked for.
 
         Args:
-            feeds: the model's inputs, n samples.
+            feeds: the model's inputs, n samples. What the pass forwards leaves is kept with a
+                :class:`~.shared.SharedFeeds`, and not done again.
             targets: class indices [n]; a negative one stands for the predicted class.
 
         Raises:
@@ -294,7 +304,8 @@ class Attributor:
         count = len(self.gradients)
         outputs = [self.signature.score, self.signature.class_scores, *(g.output for g in self.gradients)]
         outputs += self.signature.tensors.values()
-        scores, class_scores, *found = self.session.run(self._with_targets(feeds, targets), outputs)
+        forwards = feeds.forwards(self.session) if isinstance(feeds, SharedFeeds) else None
+        scores, class_scores, *found = self.session.run(self._with_targets(feeds, targets), outputs, forwards)
         chosen = np.where(targets < 0, self.predicted(class_scores), targets)
         return Attribution(
             found[:count], chosen, scores, class_scores, dict(zip(self.signature.tensors, found[count:]))

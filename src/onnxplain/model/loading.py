@@ -12,17 +12,19 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..checks import check_file
 from ..errors import BatchWarning, ModelError, ProviderError
 from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
 from ..runtime.fingerprint import file_digest, processor, software
+from ..runtime.halves import Halves, cut, state_types
 from ..runtime.workers import cores
 from ..signature import Signature
 
@@ -41,6 +43,7 @@ _FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
 #: The table of rules. It is asked for by name: a process that finds its model in the cache never loads it.
 REGISTRY = "onnxplain.autodiff.reverse.registry"
 _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
+_FORWARD, _BACKWARD = "forward.onnx", "backward.onnx"
 
 
 @dataclass
@@ -82,11 +85,16 @@ class ModelLoader:
         def single() -> Session:
             return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
+        def halves(alone: bool) -> Halves | None:
+            mine = replace(self, providers=usable(self.providers), threads=1 if alone else self.threads)
+            return mine._halves(signature, changes) if part == "gradients" else None
+
         self._warn(signature.influence)
         return signature, BatchedSession(
             session,
             graph,
             single=single,
+            halves=halves,
             batched={*signature.batched, signature.target, *signature.target_inputs.values()},
             fixed=signature.batch,
             whole=signature.whole,
@@ -166,15 +174,8 @@ class ModelLoader:
 
     def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
         """Return what the cache holds as ``key``; None if that is nothing that can be used."""
-        assert self.cache is not None
-        entry = self.cache.find(key)
-        if entry is None:
-            return None
         try:
-            facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
-            signature, outside = Signature.from_dict(facts["signature"]), dict(facts["outside"])
-            if outside != self._digests(outside):
-                return None
+            entry, signature, facts = self._entry(key)
             graph, file = (entry / _GRAPH).read_bytes(), entry / _MODEL
             # ONNX Runtime looks for weights beside a file, and in a folder that is named only for bytes.
             folder = self._origin if facts["beside"] is True else None
@@ -182,6 +183,85 @@ class ModelLoader:
             return signature, self._session(model, folder, optimised=facts["optimised"] is True), graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
+
+    def _entry(self, key: str) -> tuple[Path, Signature, dict[str, Any]]:
+        """Return the folder that the cache holds as ``key``, the signature, and what else it says of itself.
+
+        Raises:
+            OSError, ValueError, KeyError, TypeError: there is none that can be used.
+        """
+        assert self.cache is not None
+        entry = self.cache.find(key)
+        if entry is None:
+            raise FileNotFoundError(key)
+        facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
+        signature, outside = Signature.from_dict(facts["signature"]), dict(facts["outside"])
+        if outside != self._digests(outside):
+            raise ValueError("the model's files have changed")
+        return entry, signature, facts
+
+    def _halves(self, signature: Signature, changes: Mapping[str, Any]) -> Halves | None:
+        """Return the model with gradients cut in two; None unless ONNX Runtime optimises it for the CPU alone."""
+        if [name for name, _ in usable(self.providers)] != [CPU] or {"", "object"} & {
+            i.dtype for i in signature.inputs
+        }:
+            return None
+        key = None if self.cache is None else self._key("halves", changes)
+        if key is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError, ProviderError):
+                entry, *_ = self._entry(key)
+                return Halves(*(self._session(entry / name, optimised=True) for name in (_FORWARD, _BACKWARD)))
+        with suppress(OSError, ValueError, ProviderError):  # the disk may be full, or a value that crosses no tensor
+            return self._cut({signature.target, *signature.target_inputs.values()}, changes, key)
+        return None
+
+    def _cut(self, asked: set[str], changes: Mapping[str, Any], key: str | None) -> Halves:
+        """Cut the model as ONNX Runtime optimised it, and load both halves; the cache keeps them as ``key``.
+
+        Raises:
+            OSError, ValueError, ProviderError: it cannot be cut.
+        """
+        import onnx
+
+        with self._aside() as folder:
+            whole, facts = self._optimised(changes, folder)
+            before, after = cut(onnx.load(whole), asked)
+            onnx.save(before, folder / _FORWARD)
+            forward = self._session(folder / _FORWARD, optimised=True)
+            state_types(after, forward.output_types)
+            onnx.save(after, folder / _BACKWARD)
+            backward = self._session(folder / _BACKWARD, optimised=True)
+            if self.cache is not None and key is not None and folder.parent == self.cache.folder:
+                (folder / _MODEL).unlink(missing_ok=True)
+                (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+                self.cache.keep(key, folder)
+        return Halves(forward, backward)
+
+    def _optimised(self, changes: Mapping[str, Any], folder: Path) -> tuple[Path, dict[str, Any]]:
+        """Return the model with gradients as ONNX Runtime optimised it, out of the cache or written into ``folder``.
+
+        Raises:
+            OSError, ProviderError: it cannot be written.
+            ValueError: its weights stay in their files.
+        """
+        key = None if self.cache is None else self._key("gradients", changes)
+        if key is not None:
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                entry, _, facts = self._entry(key)
+                if facts["optimised"] is True:
+                    return entry / _MODEL, facts
+        model = self.differentiate(**changes)
+        if model.folder is not None:
+            raise ValueError(f"the weights stay in {model.folder}")
+        self._session(model.proto, save_to=folder / _MODEL)
+        return folder / _MODEL, self._facts(model, True)
+
+    @contextmanager
+    def _aside(self) -> Iterator[Path]:
+        """Make a folder for files that may become an entry of the cache, elsewhere if there is none."""
+        with ExitStack() as stack:
+            folder = None if self.cache is None else stack.enter_context(self.cache.aside())
+            yield folder or Path(stack.enter_context(TemporaryDirectory()))
 
     def _session(
         self,
@@ -225,14 +305,14 @@ class ModelLoader:
         """The folder of the model's file."""
         return Path(self.source).resolve().parent if isinstance(self.source, (str, os.PathLike)) else None
 
-    def _key(self, part: Part, changes: Mapping[str, Any]) -> str | None:
+    def _key(self, part: Part | Literal["halves"], changes: Mapping[str, Any]) -> str | None:
         """Return the hash of everything that a prepared model depends on; None if something has no hash."""
         rules = changes.get("rules") or {}
         if not isinstance(rules, str):
             rules = {str(operator): _name(rule) for operator, rule in rules.items()}
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
-        form = self._form if part == "gradients" else None  # scores are computed alike in all forms
+        form = None if part == "scores" else self._form  # scores are computed alike in all forms
         settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
         settings["providers"] = usable(self.providers)
         everything = [self._digest, settings, self.session_options, software(), processor()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..target import Kind, Target, TargetLike
 from .attributor import Attributor
 from .classes import PREDICTED
 from .places import Chooser
+from .shared import SharedFeeds
 
 Array = NDArray[Any]
 _TOP = re.compile(r"top([1-9]\d*)", re.IGNORECASE)
@@ -81,6 +83,11 @@ class Asked:
         """Whether a sample has a list of results, and not one."""
         return self.several or self.top is not None
 
+    @property
+    def rounds(self) -> int:
+        """How many questions every sample is explained for."""
+        return len(self.targets) if self.several else self.top or 1
+
     def of(self, samples: Sequence[int]) -> list[list[Target]]:
         """The targets of these samples, one for each, in every round of explaining them."""
         if self.several:
@@ -96,20 +103,47 @@ def ask_all(
     geometries: Sequence[Geometry] | None = None,
 ) -> list[Question]:
     """The questions about the samples in ``feeds``, one after the other; see :func:`ask`."""
-    return [ask(attributor, targets, asked.top, feeds, geometries) for targets in asked.of(samples)]
+    choosers: dict[Attributor, Chooser] = {}
+
+    def chooser(plain: Attributor, asks: Attributor) -> Chooser:
+        runs = asks if isinstance(feeds, SharedFeeds) else plain
+        return choosers.setdefault(runs, Chooser(runs, feeds, geometries))
+
+    return [ask(attributor, targets, asked.top, chooser) for targets in asked.of(samples)]
+
+
+def sharing(attributor: Attributor, asked: Asked, feeds: Mapping[str, Array]) -> Mapping[str, Array]:
+    """``feeds``, for questions that share their pass forwards; as they are where there is but one, or it does not pay.
+
+    Where the output has places, they are chosen by the scores, which the same pass forwards tells.
+    """
+    needed = asked.rounds > 1 or attributor.signature.places is not None
+    return SharedFeeds(feeds) if needed and attributor.session.shares() else feeds
+
+
+def fed(questions: Sequence[Question], feeds: Mapping[str, Array]) -> list[Mapping[str, Array]]:
+    """What the model of each question is fed of the samples in ``feeds``, which :func:`sharing` gave."""
+    rounds = Counter[Attributor]()
+    for one in questions:
+        rounds[one.attributor] += 2 if one.places is not None else one.top or 1
+    return [
+        feeds.asking(one.feeds)
+        if isinstance(feeds, SharedFeeds) and rounds[one.attributor] > 1
+        else {**feeds, **one.feeds}
+        for one in questions
+    ]
 
 
 def ask(
     attributor: Attributor,
     asked: Sequence[Target],
     top: int | None,
-    feeds: Mapping[str, Array],
-    geometries: Sequence[Geometry] | None = None,
+    chooser_for: Callable[[Attributor, Attributor], Chooser],
 ) -> Question:
-    """The question that ``asked``, one for each, and ``top`` are about the samples in ``feeds``.
+    """The question that ``asked``, one for each, and ``top`` are about some samples.
 
-    ``geometries`` are those of photos, whose pixels boxes, masks and points are in; without them boxes are in pixels of
-    the model's input, points and masks in places of its output.
+    ``chooser_for`` finds the places in the output that targets of these samples mean; it is given the model as it is,
+    and as it is differentiated for this kind of question.
 
     Raises:
         TargetError: a target is out of range, of the wrong number, an unknown label, or has no answer in this model.
@@ -125,7 +159,10 @@ def ask(
     attributor.classes.check_count(top)
     if places is None:
         _refuse_places(asked, kind)
-    chooser = Chooser(attributor, feeds, geometries)
+    plain = attributor
+    if kind.versus is not None or kind.column is not None:
+        attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
+    chooser = chooser_for(plain, attributor)
     if kind.column is not None:
         asked = [replace(one, of=None) for one in asked]
     if places is None:
@@ -136,8 +173,6 @@ def ask(
         fed, single = {"region": region}, all(np.count_nonzero(one) == 1 for one in region)
         targets = np.array(classes, np.int64) if kind.column is None else np.zeros(len(asked), np.int64)
     versus = None
-    if kind.versus is not None or kind.column is not None:
-        attributor = attributor.variant(target=kind if places is None else _in_regions(kind))
     if kind.versus is not None:
         fed |= _contrast(attributor, asked, kind, chooser)
         versus = tuple(attributor.classes.label(index) or f"class {index}" for index in fed["contrast"].tolist())

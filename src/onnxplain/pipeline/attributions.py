@@ -13,8 +13,9 @@ from ..methods import Method
 from ..methods.helpers.maps import check_finite
 from ..model.attribution import Attribution
 from ..model.attributor import Attributor
-from ..model.question import Asked, Question, ask_all, targets_of
+from ..model.question import Asked, Question, ask_all, fed, sharing, targets_of
 from ..model.ranking import ClassScore, rank_classes
+from ..model.shared import SharedFeeds
 from ..target import TargetLike
 
 Array = NDArray[Any]
@@ -38,6 +39,8 @@ def arrays(
     maps = reduction is not None
     samples = attributor.samples(feeds)
     asked = targets_of(target, samples, attributor.signature.places)
+    if samples == 1:
+        feeds = sharing(attributor, asked, feeds)
     questions = ask_all(attributor, asked, range(samples), feeds)
     asks = questions[0].attributor
     axes = method.axes(method.for_maps(asks) if maps else asks)
@@ -87,16 +90,28 @@ def micro_batches(
 ) -> Iterator[tuple[int, list[tuple[Question, Attribution]]]]:
     """Return the answers to all questions about each micro-batch, with the number of its first sample.
 
-    Several questions are about a single sample, so that there is one micro-batch for each.
+    Several questions are about a single sample, so that there is one micro-batch for each; for a single sample
+    :func:`sharing` has decided, for others every micro-batch shares its own pass forwards.
     """
-    batches = [one.attributor.split({**feeds, **one.feeds}, one.targets) for one in questions]
-    for parts in zip(*batches):
-        answers = [
-            (one, answer)
-            for one, (_, part, chosen) in zip(questions, parts)
-            for answer in ranked(one.attributor, method, part, chosen, one.top, maps=maps)
-        ]
-        yield parts[0][0], answers
+    if len(questions) > 1 or isinstance(feeds, SharedFeeds):
+        yield 0, answers(questions, method, feeds, maps=maps)
+        return
+    (one,) = questions
+    several = (one.top or 1) > 1 and one.attributor.samples(feeds) > 1
+    for start, part, chosen in one.attributor.split({**feeds, **one.feeds}, one.targets, at_once=several):
+        given = SharedFeeds(part) if several and one.attributor.session.shares() else part
+        yield start, [(one, answer) for answer in ranked(one.attributor, method, given, chosen, one.top, maps=maps)]
+
+
+def answers(
+    questions: Sequence[Question], method: Method, feeds: Mapping[str, Array], *, maps: bool = False
+) -> list[tuple[Question, Attribution]]:
+    """Return the answers to all questions about the samples in ``feeds``, one after the other."""
+    return [
+        (one, answer)
+        for one, given in zip(questions, fed(questions, feeds))
+        for answer in ranked(one.attributor, method, given, one.targets, one.top, maps=maps)
+    ]
 
 
 def only(axes: Iterable[str]) -> str:
@@ -123,7 +138,10 @@ def row_attributions(
     Raises:
         InputError: an attribution has more axes than features.
     """
-    questions = ask_all(attributor, asked, range(attributor.samples(feeds)), feeds)
+    samples = attributor.samples(feeds)
+    if samples == 1:
+        feeds = sharing(attributor, asked, feeds)
+    questions = ask_all(attributor, asked, range(samples), feeds)
     axes = method.axes(questions[0].attributor)
     for start, parts in micro_batches(questions, method, feeds):
         names = [f"row {start + row}" for row in range(len(parts[0][1].scores))]

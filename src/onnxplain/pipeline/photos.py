@@ -13,11 +13,11 @@ from ..errors import GradientError, InputError, OnnxplainError
 from ..methods import Method
 from ..model.attribution import Attribution
 from ..model.attributor import Attributor
-from ..model.question import Asked, Question, ask_all
+from ..model.question import Asked, Question, ask_all, sharing
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
-from .attributions import facts, ranked
+from .attributions import answers, facts
 from .detection import shown_place
 from .stream import Outcome, Photo, load_photo, photo_name
 
@@ -39,7 +39,7 @@ class PhotoExplainer:
 
         Raises:
             InputError: the attributions make no maps.
-            TargetError, ProviderError: as for :func:`~.attributions.ranked`.
+            TargetError, ProviderError: as for :func:`~.attributions.answers`.
         """
         outcomes: dict[int, Outcome] = {}
         loaded: list[Photo] = []
@@ -55,14 +55,11 @@ class PhotoExplainer:
     def _explained(self, photos: list[Photo]) -> dict[int, Outcome]:
         """Return what came of photos with tensors of one shape."""
         outcomes: dict[int, Outcome] = {}
-        feeds = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
+        stacked = {self.attributor.inputs[0].name: np.stack([photo.tensor for photo in photos])}
+        feeds = sharing(self.attributor, self.asked, stacked)
         geometries = [photo.geometry for photo in photos]
         questions = ask_all(self.attributor, self.asked, [photo.index for photo in photos], feeds, geometries)
-        parts = [
-            (one, part)
-            for one in questions
-            for part in ranked(one.attributor, self.method, {**feeds, **one.feeds}, one.targets, one.top)
-        ]
+        parts = answers(questions, self.method, feeds)
         for row, photo in enumerate(photos):
             try:
                 found = [self._explanation(question, photo, part, row) for question, part in parts]

@@ -14,6 +14,7 @@ from ..methods import Method
 from ..methods.helpers.maps import check_finite
 from ..model.attribution import Attribution, picked
 from ..model.attributor import Attributor
+from ..model.places import Chooser
 from ..model.question import Question, ask
 from ..target import Target
 from .attributions import facts, micro_batches
@@ -105,7 +106,7 @@ class SampleExplainer:
         feeds = self._joined(samples)
         geometries = [sample.geometry for sample in samples if sample.geometry is not None]
         targets = [sample.target for sample in samples]
-        question = ask(self.attributor, targets, self.top, feeds, geometries or None)
+        question = ask(self.attributor, targets, self.top, lambda plain, _: Chooser(plain, feeds, geometries or None))
         found: list[SampleOutcome] = []
         if not (self.maps or self.gradients) and question.number is None:
             parts = self._scored(question, feeds)

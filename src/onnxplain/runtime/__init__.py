@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .batching import BatchedSession, Plan
+from .batching import BatchedSession, Forwards, Plan
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session, frames_of_the_package
@@ -13,6 +13,7 @@ __all__ = [
     "CPU",
     "CUDA",
     "BatchedSession",
+    "Forwards",
     "ModelCache",
     "Plan",
     "Provider",

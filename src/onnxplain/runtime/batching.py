@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import pairwise
 from typing import TypeVar
 
@@ -14,11 +14,15 @@ import numpy as np
 
 from ..checks import check_count
 from ..errors import InputError, ProviderError
+from .halves import Halves, Kept
 from .providers import CPU
 from .session import Array, Session
 from .workers import cores, in_worker, side_by_side
 
 T = TypeVar("T")
+
+#: What passes forwards left of some samples, by the first and last sample of each run.
+Forwards = dict[tuple[int, int], Kept]
 
 #: Bytes of values that a run should at least work on: smaller ones are dominated by what a run costs anyway.
 _WORKING_SET = 16 << 20
@@ -64,6 +68,7 @@ class BatchedSession:
         fixed: int | None,
         whole: bool = False,
         single: Callable[[], Session] | None = None,
+        halves: Callable[[bool], Halves | None] = lambda alone: None,
         threads: int = 0,
         batch_size: int | None = None,
         memory_limit: int | None = None,
@@ -77,6 +82,7 @@ class BatchedSession:
             fixed: the batch that the model fixes.
             whole: whether samples that are fed together must run together; ``batch_size`` then has no effect.
             single: loads the same model with one thread; None: there is only ever one run at once.
+            halves: loads the same model cut in two, with one thread or with ``threads``; None: it cannot be cut.
             batch_size: samples that run at once; None: chosen by memory and cores.
             memory_limit: bytes that all runs may take at once; None: half of what is available.
 
@@ -99,6 +105,9 @@ class BatchedSession:
         self._memory_limit = memory_limit
         self._plans: dict[tuple[tuple[str, tuple[int, ...]], ...], Plan] = {}
         self._lock = threading.Lock()
+        self._halves = halves
+        self._loaded_halves: dict[bool, Halves | None] = {}
+        self._asked = False
 
     @cached_property
     def _on_one_core(self) -> Session:
@@ -140,12 +149,18 @@ class BatchedSession:
         return self._plans[key]
 
     def _planned(self, feeds: Mapping[str, Array]) -> Plan:
-        from .memory import available_memory, bytes_per_sample  # imports onnx, which one photo never needs
+        from .memory import bytes_per_sample  # imports onnx, which one photo never needs
 
         shapes = {name: array.shape for name, array in feeds.items()}
         need = _ARENA * max(bytes_per_sample(self._graph, shapes, self._batched), 1)
-        runs, samples = self._runs_and_samples(need, int(self._memory_limit or available_memory() * _SHARE))
+        runs, samples = self._runs_and_samples(need, self._limit())
         return Plan(runs, samples, self._threads if runs == 1 else 1, need)
+
+    def _limit(self) -> int:
+        """Bytes that all runs may take at once."""
+        from .memory import available_memory
+
+        return int(self._memory_limit or available_memory() * _SHARE)
 
     def _runs_and_samples(self, need: int, limit: int) -> tuple[int, int]:
         """Return how many runs at once, and samples of each, if one sample needs ``need`` bytes of ``limit``."""
@@ -168,15 +183,36 @@ class BatchedSession:
         at_once = plan.runs * plan.samples
         return at_once if plan.runs == 1 or self._batch_size is not None else max(at_once, _ON_ALL_CORES)
 
-    def split(self, feeds: Mapping[str, Array]) -> Iterator[tuple[int, dict[str, Array]]]:
-        """Return the micro-batches of ``feeds``, each with the number of its first sample."""
+    def shares(self) -> bool:
+        """Whether a pass forwards should be kept for several questions about the same samples.
+
+        To load the model cut in two takes as long as some passes forwards. A worker has to load a model for its core
+        anyway; all cores together have the whole model, so that only the second one who asks is told to keep.
+        """
+        before, self._asked = self._asked, True
+        return before or in_worker()
+
+    def split(self, feeds: Mapping[str, Array], *, at_once: bool = False) -> Iterator[tuple[int, dict[str, Array]]]:
+        """Return the micro-batches of ``feeds``, each with the number of its first sample.
+
+        ``at_once``: only as many samples as fit into memory together, because what their passes forwards left is kept.
+        """
         count = self._count(feeds)
         size = 1 if count == 1 else self.size(feeds)
+        if at_once and size > 1 and not self._whole:
+            plan = self.plan(feeds)
+            size = max(min(size, self._limit() // max(plan.bytes_per_sample, 1)), plan.runs * plan.samples)
         for start in range(0, count, size):
             yield start, self._rows(feeds, start, start + size)
 
-    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str], forwards: Forwards | None = None) -> list[Array]:
         """Return the named outputs for all samples, in order; all have the batch, or a multiple of it, as axis 0.
+
+        Args:
+            feeds: all inputs.
+            outputs: names of outputs.
+            forwards: an empty dict, or what it became in a run with the same inputs but for those of the question:
+                their pass forwards is kept there, and not done again. None: nothing is kept.
 
         Raises:
             ProviderError: ONNX Runtime failed.
@@ -185,7 +221,8 @@ class BatchedSession:
         plan = self._plan_for(feeds, count)
 
         def run_part(start: int, end: int) -> list[Array]:
-            return self._run_part(self._rows(feeds, start, end), outputs, plan)
+            kept = None if forwards is None else forwards.setdefault((start, end), {})
+            return self._run_part(self._rows(feeds, start, end), outputs, plan, kept)
 
         found = list(self.spread(run_part, feeds, count))
         if len(found) == 1:
@@ -225,17 +262,34 @@ class BatchedSession:
         edges = [count * piece // pieces for piece in range(pieces + 1)]
         return list(pairwise(edges))
 
-    def _run_part(self, feeds: Mapping[str, Array], outputs: Sequence[str], plan: Plan) -> list[Array]:
+    def _run_part(
+        self, feeds: Mapping[str, Array], outputs: Sequence[str], plan: Plan, kept: Kept | None
+    ) -> list[Array]:
         """Run one part: side by side with others on a core, or on all cores."""
+        alone = in_worker() and plan.runs > 1
+        if kept is not None and (alone or not in_worker()) and (halves := self._halves_for(alone)) is not None:
+            return self._run_filled(partial(halves.run, kept=kept), feeds, outputs)
         if not in_worker():
-            return self._run_filled(self.session, feeds, outputs)
+            return self._run_filled(self.session.run, feeds, outputs)
         with self._lock:
-            if plan.runs == 1:
-                return self._run_filled(self.session, feeds, outputs)
+            if not alone:
+                return self._run_filled(self.session.run, feeds, outputs)
             session = self._on_one_core
-        return self._run_filled(session, feeds, outputs)
+        return self._run_filled(session.run, feeds, outputs)
 
-    def _run_filled(self, session: Session, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+    def _halves_for(self, alone: bool) -> Halves | None:
+        """The model cut in two, on one core or on all; loaded once."""
+        with self._lock:
+            if alone not in self._loaded_halves:
+                self._loaded_halves[alone] = self._halves(alone)
+            return self._loaded_halves[alone]
+
+    def _run_filled(
+        self,
+        run: Callable[[Mapping[str, Array], Sequence[str]], list[Array]],
+        feeds: Mapping[str, Array],
+        outputs: Sequence[str],
+    ) -> list[Array]:
         count = self._count(feeds)
         if self.fixed is not None and count < self.fixed:
             if self._whole:
@@ -244,9 +298,9 @@ class BatchedSession:
                     f"{count}, which are not filled up; pass a multiple of {self.fixed}."
                 )
             filled = {n: _filled(a, self.fixed) if n in self._batched else a for n, a in feeds.items()}
-            return [array[: len(array) * count // self.fixed] for array in session.run(filled, outputs)]
+            return [array[: len(array) * count // self.fixed] for array in run(filled, outputs)]
         try:
-            return session.run(feeds, outputs)
+            return run(feeds, outputs)
         except ProviderError as error:
             if self.fixed is not None or self._whole or count == 1:
                 raise

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -18,6 +18,14 @@ if TYPE_CHECKING:
     import onnx
 
 Array = np.ndarray[Any, Any]
+
+
+class Value(Protocol):
+    """A value where ONNX Runtime put it: its OrtValue."""
+
+    def numpy(self) -> Array:
+        """Return it as an array."""
+
 
 #: 0 verbose ... 3 errors, 4 fatal. ONNX Runtime's errors arrive as exceptions, so its log stays silent.
 _FATAL_ONLY = 4
@@ -105,6 +113,34 @@ class Session:
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ProviderError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
         return results
+
+    @property
+    def output_types(self) -> dict[str, str]:
+        """The outputs, each with its type as ONNX Runtime writes it: "tensor(float)"."""
+        return {output.name: output.type for output in self._session.get_outputs()}
+
+    def run_values(self, feeds: Mapping[str, Array | Value], outputs: Sequence[str]) -> dict[str, Value]:
+        """Return the named outputs by name, without copies; of ``feeds`` only the inputs of the model are taken.
+
+        Raises:
+            ProviderError: ONNX Runtime failed; the message has its first line.
+        """
+        runtime = import_runtime()
+        taken = {name: feeds[name] for name in (one.name for one in self._session.get_inputs())}
+        values = {
+            name: runtime.OrtValue.ortvalue_from_numpy(np.asarray(one, order="C"))
+            if isinstance(one, np.ndarray)
+            else one
+            for name, one in taken.items()
+        }
+        try:
+            found = self._session.run_with_ort_values(list(outputs), values)
+        except Exception as error:  # ONNX Runtime's exceptions share no base class
+            shapes = ", ".join(
+                f"{name} {list(one.shape)}" for name, one in taken.items() if isinstance(one, np.ndarray)
+            )
+            raise ProviderError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
+        return dict(zip(outputs, found))
 
     def _warn_unless_given(self, name: str, available: Sequence[str], started: Sequence[str]) -> None:
         if name not in available:
