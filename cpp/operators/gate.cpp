@@ -11,7 +11,7 @@ constexpr std::size_t piece = 1 << 14;
 
 class Gate final : public Kernel {
   public:
-    explicit Gate(const Attributes& attributes) : kernels_(kernels_named(attributes.text("instructions"))) {
+    explicit Gate(const Attributes& attributes) : kernels_(chosen_kernels()) {
         const std::vector<float> alpha = attributes.floats("alpha"), beta = attributes.floats("beta");
         if (alpha.size() != beta.size() || alpha.empty() || alpha.size() > 2) {
             throw std::invalid_argument("Gate takes one or two values of alpha, and as many of beta");

@@ -13,7 +13,7 @@ constexpr std::size_t piece = 1 << 14;
 class Interleave final : public Kernel {
   public:
     explicit Interleave(const Attributes& attributes)
-        : kernels_(kernels_named(attributes.text("instructions"))), phases_(attributes.ints("phases")) {
+        : kernels_(chosen_kernels()), phases_(attributes.ints("phases")) {
         const std::vector<std::int64_t> stride = attributes.ints("stride"), lanes = attributes.ints("lanes");
         size_ = attributes.ints("size");
         if (stride.size() != 2 || size_.size() != 2 || lanes.size() != 1 || phases_.empty()) {

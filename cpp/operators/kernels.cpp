@@ -1,5 +1,7 @@
 #include "kernels.hpp"
 
+#include <cstdlib>
+
 namespace onnxplain::operators {
 
 const Kernels& kernels(Isa isa) {
@@ -15,8 +17,9 @@ const Kernels& kernels(Isa isa) {
     return kernels_portable;
 }
 
-const Kernels& kernels_named(const std::string& name) {
-    return kernels(name.empty() ? available_isas().back() : isa_from_name(name));
+const Kernels& chosen_kernels() {
+    const char* name = std::getenv("ONNXPLAIN_ISA");
+    return kernels(name == nullptr || *name == '\0' ? available_isas().back() : isa_from_name(name));
 }
 
 }  // namespace onnxplain::operators

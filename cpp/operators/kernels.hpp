@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 #include "../cpu.hpp"
 
@@ -37,7 +36,8 @@ extern const Kernels kernels_portable, kernels_avx2, kernels_avx512;
 //! The kernels of an instruction set, which must be one that can run here.
 const Kernels& kernels(Isa isa);
 
-//! The kernels of the set called `name`, or of the best one here if it is empty; throws std::invalid_argument.
-const Kernels& kernels_named(const std::string& name);
+//! The kernels of the best set here, or of the one that the environment names in ONNXPLAIN_ISA; throws
+//! std::invalid_argument if that cannot run here.
+const Kernels& chosen_kernels();
 
 }  // namespace onnxplain::operators

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <string>
 
 namespace onnxplain::operators {
 namespace {
@@ -39,15 +40,6 @@ std::vector<std::int64_t> Attributes::ints(const char* name) const {
     std::vector<std::int64_t> values(size);
     check(api_, ort::KernelInfoGetInts::call(api_, info_, name, values.data(), &size));
     return values;
-}
-
-std::string Attributes::text(const char* name) const {
-    std::size_t size = 0;
-    check(api_, ort::KernelInfoGetString::call(api_, info_, name, nullptr, &size));
-    std::string value(size, '\0');  // the size counts the zero at the end
-    check(api_, ort::KernelInfoGetString::call(api_, info_, name, value.data(), &size));
-    value.resize(size - 1);
-    return value;
 }
 
 std::size_t Context::inputs() const {

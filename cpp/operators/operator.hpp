@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "ort_api.hpp"
@@ -26,7 +25,6 @@ class Attributes {
     Attributes(const OrtApi* api, const OrtKernelInfo* info) : api_(api), info_(info) {}
     std::vector<float> floats(const char* name) const;
     std::vector<std::int64_t> ints(const char* name) const;
-    std::string text(const char* name) const;
 
   private:
     const OrtApi* api_;

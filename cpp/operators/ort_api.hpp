@@ -86,7 +86,6 @@ using GetTensorElementType = Function<60, OrtStatus*, const OrtTensorTypeAndShap
 using GetDimensionsCount = Function<61, OrtStatus*, const OrtTensorTypeAndShapeInfo*, std::size_t*>;
 using GetDimensions = Function<62, OrtStatus*, const OrtTensorTypeAndShapeInfo*, std::int64_t*, std::size_t>;
 using GetTensorTypeAndShape = Function<65, OrtStatus*, const OrtValue*, OrtTensorTypeAndShapeInfo**>;
-using KernelInfoGetString = Function<87, OrtStatus*, const OrtKernelInfo*, const char*, char*, std::size_t*>;
 using KernelContextGetInputCount = Function<88, OrtStatus*, const OrtKernelContext*, std::size_t*>;
 using KernelContextGetInput = Function<90, OrtStatus*, const OrtKernelContext*, std::size_t, const OrtValue**>;
 using KernelContextGetOutput =

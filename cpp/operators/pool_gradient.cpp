@@ -10,7 +10,7 @@ namespace {
 
 class PoolGradient final : public Kernel {
   public:
-    explicit PoolGradient(const Attributes& attributes) : kernels_(kernels_named(attributes.text("instructions"))) {
+    explicit PoolGradient(const Attributes& attributes) : kernels_(chosen_kernels()) {
         take(attributes.ints("kernel_shape"), windows_.kernel);
         take(attributes.ints("strides"), windows_.stride);
         take(attributes.ints("dilations"), windows_.dilation);

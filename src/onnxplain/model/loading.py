@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import BatchWarning, ProviderError
 from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
+from ..runtime.cache import aside
 from ..runtime.fingerprint import file_digest, processor, software
+from ..runtime.operators.library import library, state
 from ..runtime.workers import cores
 from ..signature import Signature
 
@@ -141,25 +143,35 @@ class ModelLoader:
         model = self.differentiate(**changes)
         proto = model.proto if part == "gradients" else model.scores_only()
         graph = without_weights(proto)
-        if self.cache is None or key is None:
+        kept = self.cache if key is not None else None
+        if kept is None and (library() is None or part == "scores"):
             return model.signature, self._session(proto, model.folder), graph
-        with self.cache.aside() as folder:
+        with aside() if kept is None else kept.aside() as folder:
             if folder is None:
                 return model.signature, self._session(proto, model.folder), graph
-            session, optimised = self._saving_session(proto, model.folder, folder / _MODEL)
+            session, optimised = self._saving_session(part, proto, model.folder, folder / _MODEL)
             with suppress(OSError):
-                if not optimised:
-                    (folder / _MODEL).write_bytes(proto.SerializeToString())
-                (folder / _GRAPH).write_bytes(graph)
-                (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
-                self.cache.keep(key, folder)
+                if kept is not None and key is not None:
+                    if not optimised:
+                        (folder / _MODEL).write_bytes(proto.SerializeToString())
+                    (folder / _GRAPH).write_bytes(graph)
+                    (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
+                    kept.keep(key, folder)
         return model.signature, session, graph
 
-    def _saving_session(self, proto: onnx.ModelProto, outside: Path | None, file: Path) -> tuple[Session, bool]:
-        """Return a session, and whether ONNX Runtime wrote the model to ``file`` as it optimised it."""
+    def _saving_session(
+        self, part: Part, proto: onnx.ModelProto, outside: Path | None, file: Path
+    ) -> tuple[Session, bool]:
+        """Return a session, and whether ``file`` is its model as ONNX Runtime optimised it, with operators of ours."""
         if outside is None and [name for name, _ in usable(self.providers)] == [CPU]:
-            with suppress(ProviderError):  # the disk may be full
-                return self._session(proto, save_to=file), True
+            with suppress(ProviderError, OSError):  # the disk may be full
+                if part == "scores" or library() is None:
+                    return self._session(proto, save_to=file), True
+                from ..runtime.operators.rewrite import rewrite_file
+
+                self._session(proto, save_to=file, only_save=True)
+                rewrite_file(file)
+                return self._session(file, optimised=True), True
         return self._session(proto, outside), False
 
     def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
@@ -214,7 +226,7 @@ class ModelLoader:
         form = self._form if part == "gradients" else None  # scores are computed alike in all forms
         settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
         settings["providers"] = usable(self.providers)
-        everything = [self._digest, settings, self.session_options, software(), processor()]
+        everything = [self._digest, settings, self.session_options, software(), processor(), state()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property

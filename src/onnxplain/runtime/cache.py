@@ -15,6 +15,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Iterator
@@ -68,11 +69,8 @@ class ModelCache:
             folder.mkdir()
         except OSError:
             folder = None
-        try:
+        with _removed(folder):
             yield folder
-        finally:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
 
     def keep(self, key: str, folder: Path) -> None:
         """Make the files in ``folder``, which :meth:`aside` gave, the entry ``key``; older entries may have to go."""
@@ -122,6 +120,26 @@ class ModelCache:
             return [path for path in self.folder.iterdir() if name.fullmatch(path.name)]
         except OSError:
             return []
+
+
+@contextmanager
+def aside() -> Iterator[Path | None]:
+    """Make a folder for files that nothing keeps, removed at the end; None where it cannot be made."""
+    try:
+        folder: Path | None = Path(tempfile.mkdtemp(prefix="onnxplain-"))
+    except OSError:
+        folder = None
+    with _removed(folder):
+        yield folder
+
+
+@contextmanager
+def _removed(folder: Path | None) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def open_cache(cache: bool | str | os.PathLike[str] = True) -> ModelCache | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, ProviderError
+from .operators.library import library
 from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Session:
         threads: int = 0,
         folder: Path | None = None,
         save_to: Path | None = None,
+        only_save: bool = False,
         optimised: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -50,7 +52,9 @@ class Session:
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
             save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
-            optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes.
+            only_save: whether that is all the session is for, so that it need not be fast.
+            optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes; it may
+                have operators of ours.
             options: settings of ONNX Runtime that replace those made here: attributes of its SessionOptions by name
                 (``enable_mem_pattern``), configuration entries by key (``session.intra_op.allow_spinning``).
 
@@ -68,10 +72,15 @@ class Session:
         settings = _options(runtime, threads, folder, options or {})
         if save_to is not None:
             settings.optimized_model_filepath = str(save_to)
+        if only_save:
+            settings.add_session_config_entry("session.disable_prepacking", "1")
         if optimised:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             if "execution_order" not in (options or {}):
                 settings.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
+            operators = library()
+            if operators is not None:
+                settings.register_custom_ops_library(str(operators))
         try:
             self._session = runtime.InferenceSession(
                 _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]

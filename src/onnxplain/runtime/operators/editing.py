@@ -115,8 +115,6 @@ class Graph:
         self._count += 1
         output = output or f"{DOMAIN}/{kind}/{self._count}"
         node = helper.make_node(kind, inputs, [output], name=f"{DOMAIN}/{kind}/{self._count}", domain=domain)
-        if domain == DOMAIN:
-            attributes["instructions"] = ""
         node.attribute.extend(helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
         return node
 

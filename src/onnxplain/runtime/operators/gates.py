@@ -42,7 +42,7 @@ def _refused(graph: Graph, dy: str, y: str) -> str | None:
 
 
 def _ramps(graph: Graph, name: str) -> list[tuple[str, list[tuple[float, float]]]]:
-    """Return the value of which ``name``, used once, is a ramp or a product of two, and the ramps; empty if it is not."""
+    """Return the value of which ``name``, used once, is a ramp or a product of two, with the ramps; else nothing."""
     one = graph.alone(name, "HardSigmoid")
     if one is not None:
         return [(one.input[0], [_ramp(one)])]

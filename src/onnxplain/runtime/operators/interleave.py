@@ -1,9 +1,10 @@
-"""Gradients of strided convolutions: phases put together by Concat, or by a ConvTranspose of ones, become Interleave."""
+"""Gradients of strided convolutions: phases put together by Concat, or by a ConvTranspose of ones."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -180,7 +181,7 @@ def _put(graph: Graph, last: onnx.NodeProto, grid: _Grid, lanes: int) -> None:
     shape = graph.shape(last.output[0])
     assert shape is not None and isinstance(shape[1], int)
     phases = grid.given()
-    settings = {
+    settings: dict[str, Any] = {
         "phases": [number for number, _ in phases],
         "stride": [len(grid.phases), len(grid.phases[0])],
         "size": shape[2:],

@@ -7,8 +7,8 @@ from functools import lru_cache
 import numpy as np
 from onnx import TensorProto, helper
 
-from ..session import Session
 from ..providers import CPU
+from ..session import Session
 from .editing import BLOCKED
 
 _MOST = 16

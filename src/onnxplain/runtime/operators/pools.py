@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -98,7 +99,7 @@ def _put(graph: Graph, found: _Pool, lanes: int) -> None:
     shape = graph.shape(found.x)
     assert shape is not None
     given, pads = attributes(found.pool), attributes(found.pool).get("pads", [0, 0, 0, 0])
-    settings = {
+    settings: dict[str, Any] = {
         "kernel_shape": given["kernel_shape"],
         "strides": given.get("strides", [1, 1]),
         "dilations": given.get("dilations", [1, 1]),

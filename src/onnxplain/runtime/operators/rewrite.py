@@ -14,11 +14,9 @@ from .pools import pools
 from .reorders import reorders
 from .report import Report
 
-_EXTERNAL = onnx.TensorProto.EXTERNAL
-
 
 def rewrite_file(file: Path) -> Report:
-    """Rewrite a model that ONNX Runtime optimised and wrote; the file is written anew if anything was fused.
+    """Rewrite a model that ONNX Runtime optimised and wrote, in its file.
 
     Raises:
         OSError: the file cannot be read or written.
