@@ -24,6 +24,7 @@ from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, 
 from ..runtime.cache import aside
 from ..runtime.fingerprint import file_digest, processor, software
 from ..runtime.operators.library import library, state
+from ..runtime.operators.report import Report
 from ..runtime.workers import cores
 from ..signature import Signature
 
@@ -144,7 +145,7 @@ class ModelLoader:
         proto = model.proto if part == "gradients" else model.scores_only()
         graph = without_weights(proto)
         kept = self.cache if key is not None else None
-        if kept is None and (library() is None or part == "scores"):
+        if kept is None and not self._takes_operators(part):
             return model.signature, self._session(proto, model.folder), graph
         with aside() if kept is None else kept.aside() as folder:
             if folder is None:
@@ -155,7 +156,7 @@ class ModelLoader:
                     if not optimised:
                         (folder / _MODEL).write_bytes(proto.SerializeToString())
                     (folder / _GRAPH).write_bytes(graph)
-                    (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
+                    (folder / _FACTS).write_text(json.dumps(self._facts(model, session, optimised)), encoding="utf-8")
                     kept.keep(key, folder)
         return model.signature, session, graph
 
@@ -165,14 +166,20 @@ class ModelLoader:
         """Return a session, and whether ``file`` is its model as ONNX Runtime optimised it, with operators of ours."""
         if outside is None and [name for name, _ in usable(self.providers)] == [CPU]:
             with suppress(ProviderError, OSError):  # the disk may be full
-                if part == "scores" or library() is None:
+                if not self._takes_operators(part):
                     return self._session(proto, save_to=file), True
                 from ..runtime.operators.rewrite import rewrite_file
 
                 self._session(proto, save_to=file, only_save=True)
-                rewrite_file(file)
-                return self._session(file, optimised=True), True
+                report = rewrite_file(file)
+                session = self._session(file, optimised=True)
+                session.operators = report
+                return session, True
         return self._session(proto, outside), False
+
+    def _takes_operators(self, part: Part) -> bool:
+        """Return whether operators of ours may be put in: not where the user chose how far ONNX Runtime optimises."""
+        return part == "gradients" and "graph_optimization_level" not in self.session_options and library() is not None
 
     def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
         """Return what the cache holds as ``key``; None if that is nothing that can be used."""
@@ -188,7 +195,9 @@ class ModelLoader:
             outside = None if facts["folder"] is None else Path(facts["folder"])
             # ONNX Runtime looks for weights beside a file, and in ``outside`` only for bytes.
             model = file if outside is None else file.read_bytes()
-            return Signature.from_dict(facts["signature"]), self._session(model, outside, **facts["session"]), graph
+            session = self._session(model, outside, **facts["session"])
+            session.operators = Report.from_dict(facts["operators"])
+            return Signature.from_dict(facts["signature"]), session, graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
 
@@ -202,10 +211,11 @@ class ModelLoader:
             **options,
         )
 
-    def _facts(self, model: DifferentiatedModel, optimised: bool) -> dict[str, Any]:
+    def _facts(self, model: DifferentiatedModel, session: Session, optimised: bool) -> dict[str, Any]:
         return {
             "signature": model.signature.to_dict(),
             "session": {"optimised": optimised},
+            "operators": session.operators.to_dict(),
             "folder": None if model.folder is None else str(model.folder),
             "origin": self._origin,
             "files": _states(str(path) for path in model.files),

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError, ProviderError
 from .operators.library import library
+from .operators.report import Report
 from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class Session:
 
     ``provider`` is the execution provider that runs the model: the first of those asked for that ONNX
     Runtime gave nodes to; ``node_counts`` says how many nodes each got (empty where ONNX Runtime is too
-    old to tell).
+    old to tell). ``operators`` says which operators of ours the model has.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class Session:
         Warns:
             ProviderWarning: a requested provider is not available, failed to start, or got no node.
         """
+        self.operators = Report()
         runtime = import_runtime()
         available = runtime.get_available_providers()
         pairs = usable(providers)
@@ -73,6 +75,7 @@ class Session:
         if save_to is not None:
             settings.optimized_model_filepath = str(save_to)
         if only_save:
+            settings.enable_profiling = False
             settings.add_session_config_entry("session.disable_prepacking", "1")
         if optimised:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL

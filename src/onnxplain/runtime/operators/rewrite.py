@@ -23,7 +23,7 @@ def rewrite_file(file: Path) -> Report:
     """
     model = onnx.load(file, load_external_data=False)
     report = rewrite(model)
-    if report.counts:
+    if report.fused:
         file.write_bytes(model.SerializeToString())
     return report
 
@@ -36,6 +36,6 @@ def rewrite(model: onnx.ModelProto) -> Report:
     report.add(interleaved(graph, width))
     report.add(pools(graph, width))
     reorders(graph, width)
-    if report.counts:
+    if report.fused:
         graph.write()
     return report
