@@ -83,8 +83,8 @@ float* Context::output(const std::vector<std::int64_t>& dims) const {
 }
 
 void Context::parallel(std::size_t count, const std::function<void(std::size_t)>& work) const {
-    if (count == 1) {
-        return work(0);
+    if (count < 2) {
+        return count == 1 ? work(0) : void();
     }
     const auto call = [](void* data, std::size_t index) {
         (*static_cast<const std::function<void(std::size_t)>*>(data))(index);

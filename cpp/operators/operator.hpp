@@ -62,7 +62,7 @@ class Kernel {
 struct Definition {
     const char* name;
     std::size_t inputs;
-    //! Whether the output has the type and shape of the first input; its memory may then be that input's, if `in_place`.
+    //! Whether the output has the shape of the first input, and whether its memory may then be that input's.
     bool like_first, in_place;
     std::unique_ptr<Kernel> (*create)(const Attributes&);
 };

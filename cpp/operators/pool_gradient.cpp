@@ -1,5 +1,5 @@
-// PoolGradient(x, dy): the gradient of MaxPool, which goes to the first maximum of each window, in the layout in which x
-// and dy stand. Windows are taken in the order of the output, so overlapping ones add up as in ScatterElements.
+// PoolGradient(x, dy): the gradient of MaxPool, which goes to the first maximum of each window, in the layout in which
+// x and dy stand. Windows are taken in the order of the output, so overlapping ones add up as in ScatterElements.
 #include <stdexcept>
 
 #include "kernels.hpp"
@@ -39,7 +39,8 @@ class PoolGradient final : public Kernel {
         const std::size_t large = static_cast<std::size_t>(windows.height * windows.width) * lanes_;
         const std::size_t small = static_cast<std::size_t>(windows.pooled_height * windows.pooled_width) * lanes_;
         context.parallel(planes, [&](std::size_t plane) {
-            kernels_.pool_gradient(x.data + plane * large, dy.data + plane * small, dx + plane * large, windows, lanes_);
+            const std::size_t at = plane * large;
+            kernels_.pool_gradient(x.data + at, dy.data + plane * small, dx + at, windows, lanes_);
         });
     }
 

@@ -39,8 +39,6 @@ def interleaved(graph: Graph, lanes: int) -> Iterator[Note]:
     Nothing is computed, so nothing changes but the layout: phases in blocks are put together in blocks.
     """
     for node in graph.nodes("Slice", "Reshape", "ConvTranspose"):
-        if graph.maker(node.output[0]) is not node:
-            continue
         grid = _grid(graph, node)
         if grid is None:
             continue

@@ -16,14 +16,14 @@ from ..providers import import_runtime
 DOMAIN = "onnxplain.operators"
 _VARIABLE = "ONNXPLAIN_OPERATORS"
 _OFF = ("0", "off", "false", "no")
-_NAMES = {"win32": "onnxplain_operators.dll", "darwin": "libonnxplain_operators.dylib"}
+_NAME = "onnxplain_operators.dll" if sys.platform == "win32" else "libonnxplain_operators.so"
 
 
 def library() -> Path | None:
     """Return the file of the operators; None where they are turned off, were not built, or do not load."""
     if os.environ.get(_VARIABLE, "").strip().lower() in _OFF:
         return None
-    return _loadable(Path(__file__).resolve().parents[2] / _NAMES.get(sys.platform, "libonnxplain_operators.so"))
+    return _loadable(Path(__file__).resolve().parents[2] / _NAME)
 
 
 def state() -> list[str]:

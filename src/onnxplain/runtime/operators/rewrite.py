@@ -35,7 +35,7 @@ def rewrite(model: onnx.ModelProto) -> Report:
     report.add(gates(graph))
     report.add(interleaved(graph, width))
     report.add(pools(graph, width))
-    reorders(graph, width)
     if report.fused:
+        reorders(graph, width)
         graph.write()
     return report
