@@ -1,6 +1,6 @@
 // Interleave(phases...): puts the phases of a strided gradient together, in the layout in which they stand.
-// With strides s and t element (y, x) of the output is element (y / s, x / t) of phase (y % s) t + x % t; phases that are
-// not given are zero.
+// With strides s and t element (y, x) of the output is element (y / s, x / t) of phase (y % s) t + x % t; phases that
+// are not given are zero.
 #include <algorithm>
 #include <stdexcept>
 

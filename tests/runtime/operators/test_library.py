@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -208,19 +206,3 @@ def test_a_library_that_is_missing_or_damaged_is_not_used(tmp_path: Path) -> Non
     (tmp_path / "damaged.so").write_bytes(b"\x7fELF and nothing else")
     assert library._loadable(tmp_path / "missing.so") is None
     assert library._loadable(tmp_path / "damaged.so") is None
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_that_loads_its_own_model_gets_the_same() -> None:
-    context = multiprocessing.get_context("fork")
-    dy, y = np.ones(100_000, np.float32), np.linspace(-1, 1, 100_000, dtype=np.float32)
-    expected = run("Gate", [dy, y], {"alpha": RELU[0], "beta": RELU[1]})
-    results = context.SimpleQueue()
-    process = context.Process(
-        target=lambda: results.put(run("Gate", [dy, y], {"alpha": RELU[0], "beta": RELU[1]})), daemon=True
-    )
-    process.start()
-    found = results.get()
-    process.join(30)
-    assert process.exitcode == 0
-    assert_bits(found, expected)

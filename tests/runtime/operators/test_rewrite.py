@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -194,3 +197,42 @@ def test_the_portable_file_has_no_operators_of_ours() -> None:
     for kind in ("mobile", "pooled", "strided"):
         model = differentiate(network(kind))
         assert {node.domain for node in model.graph.node} == {""}
+
+
+#: Exits with 0 if the gradient in a forked process, with a session of its own, is that from before.
+FORKING = """
+import os, sys
+import numpy as np
+from onnxplain import Explainer
+
+def attribute():
+    explainer = Explainer(sys.argv[1], providers="CPUExecutionProvider", cache=False, threads=2)
+    assert explainer.operators.fused["PoolGradient"] == 3
+    return explainer.attribute(np.load(sys.argv[2]), 1)
+
+before = attribute()
+child = os.fork()
+if child == 0:
+    os._exit(0 if np.array_equal(before, attribute()) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_process_gets_the_same(tmp_path: Path) -> None:
+    onnx.save(network("pooled"), tmp_path / "model.onnx")
+    np.save(tmp_path / "x.npy", np.random.default_rng(1).standard_normal((2, 3, 31, 33)).astype(np.float32))
+    command = [sys.executable, "-c", FORKING, str(tmp_path / "model.onnx"), str(tmp_path / "x.npy")]
+    subprocess.run(command, check=True, timeout=120)
+
+
+def test_explainers_say_what_was_fused(tmp_path: Path) -> None:
+    """Out of the cache as well."""
+    for _ in range(2):
+        report = Explainer(network("mobile"), providers=CPU, cache=tmp_path / "models").operators
+        assert report.fused == FUSED["mobile", "cpu_shared"]
+
+
+def test_a_level_of_optimisation_that_the_user_chose_is_kept() -> None:
+    chosen = {"graph_optimization_level": "ORT_ENABLE_BASIC"}
+    assert Explainer(network("mobile"), providers=CPU, cache=False, session_options=chosen).operators.fused == {}
