@@ -81,27 +81,27 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
     return {kind: found.count(kind) for kind in dict.fromkeys(found)}
 
 
-#: For each network and form, what is fused; Winograd's form of the 3 x 3 convolutions puts phases together as well.
+#: For each network, what is fused. The first layer's gradient has phases. A depthwise convolution with a stride spreads
+#: rows, then columns, and so does one of 1 x 1; one of 3 x 3 puts four phases together.
 FUSED = {
-    ("mobile", "cpu_shared"): {"Gate": 4, "Interleave": 2},
-    ("pooled", "cpu_shared"): {"Gate": 2, "PoolGradient": 3},
-    ("strided", "cpu_shared"): {"Gate": 3, "Interleave": 2},
+    "mobile": {"Gate": 4, "Interleave": 1 + 2 + 2},
+    "pooled": {"Gate": 2, "Interleave": 1, "PoolGradient": 3},
+    "strided": {"Gate": 1, "Interleave": 1 + 2 + 1},
 }
 
 
 @pytest.mark.skipif(lanes() == 1, reason="ONNX Runtime has no blocked layout here")
-@pytest.mark.parametrize(("kind", "form"), FUSED)
-def test_what_is_fused(kind: str, form: str, tmp_path: Path) -> None:
-    model = optimised(differentiate(network(kind), form=form), tmp_path)
+@pytest.mark.parametrize("kind", FUSED)
+def test_what_is_fused(kind: str, tmp_path: Path) -> None:
+    model = optimised(differentiate(network(kind), form="cpu_shared"), tmp_path)
     before = kinds(model)
     report = rewrite(model)
-    assert report.fused == FUSED[kind, form]
+    assert report.fused == FUSED[kind]
     after = kinds(model)
     assert {name: after[name] for name in report.fused} == report.fused
-    gone = {"HardSigmoid", "ScatterElements", "MaxUnpool", "ConvTranspose"} & set(before)
-    assert gone and not gone & set(after)
-    assert after.get("ReorderOutput", 0) <= before.get("ReorderOutput", 0)
-    assert after.get("ReorderInput", 0) <= 1
+    assert not {"ScatterElements", "MaxUnpool", "ConvTranspose"} & set(after)
+    assert after.get("HardSigmoid", 0) == len(report.left)
+    assert after["ReorderOutput"] < before["ReorderOutput"] and after["Reshape"] < before["Reshape"]
 
 
 @pytest.mark.parametrize("kind", ["mobile", "pooled", "strided"])
@@ -126,8 +126,7 @@ def test_gradients_stay_the_same_bit_for_bit(
 def test_sizes_that_are_open_are_left(tmp_path: Path) -> None:
     model = optimised(differentiate(network("strided", "H"), form="cpu_shared"), tmp_path)
     report = rewrite(model)
-    assert report.fused["Gate"] == 3
-    assert "Interleave" not in report.fused
+    assert report.fused == {"Gate": 1}
 
 
 def test_the_cache_keeps_the_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,8 +228,8 @@ def test_a_forked_process_gets_the_same(tmp_path: Path) -> None:
 def test_explainers_say_what_was_fused(tmp_path: Path) -> None:
     """Out of the cache as well."""
     for _ in range(2):
-        report = Explainer(network("mobile"), providers=CPU, cache=tmp_path / "models").operators
-        assert report.fused == FUSED["mobile", "cpu_shared"]
+        report = Explainer(network("mobile"), providers=CPU, cache=tmp_path / "models", threads=2).operators
+        assert report.fused == FUSED["mobile"]
 
 
 def test_a_level_of_optimisation_that_the_user_chose_is_kept() -> None:

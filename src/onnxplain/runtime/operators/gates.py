@@ -24,6 +24,8 @@ def gates(graph: Graph) -> Iterator[Note]:
             continue  # a mask that is still to be multiplied
         found = next((pair for pair in ((0, 1), (1, 0)) if _ramps(graph, node.input[pair[1]])), None)
         if found is None:
+            if any(_ramps(graph, reorder.input[0]) for reorder in _reordered(graph, node)):
+                yield left("Gate", node, "its mask is in the blocked layout and its gradient is not")
             continue
         dy, (y, ramps) = node.input[found[0]], _ramps(graph, node.input[found[1]])[0]
         reason = _refused(graph, dy, y)
@@ -39,6 +41,12 @@ def _refused(graph: Graph, dy: str, y: str) -> str | None:
     if not (graph.is_float(dy) and graph.is_float(y)):
         return "it is not known to be float32"
     return None if graph.alike(dy, y) else "its inputs are not known to have one shape"
+
+
+def _reordered(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:
+    """Return the reorders into plain layout that only ``node`` reads."""
+    makers = [graph.alone(name, "ReorderOutput") for name in node.input]
+    return [maker for maker in makers if maker is not None]
 
 
 def _ramps(graph: Graph, name: str) -> list[tuple[str, list[tuple[float, float]]]]:
