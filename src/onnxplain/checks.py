@@ -1,13 +1,19 @@
-"""Checks of options that several rooms have."""
+"""Checks of options, files and texts that several rooms have."""
 
 from __future__ import annotations
 
+import ast
+import os
+import stat
 from contextlib import suppress
 from math import inf, isfinite
 from numbers import Integral, Real
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, OnnxplainError
+
+#: Characters of a literal of Python's that is read: a long one takes 500 times its size in memory.
+LONGEST_LITERAL = 1 << 20
 
 #: Of anything that is counted, and of seeds: numbers in 64 bits.
 _MOST = 2**63 - 1
@@ -62,3 +68,31 @@ def check_unmasked(name: str, value: Any) -> None:
             f"{name} is a masked array with {count} masked elements, which have no value; "
             "say what they are with x.filled(value)."
         )
+
+
+def check_file(path: str | os.PathLike[str], kind: type[OnnxplainError]) -> None:
+    """Refuse what is no file that ends: a pipe, a socket or a device. Nothing at ``path`` is no concern of this.
+
+    Raises:
+        OnnxplainError: of the ``kind`` given.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise kind(f"{os.fspath(path)} is a pipe, a socket or a device, which may never end; copy it to a file.")
+
+
+def read_literal(text: str) -> Any:
+    """Return what ``text`` says as Python writes lists, dicts, numbers and words.
+
+    Raises:
+        ValueError: it says nothing, or is too long.
+    """
+    if len(text) > LONGEST_LITERAL:
+        raise ValueError(f"{len(text)} characters are more than the limit of {LONGEST_LITERAL}.")
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(f"it cannot be read: {type(error).__name__}.") from error

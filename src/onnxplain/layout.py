@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .checks import check_file, read_literal
 from .errors import InputError
 
 #: Metadata that state a layout, as JSON: a name, or an object with the fields of :class:`Layout`.
@@ -88,6 +89,7 @@ def layout_beside(model: str | os.PathLike[str]) -> Layout | None:
         InputError: it holds no layout; the message names the file.
     """
     place = Path(model).with_suffix(".layout.json")
+    check_file(place, InputError)
     try:
         with place.open("rb") as file:
             text = file.read(_LARGEST_FILE + 1)
@@ -162,11 +164,9 @@ def _from_ultralytics(metadata: Mapping[str, str]) -> LayoutLike:
 
 def _parsed(text: str) -> Any:
     """What ``text`` says in JSON, or as Python writes it; None if in neither."""
-    for read in (json.loads, ast.literal_eval):
-        try:
+    for read in (json.loads, read_literal):
+        with suppress(ValueError, RecursionError):
             return read(text)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
-            continue
     return None
 
 

@@ -16,6 +16,7 @@ from .describe import describe
 from .forms.order import finish, passes_for
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
+from .graph.guard import guarded
 from .graph.inference import advice_on_rank
 from .graph.io import ModelSource, hand_out, read_model, write_model
 from .graph.operator import Operator
@@ -24,7 +25,7 @@ from .photo.inside import EXTENTS, Photo, fit, image_input, take_photos
 from .photo.recipe import Recipe
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
-from .prepare.order import check, make_static, prepare
+from .prepare.order import make_static, prepare
 from .public import PublicNames
 from .request import Request
 from .reverse.overrides import Overrides, Rules
@@ -163,6 +164,7 @@ def differentiate_ir(model: ModelSource, target: Target | str | None = None, **o
     return hand_out(graph_model)
 
 
+@guarded()
 def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:
     """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.
 
@@ -194,7 +196,6 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
     work = Work(model, emit, forward)
     finish(make_static(work, report) if request.static else work, passes_for(request.form), report)
     describe(model, request, photo)
-    check(model, "the differentiated model")
     return scores
 
 

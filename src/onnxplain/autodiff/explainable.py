@@ -21,8 +21,9 @@ from .forms.prune import prune
 from .graph.channels import channel_axis
 from .graph.editing import set_input
 from .graph.emitter import Emitter
+from .graph.guard import guarded
 from .graph.inference import Inference
-from .graph.io import ModelSource, outside_files, outside_weights, read_model
+from .graph.io import ModelSource, outside_files, outside_weights, read_model, serialized
 from .public import PublicNames
 from .request import Request
 from .targets.axes import is_same
@@ -52,6 +53,7 @@ class DifferentiatedModel:
     signature: Signature
 
     @classmethod
+    @guarded()
     def build(cls, model: ModelSource, request: Request) -> DifferentiatedModel:
         """Differentiate ``model`` (or take one that already is) and let it pick the predicted class.
 
@@ -79,7 +81,7 @@ class DifferentiatedModel:
             _let_predict(graph_model)
         signature = _describe(graph_model, scores, request)
         folder = next((Path(tensor.base_dir) for tensor in outside_weights(graph_model)), None)
-        return cls(ir.serde.serialize_model(graph_model), folder, outside_files(graph_model), signature)
+        return cls(serialized(graph_model), folder, outside_files(graph_model), signature)
 
     def scores_only(self) -> onnx.ModelProto:
         """Return the forward part: the model's inputs, and the scores as the only outputs."""

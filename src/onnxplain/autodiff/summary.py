@@ -13,6 +13,7 @@ from .differentiate import add_gradients
 from .explainable import describe_input
 from .graph.copying import loose_value
 from .graph.emitter import Emitter
+from .graph.guard import guarded
 from .graph.io import ModelSource, read_model, without_outside_weights
 from .graph.schemas import since_version
 from .landmarks.feature_maps import find_feature_map
@@ -81,6 +82,7 @@ class ModelSummary:
         return self.inputs[0].shape[0] if self.inputs and self.inputs[0].shape else None
 
 
+@guarded()
 def summarize(model: ModelSource, **options: Unpack[Options]) -> ModelSummary:
     """Look at every operator on the path, whatever the others are.
 

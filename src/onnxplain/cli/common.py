@@ -39,7 +39,17 @@ Providers = Annotated[
     list[str] | None,
     typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
 ]
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.")]
+
+
+def _checked_threads(count: int) -> int:
+    from ..runtime.workers import cores
+
+    if not 0 <= count <= cores():
+        raise typer.BadParameter(f"{count} is not 0 (all) or a number of threads from 1 to {cores()}, the cores here.")
+    return count
+
+
+Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.", callback=_checked_threads)]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
 Tensor = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from ..checks import check_file
 from ..errors import InputError
 from .common import (
     FAILED,
@@ -136,6 +137,7 @@ def _classes(expected: str, photos: Sequence[Path]) -> list[int | str]:
     if not expected.lower().endswith(".csv"):
         return [target_of(expected)] * len(photos)
     place = Path(expected)
+    check_file(place, InputError)
     try:
         rows = list(csv.reader(place.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:

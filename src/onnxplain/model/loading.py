@@ -19,7 +19,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import BatchWarning, ProviderError
+from ..checks import check_file
+from ..errors import BatchWarning, ModelError, ProviderError
 from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
 from ..runtime.cache import aside
 from ..runtime.fingerprint import file_digest, processor, software
@@ -268,6 +269,7 @@ class ModelLoader:
     def _content(self) -> str | None:
         """SHA-256 of the model; None of an onnx_ir.Model, of a proto too large to be bytes, or without such a file."""
         if isinstance(self.source, (str, os.PathLike)):
+            check_file(self.source, ModelError)
             with suppress(OSError):
                 return file_digest(self.source)
             return None

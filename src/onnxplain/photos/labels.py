@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import csv
 import difflib
 import json
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..checks import shown
+from ..checks import read_literal, shown
 from ..errors import InputError, PreprocessingError, TargetError
 from .sidecars import read_json_object, sidecar_folders
 
@@ -22,6 +21,7 @@ LabelsLike: TypeAlias = Sequence[str] | Mapping[Any, Any] | str | os.PathLike[st
 METADATA_KEY = "onnxplain.labels"
 
 _SHOWN = 8
+_MOST_BYTES = 16 << 20
 _NAME_COLUMNS = ("label", "name", "class_name", "classname", "display_name")
 _INDEX_COLUMNS = ("index", "idx", "id", "class_id", "class")
 
@@ -153,6 +153,9 @@ def _settings(path: Path) -> dict[str, Any]:
 
 def _text(path: Path) -> str:
     try:
+        size = path.stat().st_size
+        if size > _MOST_BYTES:
+            raise InputError(f"{path} has {size} bytes, too many for labels; the limit is {_MOST_BYTES}.")
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}.") from error
@@ -167,9 +170,9 @@ def _json(text: str, source: str) -> Any:
 
 def _literal(text: str, source: str) -> Any:
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise InputError(f"{source} is neither a list nor a dict: {text[:60]!r}.") from error
+        return read_literal(text)
+    except ValueError as error:
+        raise InputError(f"{source} is neither a list nor a dict, found {text[:60]!r}: {error}") from error
 
 
 def _from_lines(text: str, source: str) -> list[str]:

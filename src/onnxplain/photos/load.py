@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from ..checks import check_file
 from ..errors import ImageError
 from ..files import MAX_PIXELS
 from .decoders import lines_caught
@@ -64,6 +65,7 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
         return _decode(io.BytesIO(source), "the image bytes", max_pixels)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        check_file(path, ImageError)
         try:
             with path.open("rb") as file:
                 return _decode(file, str(path), max_pixels)

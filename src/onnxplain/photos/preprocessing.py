@@ -23,6 +23,7 @@ from PIL import Image
 
 from ..checks import shown
 from ..errors import ImageError, PreprocessingError
+from ..files import MAX_PIXELS
 from .geometry import Geometry, Size
 
 ResizeRule = Literal["none", "shortest", "exact", "letterbox"]
@@ -49,6 +50,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "dtype": ("float32", "float16", "float64", "uint8"),
 }
 _VERSION = 1
+#: The most pixels of a tensor, and of a row of them that a resize holds in between.
+_MOST_PIXELS = 1 << 25
 # A resize to more pixels than this (a 1xN strip, say) computes only the part that the crop keeps.
 _WHOLE_RESIZE_LIMIT = 1 << 24
 
@@ -97,6 +100,7 @@ class Preprocessing:
                 raise PreprocessingError(f"{name} is {shown(value)}; it is one of {', '.join(choices)}.")
         for name in ("size", "crop"):
             object.__setattr__(self, name, _size(name, getattr(self, name)))
+            _check_pixels(name, getattr(self, name))
         for name in ("mean", "std"):
             object.__setattr__(self, name, _numbers(name, getattr(self, name), self.channel_count))
         object.__setattr__(self, "scale", _numbers("scale", self.scale, 1)[0])
@@ -171,6 +175,7 @@ class Preprocessing:
                 "load_image makes one of any picture."
             )
         geometry = self.geometry(image.shape[0], image.shape[1])
+        _check_room(geometry)
         picture = Image.fromarray(np.ascontiguousarray(image))
         pad: int | tuple[int, int, int] = self.pad_color
         if self.channels == "L":
@@ -249,6 +254,31 @@ def _size(name: str, value: object) -> int | Size | None:
     return sides[0] if len(sides) == 1 or sides[0] == sides[1] else (sides[0], sides[1])
 
 
+def _check_pixels(name: str, size: int | Size | None) -> None:
+    height, width = (0, 0) if size is None else _pair(size)
+    if height * width > _MOST_PIXELS:
+        raise PreprocessingError(f"{name} is {height}x{width} pixels; a tensor may have {_MOST_PIXELS} of them.")
+
+
+def _check_room(geometry: Geometry) -> None:
+    """Refuse what would take gigabytes: a thin photo whose short side grows, or whose long one is kept in between."""
+    (height, width), canvas = geometry.photo, geometry.canvas
+    made = canvas[0] * canvas[1]
+    between = height * (geometry.resized[1] if _is_resized_whole(geometry) else canvas[1])
+    if geometry.resized == geometry.photo:
+        between = 0
+    if made > _MOST_PIXELS or between > MAX_PIXELS:
+        raise ImageError(
+            f"the photo of {height}x{width} (height x width) would be resized to "
+            f"{geometry.resized[0]}x{geometry.resized[1]}, {max(made, between)} pixels on the way; cut it first, or "
+            "state a preprocessing that crops."
+        )
+
+
+def _is_resized_whole(geometry: Geometry) -> bool:
+    return geometry.resized[0] * geometry.resized[1] <= _WHOLE_RESIZE_LIMIT
+
+
 def _pair(size: int | Size) -> Size:
     return (size, size) if isinstance(size, int) else size
 
@@ -298,7 +328,7 @@ def _place(
     box = (max(left, 0), max(top, 0), min(left + canvas[1], width), min(top + canvas[0], height))
     if geometry.resized == geometry.photo:
         part = picture.crop(box)
-    elif height * width <= _WHOLE_RESIZE_LIMIT:
+    elif _is_resized_whole(geometry):
         rows = picture.resize((width, picture.height), resample).crop((box[0], 0, box[2], picture.height))
         part = rows.resize((rows.width, height), resample).crop((0, box[1], rows.width, box[3]))
     else:

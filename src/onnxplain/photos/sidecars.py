@@ -19,7 +19,7 @@ from ..errors import InputError, PreprocessingError
 from .model_input import ModelInput
 from .preprocessing import Preprocessing
 
-_MAX_JSON_BYTES = 64 << 20
+_MAX_JSON_BYTES = 16 << 20
 _LARGEST_SIDE = 1 << 24
 _LEAST_SHARE = 0.001
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")

@@ -6,7 +6,6 @@ cannot be read, that is an error and no later source is asked.
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import warnings
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from ..checks import read_literal
 from ..errors import PreprocessingError
 from . import sidecars
 from .model_input import ModelInput
@@ -144,9 +144,11 @@ def _from_ultralytics(metadata: Mapping[str, str], model: ModelInput) -> Resolve
     """
     task, source = metadata["task"].strip().lower(), "the model's ultralytics metadata"
     try:
-        size = model.size or ast.literal_eval(metadata.get("imgsz", ""))
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise PreprocessingError(f"{source} has imgsz {metadata.get('imgsz')!r}; expected [height, width].") from error
+        size = model.size or read_literal(metadata.get("imgsz", ""))
+    except ValueError as error:
+        raise PreprocessingError(
+            f"{source} has imgsz {metadata.get('imgsz', '')[:80]!r}; expected [height, width]."
+        ) from error
     if task == "classify":
         return ResolvedPreprocessing(Preprocessing("shortest", size, "bilinear", size), f"{source} (task classify)")
     if task in _LETTERBOX_TASKS:

@@ -63,16 +63,27 @@ def blocked_masks(work: Work) -> Iterator[Step]:
 
 def _ramps(condition: ir.Value) -> list[tuple[ir.Value, float, float]] | str:
     """Value, α and β of every factor of the mask, or why there are none."""
-    node = condition.producer()
-    assert node is not None
-    if node.op_type == "And":
-        found: list[tuple[ir.Value, float, float]] = []
-        for part in node.inputs:
-            ramps = _NO_CONSTANT if part is None or part.producer() is None else _ramps(part)
-            if isinstance(ramps, str):
-                return ramps
-            found += ramps
-        return found
+    found: dict[ir.Value, tuple[ir.Value, float, float]] = {}
+    pending, seen = [condition], {condition}
+    while pending:
+        one = pending.pop()
+        node = one.producer()
+        if node is None:
+            return _NO_CONSTANT
+        if node.op_type == "And":
+            parts = [part for part in node.inputs if part is not None and part not in seen]
+            seen.update(parts)
+            pending += reversed(parts)
+            continue
+        ramp = _ramp(node)
+        if isinstance(ramp, str):
+            return ramp
+        found[one] = ramp
+    return list(found.values())
+
+
+def _ramp(node: ir.Node) -> tuple[ir.Value, float, float] | str:
+    """Value, α and β of a comparison, or why there are none."""
     v, bound = (*node.inputs, None, None)[:2]
     constant = small_constant(bound)
     if node.op_type not in ("Greater", "Less") or v is None or constant is None:
@@ -83,10 +94,10 @@ def _ramps(condition: ir.Value) -> list[tuple[ir.Value, float, float]] | str:
         return f"{v.dtype} is compared, not FLOAT"
     sign, c = (1.0 if node.op_type == "Greater" else -1.0), float(constant.item())
     if c == 0:
-        return [(v, sign * _LARGEST, 0.0)]
+        return v, sign * _LARGEST, 0.0
     if not _SMALLEST_BOUND <= abs(c) <= _LARGEST_BOUND:
         return f"the bound {c} is out of range"
-    return [(v, sign * _STEEP, -sign * _STEEP * c)]
+    return v, sign * _STEEP, -sign * _STEEP * c
 
 
 def _rank(value: ir.Value) -> int:

@@ -12,13 +12,14 @@ read the normalised tensor (queries, keys and values), each gets its own. Four o
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
 from ..graph.inference import made_by, small_constant
 from ..graph.passes import Step, Work, fired, graph_pass, left
-from .rewriting import gradient_nodes, is_constant, scope_of, substitute
+from .rewriting import gradient_nodes, is_constant, scope_of, substitute, terms
 
 
 @graph_pass(
@@ -75,20 +76,30 @@ class _Backward:
 
 def _is_product(dy: ir.Value) -> bool:
     """Whether a gradient is h W' with a constant W', or a sum of such, that has no other reader."""
-    node = dy.producer()
-    if node is None or len(list(dy.uses())) != 1 or dy.is_graph_output():
-        return False
-    if node.op_type == "Add":
-        return all(v is not None and _is_product(v) for v in node.inputs)
-    weight = node.inputs[1] if node.op_type == "MatMul" else None
+    return all(_is_plain_product(term) for term in terms(dy, _is_sum))
+
+
+def _is_sum(dy: ir.Value) -> bool:
+    return made_by(dy, "Add") is not None and _is_read_once(dy)
+
+
+def _is_read_once(dy: ir.Value) -> bool:
+    return len(list(dy.uses())) == 1 and not dy.is_graph_output()
+
+
+def _is_plain_product(dy: ir.Value) -> bool:
+    node = made_by(dy, "MatMul")
+    weight = None if node is None or not _is_read_once(dy) else node.inputs[1]
     return weight is not None and is_constant(weight) and weight.shape is not None and len(weight.shape) == 2
 
 
 def _centred(emit: Emitter, dy: ir.Value, scale: ir.Value) -> ir.Value:
+    return reduce(emit.Add, [_centred_product(emit, term, scale) for term in terms(dy, _is_sum)])
+
+
+def _centred_product(emit: Emitter, dy: ir.Value, scale: ir.Value) -> ir.Value:
     node = dy.producer()
     assert node is not None
-    if node.op_type == "Add":
-        return emit.Add(*(_centred(emit, v, scale) for v in node.inputs if v is not None))
     scaled = emit.Mul(node.inputs[1], scale)
     centred = emit.MatMul(node.inputs[0], emit.Sub(scaled, emit.ReduceMean(scaled, [-1], keepdims=1)))
     centred.shape = dy.shape

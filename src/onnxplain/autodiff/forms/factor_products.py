@@ -27,7 +27,8 @@ def factor_products(work: Work) -> Iterator[Step]:
     own = set(forward)
     for node in gradient_nodes(emit, forward, "Add"):
         a, b = (_Product.of(value, node.outputs[0], own) for value in node.inputs)
-        common = next((v for v in a.factors if v in b.factors), None)
+        others = set(b.factors)
+        common = next((v for v in a.factors if v in others), None)
         if common is None or min(len(a.factors), len(b.factors)) < 2:
             continue
         with emit.scope(scope_of(node)):
@@ -47,19 +48,31 @@ class _Product:
     def of(cls, value: ir.Value | None, like: ir.Value, forward: set[ir.Node]) -> _Product:
         """Return what a value is the product of; it is the only factor if nothing more is known."""
         assert value is not None
+        factors, number, pending = [], 1.0, [value]
+        while pending:
+            one = pending.pop()
+            parts, scale = cls._parts(one, like, forward)
+            number *= scale
+            if parts == [one]:
+                factors.append(one)
+            else:
+                pending += reversed(parts)
+        return cls(tuple(factors), number)
+
+    @staticmethod
+    def _parts(value: ir.Value, like: ir.Value, forward: set[ir.Node]) -> tuple[list[ir.Value], float]:
+        """Return what a value is the product of, and a number; the value alone if nothing more is known."""
         node = value.producer()
         if node is None or node in forward or node.op_type not in ("Mul", "Div") or len(list(value.uses())) > 1:
-            return cls((value,), 1.0)
+            return [value], 1.0
         left, right = node.inputs
         number = small_constant(right)
         if left is not None and number is not None and number.size == 1 and number.ndim == 0 and float(number) > 0:
-            inner = cls.of(left, like, forward)
             size = float(number)
-            return cls(inner.factors, inner.number * (size if node.op_type == "Mul" else 1 / size))
+            return [left], size if node.op_type == "Mul" else 1 / size
         if node.op_type == "Div" or like.shape is None or any(v is None or v.shape != like.shape for v in node.inputs):
-            return cls((value,), 1.0)
-        parts = [cls.of(part, like, forward) for part in node.inputs]
-        return cls(parts[0].factors + parts[1].factors, parts[0].number * parts[1].number)
+            return [value], 1.0
+        return [v for v in node.inputs if v is not None], 1.0
 
     def without(self, factor: ir.Value) -> _Product:
         """Return the product of the other factors."""

@@ -20,7 +20,7 @@ import onnx_ir as ir
 
 from ..graph.editing import set_input
 from ..graph.passes import Step, Work, fired, graph_pass, left
-from .rewriting import gradient_nodes, scope_of
+from .rewriting import bottom_up, gradient_nodes, scope_of
 
 _BLOCK = 16
 #: What stays in the blocked layout, given inputs that are in it.
@@ -32,9 +32,10 @@ def gate_residuals(work: Work) -> Iterator[Step]:
     """Put a gate, in place, before every forking mask whose gradient comes from outside the blocked layout."""
     emit, forward = work.emit, work.forward
     blocked: dict[ir.Value, bool] = {}
+    masked: dict[ir.Value, bool] = {}
     for node in gradient_nodes(emit, forward, "Mul"):
         factors = list(node.inputs)
-        masks = [_is_mask(v) for v in factors]
+        masks = [v is not None and bottom_up(v, _factors, _is_mask, masked) for v in factors]
         if sum(masks) != 1 or len(list(node.outputs[0].uses())) < 2:
             continue
         index = masks.index(False)
@@ -42,7 +43,7 @@ def gate_residuals(work: Work) -> Iterator[Step]:
         if dy is None or dy.dtype != ir.DataType.FLOAT or dy.shape is None or len(dy.shape) != 4:
             continue
         channels = dy.shape[1]
-        if _is_blocked(dy, blocked):
+        if bottom_up(dy, _operands, lambda v, parts: _is_blocked(v, parts, masked), blocked):
             continue
         if not isinstance(channels, int) or channels % _BLOCK:
             yield left(node, f"{channels} channels do not fill blocks of {_BLOCK}")
@@ -55,21 +56,28 @@ def gate_residuals(work: Work) -> Iterator[Step]:
         blocked[gate] = True
 
 
-def _is_mask(value: ir.Value | None) -> bool:
-    node = None if value is None else value.producer()
-    if node is None:
-        return False
-    return node.op_type == "HardSigmoid" or (node.op_type == "Mul" and all(_is_mask(v) for v in node.inputs))
+def _factors(value: ir.Value) -> list[ir.Value]:
+    """What a product of masks is made of."""
+    node = value.producer()
+    return [] if node is None or node.op_type != "Mul" else [v for v in node.inputs if v is not None]
 
 
-def _is_blocked(value: ir.Value, known: dict[ir.Value, bool]) -> bool:
+def _is_mask(value: ir.Value, factors: list[bool]) -> bool:
+    node = value.producer()
+    return node is not None and (node.op_type == "HardSigmoid" or (node.op_type == "Mul" and all(factors)))
+
+
+def _operands(value: ir.Value) -> list[ir.Value]:
+    """What decides whether a product or a sum is in the blocked layout."""
+    node = value.producer()
+    return [] if node is None or node.op_type not in ("Mul", "Add") else [v for v in node.inputs if v is not None]
+
+
+def _is_blocked(value: ir.Value, operands: list[bool], masked: dict[ir.Value, bool]) -> bool:
     """Whether ONNX Runtime will have a gradient in its blocked layout."""
-    if value not in known:
-        node = value.producer()
-        if node is None or node.op_type not in _BLOCKED:
-            known[value] = False
-        elif node.op_type == "Conv":
-            known[value] = True
-        else:
-            known[value] = all(v is not None and (_is_mask(v) or _is_blocked(v, known)) for v in node.inputs)
-    return known[value]
+    node = value.producer()
+    if node is None or node.op_type not in _BLOCKED:
+        return False
+    return node.op_type == "Conv" or all(
+        inside or bottom_up(v, _factors, _is_mask, masked) for v, inside in zip(_operands(value), operands)
+    )

@@ -18,7 +18,7 @@ from ..graph.editing import set_input
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
 from ..graph.passes import Step, Work, fired, graph_pass, left
-from .rewriting import gradient_nodes, scope_of, substitute
+from .rewriting import bottom_up, gradient_nodes, scope_of, substitute
 
 
 @graph_pass(needs="masks as comparisons", ensures="masks lie behind max pooling, where they are smaller")
@@ -56,51 +56,69 @@ def _pool(scatter: ir.Node) -> ir.Node | None:
 
 def _masked_parts(dx: ir.Value, x: ir.Value) -> list[tuple[ir.Node, ir.Value]] | str:
     """The products of ``dx``, or of every part of it, with a mask of the same bounds: node and mask."""
-    product = _only_reader(dx, "Mul")
-    if product is not None:
-        mask = next((v for v in product.inputs if v is not None and _bounds(v, x) is not None), None)
-        return [(product, mask)] if mask is not None else "its product is not with a mask of what is pooled"
+    if _only_reader(dx, "Mul") is not None:
+        masked = _masked(dx, x)
+        return [masked] if masked is not None else "its product is not with a mask of what is pooled"
     split, concat = _only_reader(dx, "Split"), x.producer()
     if split is None or concat is None or concat.op_type != "Concat" or len(split.outputs) != len(concat.inputs):
         return "what is pooled has no mask, or not that alone"
     found, bounds = [], []
     for part, activation in zip(split.outputs, concat.inputs):
         assert activation is not None
-        one = _masked_parts(part, activation)
-        if isinstance(one, str) or len(one) != 1:
+        one = _masked(part, activation)
+        if one is None:
             return "a part of what is pooled has no mask"
-        found += one
-        bounds.append(_bounds(one[0][1], activation))
+        found.append(one)
+        bounds.append(_bounds(one[1], activation))
     return found if all(b == bounds[0] for b in bounds) else "the parts of what is pooled have different masks"
+
+
+def _masked(dx: ir.Value, x: ir.Value) -> tuple[ir.Node, ir.Value] | None:
+    """The product of ``dx`` with a mask of ``x``, and that mask; None if that is not what reads ``dx``."""
+    product = _only_reader(dx, "Mul")
+    masks = [] if product is None else [v for v in product.inputs if v is not None and _bounds(v, x) is not None]
+    return None if product is None or not masks else (product, masks[0])
 
 
 def _bounds(mask: ir.Value, x: ir.Value) -> frozenset[tuple[str, float]] | None:
     """The comparisons of ``x`` with numbers that a mask is made of; None if it is not made of such."""
+    found: set[tuple[str, float]] = set()
+    pending, seen = [mask], {mask}
+    while pending:
+        one = pending.pop()
+        node = one.producer()
+        if node is None or node.op_type not in ("Cast", "And", "Greater", "Less") or node.inputs[0] is None:
+            return None
+        if node.op_type in ("Cast", "And"):
+            if node.op_type == "Cast" and node.inputs[0].dtype != ir.DataType.BOOL:
+                return None
+            pending += [part for part in _parts(one) if part not in seen]
+            seen.update(pending)
+            continue
+        number = small_constant(node.inputs[1])
+        if node.inputs[0] is not x or number is None or number.size != 1:
+            return None
+        found.add((node.op_type, float(number.item())))
+    return frozenset(found)
+
+
+def _parts(mask: ir.Value) -> list[ir.Value]:
+    """What a cast or a conjunction is made of; nothing of a comparison."""
     node = mask.producer()
-    if node is None or node.op_type not in ("Cast", "And", "Greater", "Less"):
-        return None
-    if node.op_type == "Cast":
-        return (
-            None if node.inputs[0] is None or node.inputs[0].dtype != ir.DataType.BOOL else _bounds(node.inputs[0], x)
-        )
-    if node.op_type == "And":
-        parts = [None if part is None else _bounds(part, x) for part in node.inputs]
-        return None if None in parts else frozenset().union(*(part for part in parts if part is not None))
-    number = small_constant(node.inputs[1])
-    if node.inputs[0] is not x or number is None or number.size != 1:
-        return None
-    return frozenset({(node.op_type, float(number.item()))})
+    return [] if node is None or node.op_type not in ("Cast", "And") else [v for v in node.inputs if v is not None]
 
 
 def _copied(emit: Emitter, mask: ir.Value, x: ir.Value) -> ir.Value:
     """The mask of another tensor."""
-    node = mask.producer()
-    assert node is not None and node.inputs[0] is not None
-    if node.op_type == "Cast":
-        return emit.Cast(_copied(emit, node.inputs[0], x), to=mask.dtype)
-    if node.op_type == "And":
-        return emit.And(*(_copied(emit, part, x) for part in node.inputs if part is not None))
-    return emit.op(node.op_type, x, node.inputs[1], outputs=1)[0]
+
+    def copy(one: ir.Value, parts: list[ir.Value]) -> ir.Value:
+        node = one.producer()
+        assert node is not None
+        if node.op_type == "Cast":
+            return emit.Cast(parts[0], to=one.dtype)
+        return emit.And(*parts) if node.op_type == "And" else emit.op(node.op_type, x, node.inputs[1], outputs=1)[0]
+
+    return bottom_up(mask, _parts, copy, {})
 
 
 def _forward_value(pool: ir.Node, forward: set[ir.Node]) -> ir.Value:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import onnx_ir as ir
 
 from ..graph.editing import redirect
 from ..graph.emitter import Emitter
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 #: Operators that runtimes fold when they load a model, and that weights are made by.
 _FOLDS = {
@@ -48,11 +52,49 @@ def remove_dead(graph: ir.Graph, forward: Sequence[ir.Node]) -> None:
             graph.remove(node, safe=True)
 
 
+def bottom_up(root: T, parts: Callable[[T], Sequence[T]], make: Callable[[T, list[R]], R], known: dict[T, R]) -> R:
+    """Return ``make`` of ``root`` and of what it makes of its ``parts``, each made once, however deep they lie.
+
+    ``known`` holds what was made before, and grows.
+    """
+    pending = [root]
+    while pending:
+        one = pending[-1]
+        missing = [] if one in known else [part for part in parts(one) if part not in known]
+        if missing:
+            pending += reversed(missing)
+            continue
+        if one not in known:
+            known[one] = make(one, [known[part] for part in parts(one)])
+        pending.pop()
+    return known[root]
+
+
+def terms(value: ir.Value, is_sum: Callable[[ir.Value], bool]) -> list[ir.Value]:
+    """Return what a sum adds up, in order; the value alone if ``is_sum`` does not count it as one."""
+    found, pending = [], [value]
+    while pending:
+        one = pending.pop()
+        node = one.producer()
+        if node is not None and is_sum(one):
+            pending += [v for v in reversed(node.inputs) if v is not None]
+        else:
+            found.append(one)
+    return found
+
+
 def is_constant(value: ir.Value | None) -> bool:
     """Return whether a value is a weight, or made of nothing but weights by operators that runtimes fold."""
-    if value is None or value.is_graph_input():
-        return False
-    if value.const_value is not None:
-        return True
-    node = value.producer()
-    return node is not None and node.op_type in _FOLDS and all(is_constant(v) for v in node.inputs if v is not None)
+    pending, seen = [value], set[ir.Value]()
+    while pending:
+        one = pending.pop()
+        if one is None or one.is_graph_input():
+            return False
+        node = one.producer()
+        if one.const_value is not None or one in seen:
+            continue
+        if node is None or node.op_type not in _FOLDS:
+            return False
+        seen.add(one)
+        pending += [v for v in node.inputs if v is not None]
+    return True

@@ -11,6 +11,7 @@ ONNX Runtime has no Split in its blocked layout: the gradient of every part woul
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from itertools import accumulate
 
 import onnx_ir as ir
@@ -18,7 +19,7 @@ import onnx_ir as ir
 from ..graph.emitter import Emitter
 from ..graph.inference import small_constant
 from ..graph.passes import Step, Work, fired, graph_pass, left
-from .rewriting import gradient_nodes, scope_of, substitute_outputs
+from .rewriting import gradient_nodes, scope_of, substitute_outputs, terms
 
 #: Channels of a block of ONNX Runtime's layout with AVX-512; fewer would be filled up.
 _BLOCK = 16
@@ -39,28 +40,44 @@ def split_convolutions(work: Work) -> Iterator[Step]:
             continue
         ends = list(accumulate(int(size) for size in sizes))
         with emit.scope(scope_of(node)):
-            parts = [_part(emit, dy, end - int(size), end) for size, end in zip(sizes, ends)]
+            parts = [_part(emit, dy, own, end - int(size), end) for size, end in zip(sizes, ends)]
         yield fired(node)
         substitute_outputs(emit, node, parts)
 
 
 def _reason(dy: ir.Value, forward: set[ir.Node]) -> str | None:
     """Why a gradient cannot be computed part by part."""
+    return next((reason for term in _terms(dy, forward) if (reason := _reason_of(term, forward)) is not None), None)
+
+
+def _terms(dy: ir.Value, forward: set[ir.Node]) -> list[ir.Value]:
+    def is_sum(value: ir.Value) -> bool:
+        node = value.producer()
+        return node is not None and node not in forward and node.op_type == "Add" and not _is_read_as_whole(value)
+
+    return terms(dy, is_sum)
+
+
+def _is_read_as_whole(dy: ir.Value) -> bool:
+    return len(list(dy.uses())) > 1 or dy.is_graph_output()
+
+
+def _reason_of(dy: ir.Value, forward: set[ir.Node]) -> str | None:
     node = dy.producer()
     if node is None or node in forward or node.op_type not in ("Conv", "Add"):
         return "what is split is no convolution"
-    if len(list(dy.uses())) > 1 or dy.is_graph_output():
+    if _is_read_as_whole(dy):
         return "what is split is read as a whole too"
-    if node.op_type == "Conv":
-        return "what is split is a convolution in groups" if node.attributes.get_int("group", 1) > 1 else None
-    return next((reason for v in node.inputs if v is not None and (reason := _reason(v, forward))), None)
+    return "what is split is a convolution in groups" if node.attributes.get_int("group", 1) > 1 else None
 
 
-def _part(emit: Emitter, dy: ir.Value, start: int, end: int) -> ir.Value:
+def _part(emit: Emitter, dy: ir.Value, forward: set[ir.Node], start: int, end: int) -> ir.Value:
+    return reduce(emit.Add, [_part_of_convolution(emit, term, start, end) for term in _terms(dy, forward)])
+
+
+def _part_of_convolution(emit: Emitter, dy: ir.Value, start: int, end: int) -> ir.Value:
     node = dy.producer()
     assert node is not None
-    if node.op_type == "Add":
-        return emit.Add(*(_part(emit, v, start, end) for v in node.inputs if v is not None))
     rows = [emit.Slice(v, [start], [end], [0]) for v in node.inputs[1:] if v is not None]
     attributes = {attribute.name: attribute.value for attribute in node.attributes.values()}
     return emit.Conv(node.inputs[0], *rows, **attributes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass
 
@@ -34,6 +35,15 @@ def complaint(model: ir.Model) -> str | None:
         CheckerPass(full_check=True)(model)
     except Exception as error:  # the checker raises several unrelated types
         return str(error.__cause__ or error).strip().splitlines()[0]
+    return None
+
+
+def complaint_of(proto: onnx.ModelProto) -> str | None:
+    """:func:`complaint` about a proto, which is copied."""
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except Exception as error:  # the checker raises several unrelated types
+        return str(error).strip().splitlines()[0]
     return None
 
 

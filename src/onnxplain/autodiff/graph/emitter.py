@@ -23,6 +23,8 @@ from .schemas import NEWEST_OPSET, since_version
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_LONGEST_NAME, _KEPT_OF_NAME = 400, 150
+_LONG = 64  # bytes of a constant that is known by its digest
 Argument = ir.Value | None | int | float | bool | Sequence[int] | np.ndarray
 
 
@@ -95,7 +97,8 @@ class Emitter:
             return self._in_float32(op_type, values, outputs, attributes)
         name = self.fresh(op_type)
         given = {k: v for k, v in attributes.items() if v is not None}
-        node = ir.node(op_type, values, given, domain=domain, num_outputs=outputs, name=name)
+        stated = ir.convenience.convert_attributes(given) if given else ()
+        node = ir.Node(domain, op_type, values, stated, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
             output.name = name if index == 0 else f"{name}:{index}"
         if self._place is None:
@@ -139,9 +142,12 @@ class Emitter:
         if self._parent is not None:
             return self._parent.constant(array, dtype)
         array = np.asarray(array, dtype=None if dtype is None else dtype.numpy())
-        tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
-        key = (str(tensor.dtype), array.shape, hashlib.blake2b(array.tobytes(), digest_size=16).digest())
+        content = array.tobytes()
+        if len(content) > _LONG:
+            content = hashlib.blake2b(content, digest_size=16).digest()
+        key = (array.dtype.name, array.shape, content)
         if key not in self._constants:
+            tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape))
             value = ir.Value(
                 name=self.fresh("constant"),
                 shape=ir.Shape(array.shape),
@@ -260,7 +266,10 @@ class Emitter:
 
     def fresh(self, stem: str) -> str:
         """A name in the current scope that nothing in the graph has yet."""
-        return self._names.fresh("/".join(part for part in (self._under, self._scope, stem) if part))
+        name = "/".join(part for part in (self._under, self._scope, stem) if part)
+        if len(name) > _LONGEST_NAME:  # bodies of bodies are named after both: their names would double at every level
+            name = f"{name[:_KEPT_OF_NAME]}...{name[-_KEPT_OF_NAME:]}"
+        return self._names.fresh(name)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import numpy as np
 import onnx
@@ -33,6 +33,14 @@ _LIKE_FIRST = {
     *ML_LIKE_FIRST,
 }  # fmt: skip
 _SMALL = 1024
+_FEW = 16
+_MOST_REMEMBERED = 4096
+#: Attributes that hold more than numbers and words: nodes are not compared by them.
+_BIG_ATTRIBUTES = {
+    ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS, ir.AttributeType.TENSOR, ir.AttributeType.TENSORS,
+    ir.AttributeType.SPARSE_TENSOR, ir.AttributeType.SPARSE_TENSORS, ir.AttributeType.TYPE_PROTO,
+    ir.AttributeType.TYPE_PROTOS,
+}  # fmt: skip
 #: Keys of a value's ``meta``: the shape that the file states of it, and whether single extents of that count.
 STATED, EXTENTS_COUNT = "stated_shape", "stated_extents_count"
 _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
@@ -40,8 +48,7 @@ _PROVISIONAL = re.compile(r"_[0-9a-f]{12}_\d+")
 
 def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
     """Return the value's type and shape as ONNX's inference takes them; None if the type is unknown."""
-    if value.type is None and value.const_value is not None:
-        value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(value.const_value.shape.numpy())
+    _take_type_of_constant(value)
     if value.type is None:
         return None
     proto = onnx.TypeProto()
@@ -49,6 +56,11 @@ def tensor_type(value: ir.Value) -> onnx.TypeProto | None:
     if value.shape is not None:
         ir.serde.serialize_shape_into(proto, value.shape)
     return proto
+
+
+def _take_type_of_constant(value: ir.Value) -> None:
+    if value.type is None and value.const_value is not None:
+        value.type, value.shape = ir.TensorType(value.const_value.dtype), ir.Shape(value.const_value.shape.numpy())
 
 
 def small_constant(value: ir.Value | None) -> np.ndarray | None:
@@ -76,6 +88,8 @@ def advice_on_rank(value: ir.Value) -> str:
 
 #: A shape, as far as it is known.
 Found = Sequence[int | ir.SymbolicDim | None] | ir.Shape | None
+#: The type and shape of an output.
+Inferred = tuple[ir.TypeProtocol | None, ir.Shape | None]
 #: Values like the outputs of a node of another domain, given the node and the model's opset.
 Foreign = Callable[[ir.Node, int], Sequence[ir.Value | None]]
 
@@ -90,6 +104,7 @@ class Inference:
         self._imports = [onnx.helper.make_opsetid(d, v) for d, v in opset_imports.items()]
         self._offsets: dict[str, tuple[str, int]] = {}
         self._values = ShapeValues()
+        self._found: dict[Hashable, list[Inferred | None]] = {}
 
     def infer(self, node: ir.Node) -> None:
         """Fill in missing types, shapes and dimensions of ``node``'s outputs, in place."""
@@ -101,15 +116,15 @@ class Inference:
             x, y = node.inputs[0], node.outputs[0]
             y.type = y.type or x.type
             y.shape = x.shape if y.shape is None or any(unknown(d) for d in y.shape) else y.shape
-        for output, like in itertools.zip_longest(node.outputs, alike[: len(node.outputs)]):
-            proto = inferred.get(output.name or "")
-            if proto is not None:
-                _take_over(output, proto)
+        for output, found, like in itertools.zip_longest(node.outputs, inferred, alike[: len(node.outputs)]):
+            if found is not None:
+                _take_over(output, *found)
             elif like is not None:
                 output.type = output.type or like.type
                 _fill(output, like.shape)
-        for output, shape in self._followed(node):
-            _fill(output, shape)
+        if any(output.shape is None or any(unknown(d) for d in output.shape) for output in node.outputs):
+            for output, shape in self._followed(node):
+                _fill(output, shape)
         for index, output in enumerate(node.outputs):
             if output.shape is None:
                 output.shape = output.meta.get(STATED)
@@ -148,14 +163,25 @@ class Inference:
         formal = onnx.defs.get_schema(op_type, self._opsets.get("", 0), "").inputs
         return all("tensor(bfloat16)" in formal[min(i, len(formal) - 1)].types for i in half)
 
-    def _onnx(self, node: ir.Node) -> dict[str, onnx.TypeProto]:
+    def _onnx(self, node: ir.Node) -> list[Inferred | None]:
+        """What ONNX infers of each output; nodes that are alike are inferred once."""
+        key = _likeness(node)
+        if key is None:
+            return self._ask_onnx(node)
+        if key not in self._found:
+            if len(self._found) >= _MOST_REMEMBERED:
+                self._found.clear()
+            self._found[key] = self._ask_onnx(node)
+        return self._found[key]
+
+    def _ask_onnx(self, node: ir.Node) -> list[Inferred | None]:
         version = self._opsets.get(node.domain)
         if version is None:
-            return {}
+            return []
         try:
             schema = onnx.defs.get_schema(node.op_type, version, node.domain)
         except onnx.defs.SchemaError:
-            return {}
+            return []
         types: dict[str, onnx.TypeProto] = {}
         data: dict[str, onnx.TensorProto] = {}
         for value in node.inputs:
@@ -163,16 +189,23 @@ class Inference:
                 continue
             proto = tensor_type(value)
             if proto is None:
-                return {}
+                return []
             types[value.name] = proto
-            if value.const_value is not None and small_constant(value) is not None:
+            if value.const_value is not None and _decides_shapes(value):
                 data[value.name] = ir.serde.serialize_tensor(value.const_value)
         try:
-            return onnx.shape_inference.infer_node_outputs(
+            found = onnx.shape_inference.infer_node_outputs(
                 schema, ir.serde.serialize_node(node), types, data, opset_imports=self._imports
             )
         except (onnx.shape_inference.InferenceError, onnx.checker.ValidationError, ValueError, RuntimeError):
-            return {}
+            return []
+        protos = [found.get(output.name or "") for output in node.outputs]
+        return [
+            None
+            if proto is None
+            else (ir.serde.deserialize_type_proto_for_type(proto), ir.serde.deserialize_type_proto_for_shape(proto))
+            for proto in protos
+        ]
 
     def _name(self, node: ir.Node, index: int, axis: int) -> ir.SymbolicDim | int:
         name = (self._window(node, axis) if index == 0 else None) or self._key(node, index, axis)
@@ -234,6 +267,34 @@ class Inference:
         return name if divisor == 1 else f"({name})//{divisor}"
 
 
+def _decides_shapes(value: ir.Value) -> bool:
+    """Whether what a constant holds may say which shape an output has: whole numbers, or a few scales."""
+    tensor = value.const_value
+    if tensor is None or value.is_graph_input():
+        return False
+    return bool(tensor.size <= (_FEW if tensor.dtype.is_floating_point() else _SMALL))
+
+
+def _likeness(node: ir.Node) -> Hashable | None:
+    """What ONNX's inference goes by: equal for nodes that it infers the same of; None for one with a subgraph."""
+    parts: list[Hashable] = [node.domain, node.op_type, tuple(bool(output.name) for output in node.outputs)]
+    for attribute in node.attributes.values():
+        if attribute.type in _BIG_ATTRIBUTES or attribute.is_ref():
+            return None
+        value = attribute.value
+        parts.append((attribute.name, attribute.type, tuple(value) if isinstance(value, list) else value))
+    for read in node.inputs:
+        if read is None:
+            parts.append(None)
+            continue
+        _take_type_of_constant(read)
+        kind = read.dtype if isinstance(read.type, ir.TensorType) else repr(read.type)
+        shape = None if read.shape is None else tuple(d if isinstance(d, int) else d.value for d in read.shape)
+        tensor = read.const_value if _decides_shapes(read) else None
+        parts.append((kind, shape, None if tensor is None else tensor.tobytes()))
+    return tuple(parts)
+
+
 def _contradict(stated: ir.Shape | None, found: ir.Shape | None) -> bool:
     """Whether two shapes of one value have different numbers somewhere, or different ranks."""
     if stated is None or found is None:
@@ -242,10 +303,9 @@ def _contradict(stated: ir.Shape | None, found: ir.Shape | None) -> bool:
     return len(stated) != len(found) or any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
 
 
-def _take_over(value: ir.Value, proto: onnx.TypeProto) -> None:
+def _take_over(value: ir.Value, kind: ir.TypeProtocol | None, found: ir.Shape | None) -> None:
     """Take over a type, and a shape where none is known yet or the known one contradicts it."""
-    value.type = value.type or ir.serde.deserialize_type_proto_for_type(proto)
-    found = ir.serde.deserialize_type_proto_for_shape(proto)
+    value.type = value.type or kind
     if _contradict(value.shape, found):
         value.shape = None  # an exporter's mistake: jax2onnx states extents of before a transposition
     _fill(value, found)
@@ -254,6 +314,8 @@ def _take_over(value: ir.Value, proto: onnx.TypeProto) -> None:
 def _fill(value: ir.Value, found: Found) -> None:
     """Take over what is found of a shape where nothing is known yet."""
     if found is None or (value.shape is not None and len(value.shape) != len(found)):
+        return
+    if value.shape is not None and not any(unknown(d) for d in value.shape):
         return
     known = [ir.SymbolicDim(None)] * len(found) if value.shape is None else list(value.shape)
     value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(known, found)])

@@ -5,25 +5,34 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import google.protobuf.message
 import onnx
 import onnx_ir as ir
 
+from ...checks import check_file
 from ...errors import ModelError
+from .checks import complaint_of
+from .guard import guarded
 from .schemas import NEWEST_OPSET, is_standard
+from .well_formed import check_form
 from .zip_maps import put_back, take_off
 
 _ZIP_MAPS = "onnxplain.zip_maps"
 _OUTSIDE = "onnxplain.outside_files"
+#: Bytes of a weight that is left out where a model is serialised to be looked at.
+LARGE = 1024
+#: ONNX's inference does not come back from some others.
+_EQUATION = re.compile(rb"[A-Za-z ,.>-]*")
 _SMALL = 1 << 16  # bytes of a weight that is read at once
 #: Types whose elements have one size.
 _SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 
+@guarded()
 def read_model(source: ModelSource) -> ir.Model:
     """Return the model as a fresh graph that shares nothing writable with ``source``.
 
@@ -44,13 +53,14 @@ def read_model(source: ModelSource) -> ir.Model:
             f"{where} uses opset {opset}; this release of onnxplain knows opsets up to {NEWEST_OPSET}. "
             "Export the model with an older opset or upgrade onnxplain."
         )
+    check_form(proto, where)
     outside = _check_external_data(proto, where, folder)
     _check_names(proto.graph, where, set())
     taken = take_off(proto)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:
-        raise ModelError(f"{where} is malformed: {error}") from error
+        raise ModelError(f"{where} is malformed: {_reason(error)}.") from error
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
         _load_small(model)
@@ -59,6 +69,7 @@ def read_model(source: ModelSource) -> ir.Model:
     return model
 
 
+@guarded()
 def write_model(model: ir.Model) -> onnx.ModelProto:
     """Return the proto of a model that :func:`read_model` read, with what was added, its ZipMaps and all weights."""
     proto = without_outside_weights(model)
@@ -76,7 +87,7 @@ def write_model(model: ir.Model) -> onnx.ModelProto:
 
 def without_outside_weights(model: ir.Model) -> onnx.ModelProto:
     """:func:`write_model`, but weights that lie outside of the model's file are only named."""
-    proto = ir.serde.serialize_model(model)
+    proto = serialized(model)
     put_back(proto, model.meta.get(_ZIP_MAPS, []))
     return proto
 
@@ -89,7 +100,51 @@ def hand_out(model: ir.Model) -> ir.Model:
     """
     if model.meta.get(_ZIP_MAPS):
         raise ModelError("the model returns maps (ZipMap), which an onnx_ir.Model cannot; use differentiate().")
+    large = [v for v in model.graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
+    error = complaint_of(serialized_without(model, large))
+    if error is not None:
+        raise ModelError(f"the differentiated model does not pass the ONNX checker: {error}")
     return model
+
+
+def serialized(model: ir.Model) -> onnx.ModelProto:
+    """Return the proto of a model; ONNX's full checker looks at it before the weights are put in.
+
+    Raises:
+        ModelError: with the checker's first complaint.
+    """
+    graph = model.graph
+    large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
+    proto = serialized_without(model, large)
+    error = complaint_of(proto)
+    if error is not None:
+        raise ModelError(f"the differentiated model does not pass the ONNX checker: {error}")
+    del proto.graph.input[len(graph.inputs) :]
+    for value in large:
+        assert value.const_value is not None and value.name is not None
+        tensor = proto.graph.initializer.add()
+        ir.serde.serialize_tensor_into(tensor, value.const_value)
+        tensor.MergeFrom(onnx.TensorProto(name=value.name))  # the file's tensor may have had another name
+    return proto
+
+
+def serialized_without(model: ir.Model, weights: Sequence[ir.Value]) -> onnx.ModelProto:
+    """Return the proto of a model in which ``weights`` are inputs, the last ones, so that they are not serialised."""
+    graph = model.graph
+    inputs = list(graph.inputs)
+    for value in weights:
+        assert value.name is not None and value.const_value is not None
+        value.type = value.type or ir.TensorType(value.const_value.dtype)
+        value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
+        graph.initializers.pop(value.name)
+        graph.inputs.append(value)
+    try:
+        return ir.serde.serialize_model(model)
+    finally:
+        graph.inputs.clear()
+        graph.inputs.extend(inputs)
+        for value in weights:
+            graph.register_initializer(value)
 
 
 def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
@@ -102,6 +157,14 @@ def outside_files(model: ir.Model) -> tuple[Path, ...]:
     """Return the files besides its own that a model was read from by :func:`read_model`."""
     files: tuple[Path, ...] = model.meta[_OUTSIDE]
     return files
+
+
+def _reason(error: BaseException) -> str:
+    """Say in one line what a reader stumbled over: each of its functions wraps what the one inside of it raised."""
+    while isinstance(error, ir.serde.SerdeError) and error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200].rstrip('.')}"
 
 
 def _load_small(model: ir.Model) -> None:
@@ -134,6 +197,7 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
         where, folder, data = "the model", None, bytes(source)
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
+        check_file(path, ModelError)
         where, folder = str(path), path.resolve().parent
         try:
             data = path.read_bytes()
@@ -240,6 +304,9 @@ def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:
         for attribute in node.attribute:
             for subgraph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
                 _check_names(subgraph, where, known)
+        equations = [a.s for a in node.attribute if a.name == "equation"] if node.op_type == "Einsum" else []
+        if not all(map(_EQUATION.fullmatch, equations)):
+            raise ModelError(f"{label}: the equation holds more than letters, commas, dots and an arrow.")
         for name in node.output:
             if name and name in known:
                 raise ModelError(f"{label} makes {name!r}, which exists already. Export the model again.")

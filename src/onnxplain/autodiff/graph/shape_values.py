@@ -40,7 +40,7 @@ class ShapeValues:
         output = node.outputs[0]
         if output.dtype not in _WHOLE or output.shape is None or len(output.shape) > 1:
             return
-        elements = _HOLDS[node.op_type](Reading(node, self))
+        elements = _followed(_HOLDS, node, self)
         if elements is not None and len(elements) <= _LONGEST and list(output.shape) in ([], [len(elements)]):
             self._known[output] = [_in_type(element, output.dtype) for element in elements]
 
@@ -56,7 +56,7 @@ class ShapeValues:
         """Return the shape of the first output where an input's value says it; None where this does not help."""
         if node.op_type not in _SHAPES or not is_standard(node.domain):
             return None
-        elements = _SHAPES[node.op_type](Reading(node, self))
+        elements = _followed(_SHAPES, node, self)
         return None if elements is None else [self._dim(element) for element in elements]
 
     def holds(self, value: ir.Value | None) -> Elements:
@@ -139,6 +139,14 @@ class Reading:
         if value is None or value.const_value is None or value.is_graph_input():
             return None
         return [float(factor) for factor in value.const_value.numpy()]
+
+
+def _followed(table: dict[str, Callable[[Reading], Elements]], node: ir.Node, values: ShapeValues) -> Elements:
+    """Ask a table of a node; of one with an axis that its input does not have nothing is known: the checker says so."""
+    try:
+        return table[node.op_type](Reading(node, values))
+    except IndexError:
+        return None
 
 
 # What an output holds.

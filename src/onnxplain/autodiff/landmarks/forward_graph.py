@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from ..graph.emitter import Emitter
+from ..graph.guard import guarded
 from ..graph.io import ModelSource, read_model
 from ..prepare.expand_attention import write_out_attention
 from ..prepare.order import prepare
@@ -24,6 +25,7 @@ class ForwardGraph:
     score: ir.Value
 
     @classmethod
+    @guarded()
     def read(cls, model: ModelSource, request: Request) -> ForwardGraph:
         """Prepare ``model`` and find what is explained of it.
 
@@ -44,6 +46,7 @@ class ForwardGraph:
         )
         return cls(graph_model.graph, found.value)
 
+    @guarded()
     def feature_map(self, wrt: str, layer: str | None = None) -> FeatureMap:
         """Return the tensor ``layer``, or the last feature map between the tensor ``wrt`` and the score.
 
@@ -52,6 +55,7 @@ class ForwardGraph:
         """
         return find_feature_map(self.graph, self._tensor(wrt), self.score, layer)
 
+    @guarded()
     def attention(self, wrt: str) -> AttentionMaps:
         """Return the attention between the tensor ``wrt`` and the score.
 

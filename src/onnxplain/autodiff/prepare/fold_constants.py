@@ -7,6 +7,7 @@ evaluator. Weights are never folded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -29,6 +30,8 @@ _FOLDABLE = {
 }  # fmt: skip
 #: Their results in floats depend on who computes them, in the last place: only integers fold.
 _ROUNDED = {"Pow", "ReduceSum", "ReduceProd", "CumSum"}
+#: Their results can be much larger than what they read.
+_GROWS = {"ConstantOfShape", "Expand", "Range", "Tile", "ScatterND", "Gather"}
 _LIMIT = 1024
 
 
@@ -44,6 +47,9 @@ def fold_constants(work: Work) -> Iterator[Step]:
         if reason is not None:
             if all(v is None or small_constant(v) is not None for v in node.inputs):
                 yield left(node, reason)
+            continue
+        if node.op_type in _GROWS and not all(_is_small(value) for value in node.outputs):
+            yield left(node, f"its result may have more than {_LIMIT} elements")
             continue
         numbers = work.emit.inference.numbers(node.outputs[0])
         arrays = _evaluate(node, imports) if numbers is None or len(node.outputs) > 1 else [numbers]
@@ -71,6 +77,11 @@ def _reason(node: ir.Node) -> str | None:
 def is_foldable(node: ir.Node) -> bool:
     """Return whether a node is arithmetic of the kind that shapes are computed by."""
     return is_standard(node.domain) and node.op_type in _FOLDABLE
+
+
+def _is_small(value: ir.Value) -> bool:
+    shape = static_shape(value)
+    return shape is not None and math.prod(shape) <= _LIMIT
 
 
 def _evaluate(node: ir.Node, imports: Sequence[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:

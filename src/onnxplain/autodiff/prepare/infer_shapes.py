@@ -1,10 +1,10 @@
 """Shapes and types for every value, with named dimensions.
 
-ONNX's whole-graph inference (which follows shapes computed in the graph) and the naming of dimensions
-it leaves open feed each other: a named height lets a Reshape by ``Shape -> Concat`` resolve. They
-alternate until nothing changes, at most three times. Names that ONNX makes up for what it cannot find
-are dropped for ours, which are equal where the dimensions are, and ours that stand for something not
-understood are given anew in every turn, since more may be understood by then.
+Most models are understood node by node. In the others ONNX's whole-graph inference (which follows shapes computed in
+the graph) and the naming of dimensions it leaves open feed each other: a named height lets a Reshape by
+``Shape -> Concat`` resolve. They alternate until nothing changes, at most three times. Names that ONNX makes up for
+what it cannot find are dropped for ours, which are equal where the dimensions are, and ours that stand for something
+not understood are given anew in every turn, since more may be understood by then.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import onnx
 import onnx_ir as ir
 
 from ..graph.inference import Inference, is_provisional, unknown
+from ..graph.io import LARGE, serialized_without
 from ..graph.passes import Step, Work, graph_pass, left
-
-_LARGE = 1024
-
 
 _UNKNOWN = "its shape is only known when the model runs"
 
@@ -37,7 +35,11 @@ def infer_shapes(model: ir.Model, inference: Inference) -> None:
     for node in model.graph:
         if node.op_type == "STFT" and "onesided" not in node.attributes:
             node.attributes["onesided"] = ir.AttrInt64("onesided", 1)  # the default, which ONNX's inference misses
+    for node in model.graph:
+        inference.infer(node)
     for _ in range(3):
+        if not _is_open(model):
+            break
         before = _shapes(model)
         _withdraw_provisional_names(model)
         _infer_whole_graph(model)
@@ -45,6 +47,15 @@ def infer_shapes(model: ir.Model, inference: Inference) -> None:
             inference.infer(node)
         if before == _shapes(model):
             break
+
+
+def _is_open(model: ir.Model) -> bool:
+    """Whether anything is left to find out about a value of the main graph."""
+    values = [value for node in model.graph for value in node.outputs if value.name]
+    return any(
+        v.type is None or v.shape is None or any(unknown(extent) or is_provisional(extent) for extent in v.shape)
+        for v in values
+    )
 
 
 def _shapes(model: ir.Model) -> list[ir.Shape | None]:
@@ -61,8 +72,8 @@ def _withdraw_provisional_names(model: ir.Model) -> None:
 def _infer_whole_graph(model: ir.Model) -> None:
     """ONNX's inference on a copy in which large weights are inputs, so that no weight is serialised."""
     graph = model.graph
-    large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > _LARGE]
-    proto = _serialize_without(model, large)
+    large = [v for v in graph.initializers.values() if v.const_value is not None and v.const_value.nbytes > LARGE]
+    proto = serialized_without(model, large)
     try:
         inferred = onnx.shape_inference.infer_shapes(proto, check_type=False, strict_mode=False, data_prop=True)
     except Exception:  # the C++ inference raises several types; unknown shapes are then handled at run time
@@ -81,24 +92,6 @@ def _typed(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:
 
 def _names(proto: onnx.TypeProto) -> list[str]:
     return [dim.dim_param for dim in proto.tensor_type.shape.dim]
-
-
-def _serialize_without(model: ir.Model, weights: list[ir.Value]) -> onnx.ModelProto:
-    graph = model.graph
-    inputs = list(graph.inputs)
-    for value in weights:
-        assert value.name is not None and value.const_value is not None
-        value.type = value.type or ir.TensorType(value.const_value.dtype)
-        value.shape = value.shape or ir.Shape(value.const_value.shape.numpy())
-        graph.initializers.pop(value.name)
-        graph.inputs.append(value)
-    try:
-        return ir.serde.serialize_model(model)
-    finally:
-        graph.inputs.clear()
-        graph.inputs.extend(inputs)
-        for value in weights:
-            graph.register_initializer(value)
 
 
 def _merge(value: ir.Value, proto: onnx.TypeProto, known: set[str]) -> None:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 
 import onnx_ir as ir
 
-from ...errors import ModelError
-from ..graph.checks import complaint
 from ..graph.emitter import Emitter
 from ..graph.inference import Inference
 from ..graph.passes import Pass, Report, Runner, Work
@@ -102,14 +100,3 @@ def make_static(work: Work, report: Report | None = None) -> Work:
     runner.run(know_shapes, work)
     settle(work, runner, unrolled=True)
     return Work(work.model, work.emit, [node for node in work.forward if node.graph is work.model.graph])
-
-
-def check(model: ir.Model, what: str) -> None:
-    """Run ONNX's full checker on the graph; weights are not copied.
-
-    Raises:
-        ModelError: with the checker's first complaint.
-    """
-    error = complaint(model)
-    if error is not None:
-        raise ModelError(f"{what} does not pass the ONNX checker: {error}")

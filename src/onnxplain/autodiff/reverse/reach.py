@@ -25,6 +25,8 @@ _CONTROLLED = {"Where", "Attention", "MultiHeadAttention", "GroupQueryAttention"
 
 def captured(node: ir.Node) -> list[ir.Value]:
     """Values of outer graphs that the node's subgraphs read, each once, in order of their first use."""
+    if not node.attributes:
+        return []
     found: dict[ir.Value, None] = {}
     for attribute in node.attributes.values():
         if attribute.type == ir.AttributeType.GRAPH:

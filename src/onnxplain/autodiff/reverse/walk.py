@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 
 import onnx_ir as ir
 
@@ -93,7 +94,7 @@ def by_expansion(
     """
     before = len(emit.graph)
     outputs = expand(emit, node)
-    nodes = list(emit.graph)[before:]
+    nodes = list(islice(reversed(emit.graph), len(emit.graph) - before))[::-1]
     seeds: dict[ir.Value, ir.Value] = {}
     for index, (output, dy) in enumerate(zip(outputs, dys)):
         if output is None and dy is not None:
@@ -102,7 +103,8 @@ def by_expansion(
             seeds[output] = emit.Add(seeds[output], dy) if output in seeds else dy
     variables = [v for i, v in enumerate(node.inputs) if v is not None and node.wants(i)]
     gradients = walk(emit, nodes, seeds, variables, node.opsets)
+    made = set(nodes)
     for output, forward in zip(outputs, node.outputs):
-        if output is not None and output.producer() in nodes and forward.name and output.dtype == forward.dtype:
+        if output is not None and output.producer() in made and forward.name and output.dtype == forward.dtype:
             redirect(emit, output, forward)
     return [gradients.get(v) if v is not None else None for v in node.inputs]

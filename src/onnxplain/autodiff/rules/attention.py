@@ -154,7 +154,8 @@ def _merge(emit: Emitter, x: ir.Value, like: ir.Value) -> ir.Value:
 
 
 def _sharing(emit: Emitter, node: Operator, query: ir.Value, key: ir.Value) -> list[Extent] | None:
-    assert query.shape is not None and key.shape is not None
+    if query.shape is None or key.shape is None:
+        raise node.refuse("rank of Q or K", "unknown", "give the model's inputs static ranks")
     heads, key_heads = query.shape[1], key.shape[1]
     if heads == key_heads:
         return None

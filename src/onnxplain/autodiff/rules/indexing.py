@@ -11,6 +11,7 @@ import math
 import numpy as np
 import onnx_ir as ir
 
+from ...errors import ModelError
 from ..geometry.placement import (
     Extent,
     counting,
@@ -106,6 +107,8 @@ def _from_constant(emit: Emitter, rows: ir.Value, indices: np.ndarray, extent: E
     """
     if isinstance(extent, int):
         indices = np.where(indices < 0, indices + extent, indices)
+        if len(indices) and not 0 <= indices.min() <= indices.max() < extent:
+            raise ModelError(f"index {indices.min()} or {indices.max()} is outside of an axis of {extent} elements.")
     strides = np.diff(indices)
     stride = int(strides[0]) if len(strides) else 1
     one_sided = len(indices) and (np.all(indices >= 0) or np.all(indices < 0))

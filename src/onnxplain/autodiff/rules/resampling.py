@@ -126,15 +126,22 @@ def _scales(node: Operator, axes: list[int]) -> list[Fraction | None]:
 
 def _known(vector: ir.Value, count: int) -> list[Fraction | None]:
     """The elements of a vector of ``count``, as far as it is a constant or joined of constants."""
-    constant, producer = small_constant(vector), vector.producer()
-    if constant is not None:
-        return [Fraction(float(element)) for element in constant]
     found: list[Fraction | None] = []
-    if producer is not None and producer.op_type == "Concat" and producer.domain == "":
-        for part in producer.inputs:
-            if part is None or part.shape is None or not isinstance(part.shape[0], int):
-                break
-            found += _known(part, part.shape[0])
+    pending = [(vector, count)]
+    while pending:
+        one, length = pending.pop()
+        constant, producer = small_constant(one), one.producer()
+        if constant is not None:
+            found += [Fraction(float(element)) for element in constant.reshape(-1)]
+            continue
+        parts = list(producer.inputs) if producer is not None and producer.op_type == "Concat" else []
+        extents = [None if v is None or v.shape is None else v.shape[0] for v in parts]
+        known = [(v, n) for v, n in zip(parts, extents) if v is not None and isinstance(n, int)]
+        joined = sum(n for _, n in known) == length and len(known) == len(parts) and all(n for _, n in known)
+        if joined and producer is not None and producer.domain == "":
+            pending += reversed(known)
+        else:
+            found += [None] * length
     return found if len(found) == count else [None] * count
 
 

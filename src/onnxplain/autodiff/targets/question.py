@@ -17,6 +17,9 @@ from ...target import Kind
 from ..graph.emitter import Emitter
 from .score import NewInput, Scores, at_place, checked
 
+#: Classes whose numbers are put into the file; more are counted when it runs.
+_MOST_COUNTED = 1 << 20
+
 
 @dataclass(frozen=True)
 class Question:
@@ -174,9 +177,9 @@ def _ones(emit: Emitter, value: ir.Value) -> ir.Value:
 def _one_hot(emit: Emitter, index: ir.Value, class_scores: ir.Value) -> ir.Value:
     """[N,K]: one at the class, zero elsewhere."""
     extent = emit.extent(class_scores, 1)
-    if isinstance(extent, int):
+    if isinstance(extent, int) and extent <= _MOST_COUNTED:
         classes = emit.constant(np.arange(extent, dtype=np.int64))
     else:
         one = emit.constant(1, ir.DataType.INT64)
-        classes = emit.Range(emit.constant(0, ir.DataType.INT64), emit.Squeeze(extent, [0]), one)
+        classes = emit.Range(emit.constant(0, ir.DataType.INT64), emit.Squeeze(emit.dim(class_scores, 1), [0]), one)
     return emit.Cast(emit.Equal(emit.Unsqueeze(index, [1]), classes), to=class_scores.dtype)

@@ -1,0 +1,1 @@
+"""Damaged files from strangers: models, pictures, sidecars and metadata, tried in processes with limits."""
