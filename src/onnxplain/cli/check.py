@@ -118,6 +118,7 @@ def _bench(model: Path, tensor: str | None, score: str, class_axis: int | None) 
         "samples_of_a_run": found.plan.samples,
         "threads_of_a_run": found.plan.threads,
         "bytes_per_sample": found.plan.bytes_per_sample,
+        "operators": explainer.operators.to_dict(),
     }
 
 
@@ -225,6 +226,10 @@ def _print_bench(facts: dict[str, Any]) -> None:
         f"large batches: {facts['runs_at_once']} run(s) at once, each of {facts['samples_of_a_run']} sample(s) on "
         f"{facts['threads_of_a_run']} thread(s); about {facts['bytes_per_sample'] / 1e6:.1f} MB a sample"
     )
+    fused, left = facts["operators"]["fused"], facts["operators"]["left"]
+    console.print(f"operators of our own: {', '.join(f'{count} {name}' for name, count in fused.items()) or 'none'}")
+    for note in left:
+        console.print(f"  left: {note['operator']} at {note['node']}: {note['reason']}")
 
 
 def _shape(extents: list[int | str]) -> str:

@@ -22,6 +22,7 @@ from ..model.loading import ModelLoader
 from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..runtime import Plan, Provider, open_cache
+from ..runtime.operators.report import Report
 from ..signature import InputTensor
 from .inputs import Arrays
 
@@ -114,6 +115,11 @@ class LoadedModel:
     def provider(self) -> str:
         """The execution provider that runs the model, by its name in ONNX Runtime."""
         return self._attributor.provider
+
+    @property
+    def operators(self) -> Report:
+        """Which operators of onnxplain's own ONNX Runtime runs for the gradient, and what was left without them."""
+        return self._attributor.session.operators
 
     @property
     def batch(self) -> int | None:

@@ -23,8 +23,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..checks import check_file
 from ..errors import BatchWarning, ModelError, ProviderError
 from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
+from ..runtime.cache import aside
 from ..runtime.fingerprint import file_digest, processor, software
 from ..runtime.halves import Halves, cut, state_types
+from ..runtime.operators.library import library, state
+from ..runtime.operators.report import Report
 from ..runtime.workers import cores
 from ..signature import Signature
 
@@ -150,27 +153,43 @@ class ModelLoader:
         model = self.differentiate(**changes)
         proto = model.proto if part == "gradients" else model.scores_only()
         graph = without_weights(proto)
-        if self.cache is None or key is None:
+        kept = self.cache if key is not None else None
+        if kept is None and not self._takes_operators(part):
             return model.signature, self._session(proto, model.folder), graph
-        with self.cache.aside() as folder:
+        with aside() if kept is None else kept.aside() as folder:
             if folder is None:
                 return model.signature, self._session(proto, model.folder), graph
-            session, optimised = self._saving_session(proto, model.folder, folder / _MODEL)
+            session, optimised = self._saving_session(part, proto, model.folder, folder / _MODEL)
             with suppress(OSError, ValueError):  # ValueError: a file of the model was moved to another disk
-                if not optimised:
-                    (folder / _MODEL).write_bytes(proto.SerializeToString())
-                (folder / _GRAPH).write_bytes(graph)
-                (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
-                if self._content() == self._digest:  # else the file was replaced meanwhile, and which one was read?
-                    self.cache.keep(key, folder)
+                if kept is not None and key is not None:
+                    if not optimised:
+                        (folder / _MODEL).write_bytes(proto.SerializeToString())
+                    (folder / _GRAPH).write_bytes(graph)
+                    (folder / _FACTS).write_text(json.dumps(self._facts(model, session, optimised)), encoding="utf-8")
+                    if self._content() == self._digest:  # else the file was replaced meanwhile, and which one was read?
+                        kept.keep(key, folder)
         return model.signature, session, graph
 
-    def _saving_session(self, proto: onnx.ModelProto, outside: Path | None, file: Path) -> tuple[Session, bool]:
-        """Return a session, and whether ONNX Runtime wrote the model to ``file`` as it optimised it."""
+    def _saving_session(
+        self, part: Part, proto: onnx.ModelProto, outside: Path | None, file: Path
+    ) -> tuple[Session, bool]:
+        """Return a session, and whether ``file`` is its model as ONNX Runtime optimised it, with operators of ours."""
         if outside is None and [name for name, _ in usable(self.providers)] == [CPU]:
-            with suppress(ProviderError):  # the disk may be full
-                return self._session(proto, save_to=file), True
+            with suppress(ProviderError, OSError):  # the disk may be full
+                if not self._takes_operators(part):
+                    return self._session(proto, save_to=file), True
+                from ..runtime.operators.rewrite import rewrite_file
+
+                self._session(proto, save_to=file, only_save=True)
+                report = rewrite_file(file)
+                session = self._session(file, optimised=True)
+                session.operators = report
+                return session, True
         return self._session(proto, outside), False
+
+    def _takes_operators(self, part: Part) -> bool:
+        """Return whether operators of ours may be put in: not where the user chose how far ONNX Runtime optimises."""
+        return part == "gradients" and "graph_optimization_level" not in self.session_options and library() is not None
 
     def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
         """Return what the cache holds as ``key``; None if that is nothing that can be used."""
@@ -180,7 +199,9 @@ class ModelLoader:
             # ONNX Runtime looks for weights beside a file, and in a folder that is named only for bytes.
             folder = self._origin if facts["beside"] is True else None
             model = file if folder is None else file.read_bytes()
-            return signature, self._session(model, folder, optimised=facts["optimised"] is True), graph
+            session = self._session(model, folder, optimised=facts["optimised"] is True)
+            session.operators = Report.from_dict(facts["operators"])
+            return signature, session, graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
 
@@ -253,8 +274,10 @@ class ModelLoader:
         model = self.differentiate(**changes)
         if model.folder is not None:
             raise ValueError(f"the weights stay in {model.folder}")
-        self._session(model.proto, save_to=folder / _MODEL)
-        return folder / _MODEL, self._facts(model, True)
+        session, optimised = self._saving_session("gradients", model.proto, None, folder / _MODEL)
+        if not optimised:
+            raise OSError("the optimised model cannot be written")
+        return folder / _MODEL, self._facts(model, session, True)
 
     @contextmanager
     def _aside(self) -> Iterator[Path]:
@@ -269,6 +292,7 @@ class ModelLoader:
         folder: Path | None = None,
         *,
         save_to: Path | None = None,
+        only_save: bool = False,
         optimised: bool = False,
     ) -> Session:
         return Session(
@@ -278,16 +302,18 @@ class ModelLoader:
             folder=folder,
             options=self.session_options,
             save_to=save_to,
+            only_save=only_save,
             optimised=optimised,
         )
 
-    def _facts(self, model: DifferentiatedModel, optimised: bool) -> dict[str, Any]:
+    def _facts(self, model: DifferentiatedModel, session: Session, optimised: bool) -> dict[str, Any]:
         """Return what the cache says of an entry; it is read as data, nothing of it names an argument or a file."""
         origin = self._origin or Path()
         outside = [os.path.relpath(path, origin) for path in model.files]
         return {
             "signature": model.signature.to_dict(),
             "optimised": optimised,
+            "operators": session.operators.to_dict(),
             "outside": self._digests(outside),
             "beside": model.folder is not None,
         }
@@ -315,7 +341,7 @@ class ModelLoader:
         form = None if part == "scores" else self._form  # scores are computed alike in all forms
         settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
         settings["providers"] = usable(self.providers)
-        everything = [self._digest, settings, self.session_options, software(), processor()]
+        everything = [self._digest, settings, self.session_options, software(), processor(), state()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
     @cached_property

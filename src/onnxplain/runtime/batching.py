@@ -15,6 +15,7 @@ import numpy as np
 from ..checks import check_count
 from ..errors import InputError, ProviderError
 from .halves import Halves, Kept
+from .operators.report import Report
 from .providers import CPU
 from .session import Array, Session
 from .workers import cores, in_worker, side_by_side
@@ -118,6 +119,11 @@ class BatchedSession:
     def provider(self) -> str:
         """The execution provider that runs the model, by its name in ONNX Runtime."""
         return self.session.provider
+
+    @property
+    def operators(self) -> Report:
+        """Which operators of ours the session on all threads has."""
+        return self.session.operators
 
     @property
     def workers(self) -> int:

@@ -16,6 +16,7 @@ import re
 import secrets
 import shutil
 import sys
+import tempfile
 import warnings
 import zlib
 from collections.abc import Iterator
@@ -148,6 +149,17 @@ class ModelCache:
             return [path for path in self.folder.iterdir() if _ENTRY.fullmatch(path.name)] if self.trusted else []
         except OSError:
             return []
+
+
+@contextmanager
+def aside() -> Iterator[Path | None]:
+    """Make a folder for files that nothing keeps, removed at the end; None where it cannot be made."""
+    with ExitStack() as made:
+        folder: Path | None = None
+        with suppress(OSError):
+            temporary = tempfile.TemporaryDirectory(prefix="onnxplain-", ignore_cleanup_errors=True)
+            folder = Path(made.enter_context(temporary))
+        yield folder
 
 
 def open_cache(cache: bool | str | os.PathLike[str] = True) -> ModelCache | None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import InputError, ProviderError, StoppedError
+from .operators.library import library
+from .operators.report import Report
 from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
 from .stopping import run_options
 
@@ -36,7 +38,7 @@ class Session:
 
     ``provider`` is the execution provider that runs the model: the first of those asked for that ONNX
     Runtime gave nodes to; ``node_counts`` says how many nodes each got (empty where ONNX Runtime is too
-    old to tell).
+    old to tell). ``operators`` says which operators of ours the model has.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Session:
         threads: int = 0,
         folder: Path | None = None,
         save_to: Path | None = None,
+        only_save: bool = False,
         optimised: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -59,7 +62,9 @@ class Session:
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
             save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
-            optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes.
+            only_save: whether that is all the session is for, so that it need not be fast.
+            optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes; it may
+                have operators of ours.
             options: settings of ONNX Runtime that replace those made here: attributes of its SessionOptions by name
                 (``enable_mem_pattern``), configuration entries by key (``session.intra_op.allow_spinning``).
 
@@ -71,16 +76,23 @@ class Session:
         Warns:
             ProviderWarning: a requested provider is not available, failed to start, or got no node.
         """
+        self.operators = Report()
         runtime = import_runtime()
         available = runtime.get_available_providers()
         pairs = usable(providers)
         settings = _options(runtime, threads, folder, options or {})
         if save_to is not None:
             settings.optimized_model_filepath = str(save_to)
+        if only_save:
+            settings.enable_profiling = False
+            settings.add_session_config_entry("session.disable_prepacking", "1")
         if optimised:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             if "execution_order" not in (options or {}):
                 settings.execution_order = runtime.ExecutionOrder.PRIORITY_BASED
+            operators = library()
+            if operators is not None:
+                settings.register_custom_ops_library(str(operators))
         try:
             self._session = runtime.InferenceSession(
                 _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]

@@ -1,0 +1,49 @@
+// Gate(dy, y) = dy · Π HardSigmoid(y): the gradient of ReLU and of Clip in one pass over memory, in any layout.
+#include <stdexcept>
+
+#include "kernels.hpp"
+#include "operator.hpp"
+
+namespace onnxplain::operators {
+namespace {
+
+constexpr std::size_t piece = 1 << 14;
+
+class Gate final : public Kernel {
+  public:
+    explicit Gate(const Attributes& attributes) : kernels_(chosen_kernels()) {
+        const std::vector<float> alpha = attributes.floats("alpha"), beta = attributes.floats("beta");
+        if (alpha.size() != beta.size() || alpha.empty() || alpha.size() > 2) {
+            throw std::invalid_argument("Gate takes one or two values of alpha, and as many of beta");
+        }
+        for (std::size_t i = 0; i < alpha.size(); ++i) {
+            ramps_.push_back({alpha[i], beta[i]});
+        }
+    }
+
+    void compute(const Context& context) const override {
+        const Tensor dy = context.input(0), y = context.input(1);
+        if (dy.dims != y.dims) {
+            throw std::invalid_argument("Gate takes two inputs of one shape");
+        }
+        float* out = context.output(dy.dims);
+        context.pieces(dy.size(), piece, [&](std::size_t start, std::size_t end) {
+            kernels_.gate(dy.data + start, y.data + start, out + start, end - start, ramps_.data(), ramps_.size());
+        });
+    }
+
+  private:
+    const Kernels& kernels_;
+    std::vector<Ramp> ramps_;
+};
+
+std::unique_ptr<Kernel> create(const Attributes& attributes) { return std::make_unique<Gate>(attributes); }
+
+}  // namespace
+
+const Definition& gate() {
+    static const Definition definition{"Gate", 2, true, true, create};
+    return definition;
+}
+
+}  // namespace onnxplain::operators

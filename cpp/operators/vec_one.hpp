@@ -1,0 +1,29 @@
+// One float, for what is left over at an end and for planes of one channel.
+#pragma once
+
+#include <cstddef>
+
+namespace onnxplain::operators {
+namespace {
+
+struct One {
+    static constexpr std::size_t width = 1;
+    using Floats = float;
+    using Mask = bool;
+
+    static Floats load(const float* p) { return *p; }
+    static void store(float* p, Floats v) { *p = v; }
+    static Floats set(float v) { return v; }
+    static Floats add(Floats a, Floats b) { return a + b; }
+    static Floats mul(Floats a, Floats b) { return a * b; }
+    static Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
+    static Floats larger(Floats a, Floats b) { return a > b ? a : b; }
+    static Mask all() { return true; }
+    static Mask equal(Floats a, Floats b) { return a == b; }
+    static Mask both(Mask a, Mask b) { return a && b; }
+    static Mask without(Mask a, Mask b) { return a && !b; }
+    static Floats select(Mask m, Floats a, Floats b) { return m ? a : b; }
+};
+
+}  // namespace
+}  // namespace onnxplain::operators
