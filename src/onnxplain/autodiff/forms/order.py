@@ -20,6 +20,7 @@ from ...errors import InputError
 from ..graph.passes import Pass, Report, Runner, Work
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
+from .compare_maxima import compare_maxima
 from .depthwise_strides import depthwise_strides
 from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
@@ -28,9 +29,11 @@ from .join_slices import join_slices
 from .keep_integer_kernels import keep_integer_kernels
 from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
+from .plain_normalizations import plain_normalizations
 from .prune import prune
 from .rewriting import remove_dead
 from .select_rows import select_rows
+from .separate_weights import separate_weights
 from .split_convolutions import split_convolutions
 from .subpixel_images import subpixel_images
 from .transpose_in_float32 import transpose_in_float32
@@ -53,9 +56,10 @@ _CPU: tuple[Pass[Work], ...] = (
     join_slices,
     transpose_parts,
 )
+_EVERYWHERE: tuple[Pass[Work], ...] = (compare_maxima, plain_normalizations, separate_weights)
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass[Work], ...]] = {
-    "portable": (),
+    "portable": _EVERYWHERE,
     "cpu": (*_CPU, winograd_convolutions, gate_residuals),
     "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
     "cuda": (),
