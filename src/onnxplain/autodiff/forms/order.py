@@ -20,6 +20,7 @@ from ...errors import InputError
 from ..graph.passes import Pass, Report, Runner, Work
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
+from .closed_scans import closed_scans
 from .compare_maxima import compare_maxima
 from .depthwise_strides import depthwise_strides
 from .factor_products import factor_products
@@ -35,6 +36,7 @@ from .rewriting import remove_dead
 from .select_rows import select_rows
 from .separate_weights import separate_weights
 from .split_convolutions import split_convolutions
+from .stated_pads import stated_pads
 from .subpixel_images import subpixel_images
 from .transpose_in_float32 import transpose_in_float32
 from .transpose_parts import transpose_parts
@@ -56,7 +58,13 @@ _CPU: tuple[Pass[Work], ...] = (
     join_slices,
     transpose_parts,
 )
-_EVERYWHERE: tuple[Pass[Work], ...] = (compare_maxima, plain_normalizations, separate_weights)
+_EVERYWHERE: tuple[Pass[Work], ...] = (
+    stated_pads,
+    compare_maxima,
+    plain_normalizations,
+    separate_weights,
+    closed_scans,
+)
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass[Work], ...]] = {
     "portable": _EVERYWHERE,
