@@ -6,7 +6,7 @@ maximum. An input is taken only if ONNX Runtime with and without its optimisatio
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -58,11 +58,14 @@ class Sample:
     model: onnx.ModelProto
     feeds: Arrays
     expected: Arrays
+    #: The outputs to compare; none: the gradients and maps.
+    compared: Sequence[str] = ()
 
     @property
     def gradients(self) -> Arrays:
         """What engines are compared by."""
-        return {k: v for k, v in self.expected.items() if k.startswith(("grad_", "saliency_"))}
+        ours = ("grad_", "saliency_")
+        return {k: v for k, v in self.expected.items() if (k in self.compared if self.compared else k.startswith(ours))}
 
 
 def sample(example: Example) -> Sample:

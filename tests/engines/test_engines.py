@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from onnxplain.autodiff.engines import refusals
+from onnxplain.autodiff.engines import issues
 
 from .comparison import outcome
 from .environments import ENGINES, Engine
@@ -28,7 +28,7 @@ def test_same_gradients(engine: Engine, drawn: Sample) -> None:
     if not engine.ready:
         pytest.skip(f"no environment of {engine.name}; run python -m engines.environments {engine.name}")
     found = outcome(engine, drawn)
-    stated = refusals(drawn.model, engine.name)
+    stated = issues(drawn.model, engine.name)
     if found.refusal:
         assert stated, f"{engine.title} refuses a model that the table does not name: {found.refusal}"
     else:
