@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -10,9 +11,9 @@ from pathlib import Path
 
 import onnx
 
-from .environments import RUNNERS, Engine
-from .models import Sample, difference
-from .runners import exchange
+from engines.environments import RUNNERS, Engine
+from engines.models import Sample, difference
+from engines.runners import exchange
 
 #: No engine took longer for any of the models.
 _SECONDS = 300
@@ -35,8 +36,10 @@ def outcome(engine: Engine, sample: Sample, rounds: int = 1) -> Outcome:
         onnx.save(sample.model, folder / "model.onnx")
         exchange.write(folder, "feeds.json", sample.feeds, outputs=list(sample.expected))
         try:
+            own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+            command = engine.command(rounds, [folder])
             done = subprocess.run(
-                engine.command(rounds, [folder]), cwd=RUNNERS, capture_output=True, text=True, timeout=_SECONDS
+                command, cwd=RUNNERS, env=own, capture_output=True, text=True, timeout=_SECONDS, check=False
             )
         except subprocess.TimeoutExpired:
             return Outcome(refusal=f"took longer than {_SECONDS} s")

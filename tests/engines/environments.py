@@ -111,9 +111,13 @@ def main() -> None:
     given = parser.parse_args()
     for engine in ENGINES.values():
         wanted = engine.name in given.names or given.all or (engine.small and not given.names)
-        if wanted and not engine.ready:
-            print(f"making {engine.folder}", flush=True)
-            engine.make()
+        if not wanted or engine.ready:
+            continue
+        if engine.node and shutil.which("npm") is None:
+            print(f"{engine.name} is left out: there is no npm", flush=True)
+            continue
+        print(f"making {engine.folder}", flush=True)
+        engine.make()
 
 
 if __name__ == "__main__":

@@ -14,12 +14,12 @@ from onnx import utils
 
 from onnxplain.autodiff.engines import FACTS
 
-from .comparison import Outcome, outcome
-from .environments import ENGINES, Engine
-from .models import MODELS, Sample, sample
+from engines.comparison import Outcome, outcome
+from engines.environments import ENGINES, Engine
+from engines.models import MODELS, Sample, sample
 
 PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
-_ROUNDS = 5
+_ROUNDS = 3
 
 _HEAD = """# Engines
 

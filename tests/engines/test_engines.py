@@ -9,9 +9,9 @@ import pytest
 
 from onnxplain.autodiff.engines import issues
 
-from .comparison import outcome
-from .environments import ENGINES, Engine
-from .models import MODELS, Sample, sample
+from engines.comparison import outcome
+from engines.environments import ENGINES, Engine
+from engines.models import MODELS, Sample, sample
 
 #: Of the largest element.
 TOLERANCE = 2e-5

@@ -1,7 +1,7 @@
 """The passes on the gradient graph: those for every file, and between them those for the provider that will run it.
 
-``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
-``cuda`` is the same, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
+``portable`` has what every engine of ``docs/engines.md`` runs right, or refuses; ``cuda`` leaves the graph as the rules
+wrote it, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
 sample whose operators are shared by all cores. Every pass keeps the public inputs and outputs,
 uses standard operators only and changes a gradient by rounding at most.
 
@@ -58,6 +58,7 @@ _CPU: tuple[Pass[Work], ...] = (
     join_slices,
     transpose_parts,
 )
+#: For engines that lack what the rules write, or run it wrongly.
 _EVERYWHERE: tuple[Pass[Work], ...] = (
     stated_pads,
     compare_maxima,
