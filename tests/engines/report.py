@@ -12,11 +12,10 @@ from pathlib import Path
 
 from onnx import utils
 
-from onnxplain.autodiff.engines import FACTS
-
 from engines.comparison import Outcome, outcome
 from engines.environments import ENGINES, Engine
 from engines.models import MODELS, Sample, sample
+from onnxplain.autodiff.engines import FACTS
 
 PAGE = Path(__file__).parents[2] / "docs" / "engines.md"
 _ROUNDS = 3

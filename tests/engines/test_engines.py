@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import pytest
 
-from onnxplain.autodiff.engines import issues
-
 from engines.comparison import outcome
 from engines.environments import ENGINES, Engine
 from engines.models import MODELS, Sample, sample
+from onnxplain.autodiff.engines import issues
 
 #: Of the largest element.
 TOLERANCE = 2e-5

@@ -56,7 +56,7 @@ def check(
     if bench and not facts["problems"]:
         facts["bench"] = _bench(model, tensor, score, class_axis)
     if engine is not None:
-        facts["engine"] = _engine(engine, model, facts, tensor=tensor, score=score, class_axis=class_axis)
+        facts["engine"] = _engine(engine, model, facts, tensor)
         facts["problems"] = [*facts["problems"], *(issue["text"] for issue in facts["engine"]["issues"])]
     if as_json:
         print_json(facts)
@@ -104,12 +104,12 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
     }
 
 
-def _engine(engine: str, model: Path, facts: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """What is known to go wrong with the portable form of a model."""
+def _engine(engine: str, model: Path, facts: dict[str, Any], tensor: str | None) -> dict[str, Any]:
+    """What is known to go wrong with the portable form of a model, whatever is asked of it."""
     from ..autodiff import differentiate
     from ..autodiff.engines import issues
 
-    found = issues(differentiate(model, **options) if not facts["problems"] else model, engine)
+    found = issues(model if facts["problems"] else differentiate(model, "cotangent", tensor=tensor), engine)
     return {
         "name": engine,
         "issues": [{"wrong": i.fact.wrong, "nodes": list(i.nodes), "text": str(i)} for i in found],

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import onnx_ir as ir
 
 from ..geometry.placement import flip
@@ -82,7 +83,7 @@ def _rewritten(emit: Emitter, node: ir.Node, outer: Sequence[ir.Value]) -> list[
     return [*found[:states], *ends]
 
 
-def _first(inner: Emitter, body: ir.Graph, number: object) -> ir.Value:
+def _first(inner: Emitter, body: ir.Graph, number: np.ndarray) -> ir.Value:
     """A constant as the first node of the body."""
     value = inner.op("Constant", outputs=1, value=ir.tensor(number))[0]
     node = value.producer()

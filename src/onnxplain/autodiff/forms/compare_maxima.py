@@ -118,7 +118,7 @@ class _Axis:
         taps = self.offsets[-1] // self.stride
         if not all(isinstance(n, int) for n in (self.head, self.extent, self.positions)):
             return taps + 1  # behind the last window there may be less than a block
-        return max(taps, -(-(self.head + self.extent) // self.stride) - self.positions)  # type: ignore[operator]
+        return max(taps, -(-(self.head + self.extent) // self.stride) - self.positions)
 
 
 def _along(emit: Emitter, a: _Axis, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
@@ -172,7 +172,7 @@ def _interleaved(emit: Emitter, a: _Axis, parts: Sequence[ir.Value]) -> ir.Value
 def _pads(emit: Emitter, a: _Axis, x: ir.Value, head: Extent, tail: Extent) -> ir.Value:
     """Pads along the axis, and none along the others."""
     assert x.shape is not None
-    pads: list[Extent] = [0] * 2 * len(x.shape)
+    pads: list[Extent] = [0 for _ in range(2 * len(x.shape))]
     pads[a.axis], pads[len(x.shape) + a.axis] = head, tail
     return emit.vector(pads)
 
