@@ -22,6 +22,7 @@ from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
 from .closed_scans import closed_scans
 from .compare_maxima import compare_maxima
+from .constant_axes import constant_axes
 from .depthwise_strides import depthwise_strides
 from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
@@ -65,6 +66,7 @@ _EVERYWHERE: tuple[Pass[Work], ...] = (
     plain_normalizations,
     separate_weights,
     closed_scans,
+    constant_axes,
 )
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass[Work], ...]] = {
