@@ -36,12 +36,19 @@ def check(
     preprocessing: PreprocessingName = None,
     labels: LabelsFile = None,
     bench: Annotated[bool, typer.Option("--bench", help="Also time the model on this machine.")] = False,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Also tell what is known to go wrong in an engine: openvino, opencv, tract, ...", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Tell whether MODEL can be explained, and list everything that stands in the way.
 
-    Exit code 1 if an operator on the path from the input to the score has no rule, or if there is no path.
+    Exit code 1 if an operator on the path from the input to the score has no rule, or if there is no path, or if the
+    engine is known to run the differentiated model wrongly, or not at all.
     """
     from ..autodiff.summary import summarize
 
@@ -49,6 +56,9 @@ def check(
     facts = _facts(summary, model, preprocessing, labels)
     if bench and not facts["problems"]:
         facts["bench"] = _bench(model, tensor, score, class_axis)
+    if engine is not None:
+        facts["engine"] = _engine(engine, model, facts, tensor)
+        facts["problems"] = [*facts["problems"], *(issue["text"] for issue in facts["engine"]["issues"])]
     if as_json:
         print_json(facts)
     elif not quiet:
@@ -92,6 +102,18 @@ def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels
         "differentiable": summary.differentiable,
         "problems": problems,
         "cache": describe_cache(),
+    }
+
+
+def _engine(engine: str, model: Path, facts: dict[str, Any], tensor: str | None) -> dict[str, Any]:
+    """What is known to go wrong with the portable form of a model, whatever is asked of it."""
+    from ..autodiff import differentiate
+    from ..autodiff.engines import issues
+
+    found = issues(model if facts["problems"] else differentiate(model, "cotangent", tensor=tensor), engine)
+    return {
+        "name": engine,
+        "issues": [{"wrong": i.fact.wrong, "nodes": list(i.nodes), "text": str(i)} for i in found],
     }
 
 
@@ -191,6 +213,9 @@ def _print(facts: dict[str, Any]) -> None:
     )
     after = "cannot be differentiated" if facts["nodes_after"] is None else f"{facts['nodes_after']} differentiated"
     rows.append(("nodes", f"{facts['nodes_before']}, {after}"))
+    if "engine" in facts:
+        known = len(facts["engine"]["issues"])
+        rows.append((facts["engine"]["name"], f"{known} known problem(s)" if known else "no known problem"))
     rows.append(("cache", in_words(facts["cache"])))
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 2))

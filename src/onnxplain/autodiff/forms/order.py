@@ -1,7 +1,7 @@
 """The passes on the gradient graph: those for every file, and between them those for the provider that will run it.
 
-``portable`` leaves the graph as the rules wrote it, the form that every runtime is expected to run well;
-``cuda`` is the same, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
+``portable`` has what every engine of ``docs/engines.md`` runs right, or refuses; ``cuda`` leaves the graph as the rules
+wrote it, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
 sample whose operators are shared by all cores. Every pass keeps the public inputs and outputs,
 uses standard operators only and changes a gradient by rounding at most.
 
@@ -20,6 +20,9 @@ from ...errors import InputError
 from ..graph.passes import Pass, Report, Runner, Work
 from .blocked_masks import blocked_masks
 from .center_normalizations import center_normalizations
+from .closed_scans import closed_scans
+from .compare_maxima import compare_maxima
+from .constant_axes import constant_axes
 from .depthwise_strides import depthwise_strides
 from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
@@ -28,10 +31,13 @@ from .join_slices import join_slices
 from .keep_integer_kernels import keep_integer_kernels
 from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
+from .plain_normalizations import plain_normalizations
 from .prune import prune
 from .rewriting import remove_dead
 from .select_rows import select_rows
+from .separate_weights import separate_weights
 from .split_convolutions import split_convolutions
+from .stated_pads import stated_pads
 from .subpixel_images import subpixel_images
 from .transpose_in_float32 import transpose_in_float32
 from .transpose_parts import transpose_parts
@@ -53,9 +59,18 @@ _CPU: tuple[Pass[Work], ...] = (
     join_slices,
     transpose_parts,
 )
+#: For engines that lack what the rules write, or run it wrongly.
+_EVERYWHERE: tuple[Pass[Work], ...] = (
+    stated_pads,
+    compare_maxima,
+    plain_normalizations,
+    separate_weights,
+    closed_scans,
+    constant_axes,
+)
 #: In the order in which they run.
 PASSES: dict[str, tuple[Pass[Work], ...]] = {
-    "portable": (),
+    "portable": _EVERYWHERE,
     "cpu": (*_CPU, winograd_convolutions, gate_residuals),
     "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
     "cuda": (),

@@ -1,0 +1,205 @@
+"""Gradients of max pooling by comparing what is pooled with the maximum, for engines without the indices of MaxPool.
+
+Pooling goes axis by axis, the last one first: z = the maximum over a row of each window, y = the maximum of z over the
+rows. The first maximum of a window in row-major order, which gets its gradient dy, is the first one of the first row
+that has y. So the gradient goes back axis by axis, the first one first: with the taps x[0], x[1], ... of the windows
+along an axis (strided slices of the padded tensor, as long as y),
+
+    g[k] = [x[k] = y] e[k],  e[0] = dy,  e[k + 1] = e[k] - g[k],  the last tap gets what is left,
+
+where all of e[k] stays or goes, so that nothing is rounded. A position then adds up what it got as a tap of each
+window: tap k of window p with stride s and dilation d lies in block p + kd // s, at place kd % s of that block; blocks
+are shifted by Pad, and places interleaved by Concat and Reshape.
+
+Needs k1 + k2 comparisons for a kernel of k1 k2 taps. Padding is the smallest number, which no maximum is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from ..geometry.placement import Extent, minus, times
+from ..geometry.windows import Windows, windows_of
+from ..graph.emitter import Emitter
+from ..graph.operator import Operator
+from ..graph.passes import Step, Work, fired, graph_pass, left
+from .rewriting import gradient_nodes, scope_of, substitute
+
+_PER_AXIS = ("dilations", "kernel_shape", "strides")
+
+
+@graph_pass(
+    needs="max pooling's gradient as a scatter",
+    ensures="no max pooling of the gradient returns indices, nor any scatter goes by them",
+)
+def compare_maxima(work: Work) -> Iterator[Step]:
+    """Rewrite, in place, every scatter by the indices of a MaxPool that is not in ``forward``."""
+    emit, forward = work.emit, set(work.forward)
+    for scatter in gradient_nodes(emit, work.forward, "ScatterElements"):
+        indices, dy = (_before_reshape(value) for value in scatter.inputs[1:3])
+        pool, result = None if indices is None else indices.producer(), _reshaped(scatter.outputs[0])
+        if pool is None or pool.op_type != "MaxPool" or indices is not pool.outputs[1] or dy is None:
+            continue
+        x = pool.inputs[0]
+        if x is None or x.shape is None or result is None or dy.dtype != x.dtype:
+            yield left(scatter, "what is pooled has no known rank, or another type than the gradient")
+            continue
+        operator = Operator(pool, work.model.opset_imports, lambda value: False)
+        with emit.scope(scope_of(scatter)):
+            windows = windows_of(emit, operator, tuple(pool.attributes.get_ints("kernel_shape")))
+            dx = _gradient(emit, pool, windows, x, _maxima(emit, pool, x, forward), dy)
+        yield fired(scatter)
+        substitute(emit, result, dx)
+
+
+def _gradient(emit: Emitter, pool: ir.Node, windows: Windows, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
+    """Pool again, axis by axis, and go back."""
+    axes = [a for a, (k, s) in enumerate(zip(windows.kernel, windows.strides)) if k > 1 or s > 1]
+    dtype, shape = x.dtype, x.shape
+    if dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):  # ONNX Runtime's CPU provider does not compare them
+        x, y, dy = (emit.Cast(v, to=ir.DataType.FLOAT) for v in (x, y, dy))
+    levels = [x]
+    for axis in axes[:0:-1]:
+        levels.append(_pooled(emit, pool, levels[-1], y, axis))
+    for axis, source, pooled in zip(axes, levels[::-1], [y, *levels[:0:-1]]):
+        dy = _along(emit, _Axis.of(emit, windows, axis, source, pooled), source, pooled, dy)
+        dy.shape = source.shape
+    dy = emit.Identity(dy) if dtype == dy.dtype else emit.Cast(dy, to=dtype)
+    dy.shape = shape
+    return dy
+
+
+def _pooled(emit: Emitter, pool: ir.Node, x: ir.Value, y: ir.Value, axis: int) -> ir.Value:
+    """The maxima along one spatial axis of the windows of a pooling."""
+    given = {a.name: a.value for a in pool.attributes.values() if a.name != "storage_order"}
+    rank = len(pool.attributes.get_ints("kernel_shape"))
+    for name in _PER_AXIS:
+        if name in given:
+            given[name] = [n if a == axis else 1 for a, n in enumerate(given[name])]
+    if given.get("pads"):
+        given["pads"] = [n if a % rank == axis else 0 for a, n in enumerate(given["pads"])]
+    pooled = emit.MaxPool(x, **given)
+    if x.shape is not None and y.shape is not None:
+        pooled.shape = ir.Shape([*x.shape[: axis + 2], *y.shape[axis + 2 :]])
+    return pooled
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """Windows along one axis of a tensor: taps at ``offsets`` from p times ``stride``, of an image that is padded."""
+
+    axis: int
+    stride: int
+    offsets: tuple[int, ...]
+    head: Extent
+    extent: Extent
+    positions: Extent
+
+    @classmethod
+    def of(cls, emit: Emitter, windows: Windows, axis: int, x: ir.Value, y: ir.Value) -> _Axis:
+        """Those along a spatial axis, from x to y."""
+        head: Extent
+        if isinstance(windows.head, ir.Value):
+            head = emit.Slice(windows.head, [axis], [axis + 1], [0])
+        else:
+            head = windows.head[axis]
+        kernel, dilation = windows.kernel[axis], windows.dilations[axis]
+        offsets = tuple(k * dilation for k in range(kernel))
+        extent, positions = emit.extent(x, axis + 2), emit.extent(y, axis + 2)
+        return cls(axis + 2, windows.strides[axis], offsets, head, extent, positions)
+
+    @property
+    def blocks(self) -> int:
+        """How many blocks of ``stride`` positions hold the image, less ``positions``, or one more."""
+        taps = self.offsets[-1] // self.stride
+        if not all(isinstance(n, int) for n in (self.head, self.extent, self.positions)):
+            return taps + 1  # behind the last window there may be less than a block
+        return max(taps, -(-(self.head + self.extent) // self.stride) - self.positions)
+
+
+def _along(emit: Emitter, a: _Axis, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
+    """The gradient of x, whose maxima along an axis are y."""
+    padded, left_over, parts = _padded(emit, a, x), dy, []
+    length = times(emit, a.positions, a.stride)
+    for offset in a.offsets[:-1]:
+        end = offset + length if isinstance(length, int) else emit.Add(length, offset)
+        tap = emit.Slice(padded, [offset], emit.vector([end]), [a.axis], [a.stride])
+        part = emit.gate(emit.Equal(tap, y), left_over)
+        left_over = emit.Sub(left_over, part)
+        part.shape = left_over.shape = dy.shape
+        parts.append(part)
+    return _interleaved(emit, a, [*parts, left_over])
+
+
+def _padded(emit: Emitter, a: _Axis, x: ir.Value) -> ir.Value:
+    """x with the smallest number before it and behind it, as far as taps but for the last one look."""
+    looked_at = times(emit, a.positions, a.stride)
+    reach = a.offsets[-2] if len(a.offsets) > 1 else 0
+    total = looked_at + reach if isinstance(looked_at, int) else emit.Add(looked_at, reach)
+    tail = minus(emit, minus(emit, total, a.head), a.extent)
+    tail = max(0, tail) if isinstance(tail, int) else emit.Max(tail, 0)
+    if a.head == 0 and tail == 0:
+        return x
+    assert x.dtype is not None
+    smallest = emit.constant(np.finfo(x.dtype.numpy()).min, x.dtype)
+    return emit.Pad(x, _pads(emit, a, x, a.head, tail), smallest)
+
+
+def _interleaved(emit: Emitter, a: _Axis, parts: Sequence[ir.Value]) -> ir.Value:
+    """What every position of the image got as tap k of a window, added up."""
+    blocks, places = a.blocks, dict[int, ir.Value]()
+    for offset, part in zip(a.offsets, parts):
+        shift, place = divmod(offset, a.stride)
+        shifted = emit.Pad(part, _pads(emit, a, part, shift, blocks - shift)) if blocks else part
+        places[place] = emit.Add(places[place], shifted) if place in places else shifted
+    nothing = None if len(places) == a.stride else emit.Mul(places[0], 0.0)
+    in_order = [places.get(place, nothing) for place in range(a.stride)]
+    full = places[0]
+    if a.stride > 1:
+        extents = emit.extents(places[0])
+        stacked = emit.Concat(*(emit.Unsqueeze(v, [a.axis + 1]) for v in in_order), axis=a.axis + 1)
+        extents[a.axis] = times(emit, extents[a.axis], a.stride)
+        full = emit.reshape(stacked, extents)
+    end = a.head + a.extent if isinstance(a.head, int) and isinstance(a.extent, int) else None
+    ends = emit.vector([end]) if end is not None else emit.Add(emit.vector([a.extent]), emit.vector([a.head]))
+    return emit.Slice(full, emit.vector([a.head]), ends, [a.axis])
+
+
+def _pads(emit: Emitter, a: _Axis, x: ir.Value, head: Extent, tail: Extent) -> ir.Value:
+    """Pads along the axis, and none along the others."""
+    assert x.shape is not None
+    pads: list[Extent] = [0 for _ in range(2 * len(x.shape))]
+    pads[a.axis], pads[len(x.shape) + a.axis] = head, tail
+    return emit.vector(pads)
+
+
+def _maxima(emit: Emitter, pool: ir.Node, x: ir.Value, forward: set[ir.Node]) -> ir.Value:
+    """What the model's own pooling returns, if it is the same one; else the pooling's first output alone."""
+    ignored = ("storage_order",)
+    own = {n: a.value for n, a in pool.attributes.items() if n not in ignored}
+    for use in x.uses():
+        other = {n: a.value for n, a in use.node.attributes.items() if n not in ignored}
+        if use.node.op_type == "MaxPool" and use.node in forward and other == own:
+            return use.node.outputs[0]
+    return emit.MaxPool(x, **own)
+
+
+def _before_reshape(value: ir.Value | None) -> ir.Value | None:
+    """What a scatter reads, before it was made flat, and wide where it is narrow."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type == "Cast":
+        return _before_reshape(node.inputs[0])
+    return node.inputs[0] if node is not None and node.op_type == "Reshape" else None
+
+
+def _reshaped(value: ir.Value) -> ir.Node | None:
+    """The only reader of what a scatter returns, which gives it its shape, and before that its type."""
+    uses = list(value.uses())
+    node = uses[0].node if len(uses) == 1 else None
+    if node is not None and node.op_type == "Cast":
+        return _reshaped(node.outputs[0])
+    return node if node is not None and node.op_type == "Reshape" else None
