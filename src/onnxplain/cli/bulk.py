@@ -1,0 +1,148 @@
+"""``onnxplain bulk``: maps of many photos as Parquet shards, here or on a cluster."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InputError
+from .common import Json, ModelOptions, Precision, Quiet, guarded, print_json
+from .methods import chosen_methods
+from .questions import QuestionOptions
+
+if TYPE_CHECKING:
+    from ..bulk.run import Done
+
+#: The exit code of a run that is done, with photos that failed.
+WITH_ERRORS = 3
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """Where photos come from, besides the source itself."""
+
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", help="No photo is read outside of this folder. Default: the source's own."),
+    ] = None
+    path_column: Annotated[
+        str, typer.Option("--path-column", help="Column of a manifest with the paths, counted from its folder.")
+    ] = "path"
+    target_column: Annotated[
+        str | None,
+        typer.Option(
+            "--target-column", help="Column of a manifest, or suffix of files in a tar (cls), with each photo's class."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How maps are kept, and when a run goes on or stops."""
+
+    maps: Annotated[str, typer.Option("--maps", help="float16, or uint8 for half the size.")] = "float16"
+    shard_size: Annotated[int, typer.Option("--shard-size", help="Photos in a file.")] = 1000
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: skip the shards that are there.")] = False
+    max_errors: Annotated[
+        int | None, typer.Option("--max-errors", help="Stop after more errors than these. Default: never.")
+    ] = None
+
+
+@guarded
+def bulk(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="[MODEL] SOURCE",
+            help="An ONNX model (default: the bundled classifier), and a folder of photos or tars, a .csv or .parquet "
+            "file with a column of paths, or a WebDataset .tar.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option("-o", "--output", help="The folder of the shards.", metavar="DIR")],
+    method: Annotated[
+        str, typer.Option("--method", "-m", help="The attribution method; see onnxplain explain.")
+    ] = "saliency",
+    option: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of the method: samples=20; repeatable.", metavar="NAME=VALUE"),
+    ] = None,
+    *,
+    where: SourceOptions,
+    shards: ShardOptions,
+    question: QuestionOptions,
+    loading: ModelOptions,
+    precision: Precision = "float32",
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Explain many photos, and write the maps as Parquet shards.
+
+    Photos that fail are rows with an error. Exit codes: 0 done, 1 stopped, 3 done with errors.
+    """
+    from ..bulk.run import Wanted, run
+    from ..bulk.sources import open_source
+    from ..bulk.worker import BulkExplainer
+
+    [how, *others] = chosen_methods(method, option or [])
+    if others:
+        raise InputError("--method: one method for a folder of shards; run the others into folders of their own.")
+    question.check()
+    model, place = _split(paths)
+    if where.target_column is not None and question.target:
+        raise InputError("--target-column states a class for each photo; leave out --target.")
+    checked = _checked(shards)
+    source = open_source(place, leave_out=out, **_fields(where))
+    options = {**loading.arguments(), "precision": precision, "gradients": how.gradients}
+    explainer = BulkExplainer(model, **options)
+    [target, *more] = question.targets(explainer)
+    if more:
+        raise InputError("--target: one question for a folder of shards (a class, or top3).")
+    wanted = Wanted(model, options, how, target, **checked)
+    done = run(
+        wanted, source, out, explainer, resume=shards.resume, max_errors=shards.max_errors, quiet=quiet or as_json
+    )
+    if as_json:
+        print_json({**asdict(done), "folder": str(done.folder)})
+    elif not quiet:
+        print(in_words(done))
+    if done.errors:
+        raise typer.Exit(WITH_ERRORS)
+
+
+def in_words(done: Done) -> str:
+    """What a run came to, as one line."""
+    skipped = f" ({done.skipped} were there)" if done.skipped else ""
+    counts = [_counted(done.photos, "photo"), _counted(done.shards, "shard"), _counted(done.errors, "error")]
+    return f"{done.folder}: {counts[0]} in {counts[1]}{skipped}, {counts[2]}"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
+def _split(paths: list[Path]) -> tuple[Path | None, Path]:
+    if len(paths) > 2:
+        raise typer.BadParameter(f"takes a model and one source; found {len(paths)} paths.")
+    return (None, paths[0]) if len(paths) == 1 else (paths[0], paths[1])
+
+
+def _checked(shards: ShardOptions) -> dict[str, Any]:
+    """Return the arguments that say how maps are kept.
+
+    Raises:
+        InputError: one makes no sense.
+    """
+    from ..checks import check_count
+
+    if shards.maps not in ("float16", "uint8"):
+        raise InputError(f"--maps is float16 or uint8; found {shards.maps!r}.")
+    if shards.max_errors is not None:
+        check_count("--max-errors", shards.max_errors, 0)
+    return {"kind": shards.maps, "shard_size": check_count("--shard-size", shards.shard_size)}
+
+
+def _fields(options: SourceOptions) -> dict[str, Any]:
+    return {one.name: getattr(options, one.name) for one in fields(options)}
