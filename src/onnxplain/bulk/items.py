@@ -62,9 +62,9 @@ def inside(root: Path, path: str) -> Path:
 
     Raises:
         ImageError: it lies outside of ``root``, or is no regular file.
-        OSError: there is none.
+        OSError: there is none, or links turn in a circle.
     """
-    place = (root / path).resolve()
+    place = Path(os.path.realpath(root / path, strict=True))
     if not place.is_relative_to(root):
         raise ImageError(f"{printable(path)}: leads out of the folder {root}; name a wider one with --root.")
     if not stat.S_ISREG(place.stat().st_mode):
