@@ -87,7 +87,7 @@ def test_a_folder_without_photos_and_one_with_tars_besides_are_refused(tmp_path:
         open_source(tmp_path)
     made.write_photos(tmp_path, 1)
     made.write_tar(tmp_path / "a.tar", {"0.png": made.png(0)})
-    with pytest.raises(InputError, match="holds photos .* and tars"):
+    with pytest.raises(InputError, match=r"holds photos .* and tars"):
         open_source(tmp_path)
 
 
@@ -280,5 +280,5 @@ def test_a_bomb_of_pixels_is_an_error(tmp_path: Path) -> None:
     from onnxplain.photos import load_image
 
     source = open_source(made.write_tar(tmp_path / "a.tar", {"bomb.png": bomb}))
-    with pytest.raises(ImageError, match="3600000000 pixels|exceeds limit"):
+    with pytest.raises(ImageError, match=r"3600000000 pixels|exceeds limit"):
         load_image(read_item(source.items[0], source.root))

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
+import os
+import sys
 import tarfile
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +66,35 @@ def rows(folder: Path) -> Table:
         storage = [one.as_py() for one in (maps.storage if hasattr(maps, "storage") else maps)]
         found += [{**row, "map": one} for row, one in zip(table.drop_columns(["map"]).to_pylist(), storage)]
     return found
+
+
+def start(folder: Path, *arguments: object, limit: int | None = None) -> BaseProcess:
+    """``onnxplain bulk`` in a process of its own, which has imported everything before it starts.
+
+    What it prints is in the files ``out`` and ``err`` of the folder. ``limit`` is the greatest size of its files in
+    bytes.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["onnxplain.explainer", "onnxplain.bulk.run", "onnxruntime", "pyarrow.parquet"])
+    process = context.Process(target=_run, args=(folder, [*map(str, arguments)], limit))
+    process.start()
+    return process
+
+
+def finish(process: BaseProcess, folder: Path) -> tuple[int | None, str, str]:
+    """The exit code of a process, and what it printed."""
+    process.join(timeout=300)
+    return process.exitcode, (folder / "out").read_text(), (folder / "err").read_text()
+
+
+def _run(folder: Path, arguments: Sequence[str], limit: int | None) -> None:
+    import resource
+
+    from onnxplain import cli
+
+    os.chdir(folder)
+    sys.argv = ["onnxplain", "bulk", *arguments]
+    with open("out", "w") as out, open("err", "w") as err, redirect_stdout(out), redirect_stderr(err):
+        if limit is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        cli.main()

@@ -14,7 +14,7 @@ from .methods import chosen_methods
 from .questions import QuestionOptions
 
 if TYPE_CHECKING:
-    from ..bulk.run import Done
+    from ..bulk.run import Done, Engine
 
 #: The exit code of a run that is done, with photos that failed.
 WITH_ERRORS = 3
@@ -51,6 +51,39 @@ class ShardOptions:
     ] = None
 
 
+@dataclass(frozen=True)
+class EngineOptions:
+    """What has the shards written."""
+
+    engine: Annotated[str, typer.Option("--engine", help="local: here; ray: actors of a Ray cluster.")] = "local"
+    address: Annotated[
+        str | None, typer.Option("--address", help="Of a Ray cluster (auto, HOST:PORT). Default: a new one, here.")
+    ] = None
+    actors: Annotated[
+        int | None, typer.Option("--actors", help="Actors of Ray. Default: one for each GPU, or each machine.")
+    ] = None
+    gpus: Annotated[float | None, typer.Option("--gpus", help="GPUs of an actor; 0.5: two actors share one.")] = None
+
+    def chosen(self) -> Engine:
+        """Return the engine.
+
+        Raises:
+            InputError: there is none of that name, or an option does not belong to it.
+        """
+        from ..bulk.on_ray import RayEngine
+        from ..bulk.run import in_this_process
+
+        if self.engine == "ray":
+            if (self.actors is not None and self.actors < 1) or (self.gpus is not None and self.gpus < 0):
+                raise InputError(f"--actors is 1 or more, --gpus 0 or more; found {self.actors} and {self.gpus}.")
+            return RayEngine(self.address, self.actors, self.gpus)
+        if self.engine != "local":
+            raise InputError(f"--engine is local or ray; found {self.engine!r}.")
+        if (self.address, self.actors, self.gpus) != (None, None, None):
+            raise InputError("--address, --actors and --gpus belong to --engine ray.")
+        return in_this_process
+
+
 @guarded
 def bulk(
     paths: Annotated[
@@ -72,6 +105,7 @@ def bulk(
     *,
     where: SourceOptions,
     shards: ShardOptions,
+    cluster: EngineOptions,
     question: QuestionOptions,
     loading: ModelOptions,
     precision: Precision = "float32",
@@ -93,7 +127,7 @@ def bulk(
     model, place = _split(paths)
     if where.target_column is not None and question.target:
         raise InputError("--target-column states a class for each photo; leave out --target.")
-    checked = _checked(shards)
+    checked, engine = _checked(shards), cluster.chosen()
     source = open_source(place, leave_out=out, **_fields(where))
     options = {**loading.arguments(), "precision": precision, "gradients": how.gradients}
     explainer = BulkExplainer(model, **options)
@@ -101,9 +135,8 @@ def bulk(
     if more:
         raise InputError("--target: one question for a folder of shards (a class, or top3).")
     wanted = Wanted(model, options, how, target, **checked)
-    done = run(
-        wanted, source, out, explainer, resume=shards.resume, max_errors=shards.max_errors, quiet=quiet or as_json
-    )
+    going = {"resume": shards.resume, "max_errors": shards.max_errors, "quiet": quiet or as_json}
+    done = run(wanted, source, out, explainer, engine=engine, **going)
     if as_json:
         print_json({**asdict(done), "folder": str(done.folder)})
     elif not quiet:
