@@ -37,6 +37,8 @@ def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> Path:
             os.replace(temporary, place)
         finally:
             temporary.unlink(missing_ok=True)
+    except OutputError:  # of what makes the chunks
+        raise
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
     return place

@@ -6,8 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from ..errors import ImageError, OnnxplainError, PreprocessingError
+from ..errors import ImageError, InputError, OnnxplainError, PreprocessingError
 from ..model.ranking import ClassScore
 from ..photos import Preprocessing, load_image
 from ..results.explanation import Explanation
@@ -37,27 +38,37 @@ def explanations(
             such a photo raises.
 
     Raises:
-        ImageError: there are no shards, or a photo cannot be read, or has changed since.
-        InputError: a file is no shard.
+        ImageError: a photo cannot be read, or has changed since.
+        InputError: there are no shards, or a file is none.
         RuntimeMissingError: pyarrow is not installed.
 
     Example:
         >>> onnxplain.report(onnxplain.bulk.explanations("maps/"), "maps.html")  # doctest: +SKIP
     """
+    for facts, row in shard_rows(folder):
+        if row.map is None:
+            continue
+        try:
+            preprocessing = Preprocessing.from_dict(facts["preprocessing"])
+            yield _explanation(row, preprocessing, Path(facts["root"] if root is None else root).resolve())
+        except (ImageError, PreprocessingError) as error:
+            if on_error is None:
+                raise
+            on_error(row.id, error)
+
+
+def shard_rows(folder: str | os.PathLike[str]) -> Iterator[tuple[dict[str, Any], Row]]:
+    """Yield the rows of all shards in order, with the facts that those of a run share.
+
+    Raises:
+        InputError: there are no shards, or a file is none.
+        RuntimeMissingError: pyarrow is not installed.
+    """
     files = sorted(Path(folder).glob("maps-*.parquet"))
     if not files:
-        raise ImageError(f"{folder} holds no shards of onnxplain bulk (maps-00000.parquet ...).")
+        raise InputError(f"{folder} holds no shards of onnxplain bulk (maps-00000.parquet ...).")
     for file in files:
-        for facts, row in read_rows(file):
-            if row.map is None:
-                continue
-            try:
-                preprocessing = Preprocessing.from_dict(facts["preprocessing"])
-                yield _explanation(row, preprocessing, Path(facts["root"] if root is None else root).resolve())
-            except (ImageError, PreprocessingError) as error:
-                if on_error is None:
-                    raise
-                on_error(row.id, error)
+        yield from read_rows(file)
 
 
 def _explanation(row: Row, preprocessing: Preprocessing, root: Path) -> Explanation:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
-from .common import Json, ModelOptions, Precision, Quiet, guarded, print_json
+from .common import Failures, Json, ModelOptions, Precision, Quiet, guarded, print_json
 from .methods import chosen_methods
 from .questions import QuestionOptions
 
@@ -43,6 +43,14 @@ class SourceOptions:
 class ShardOptions:
     """How maps are kept, and when a run goes on or stops."""
 
+    formats: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help="Write besides, from the shards: png (pictures), html (a report), fiftyone (heat maps and a dataset).",
+        ),
+    ] = None
     maps: Annotated[str, typer.Option("--maps", help="float16, or uint8 for half the size.")] = "float16"
     shard_size: Annotated[int, typer.Option("--shard-size", help="Photos in a file.")] = 1000
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: skip the shards that are there.")] = False
@@ -116,6 +124,7 @@ def bulk(
 
     Photos that fail are rows with an error. Exit codes: 0 done, 1 stopped, 3 done with errors.
     """
+    from ..bulk.outputs import FORMATS
     from ..bulk.run import Wanted, run
     from ..bulk.sources import open_source
     from ..bulk.worker import BulkExplainer
@@ -127,7 +136,7 @@ def bulk(
     model, place = _split(paths)
     if where.target_column is not None and question.target:
         raise InputError("--target-column states a class for each photo; leave out --target.")
-    checked, engine = _checked(shards), cluster.chosen()
+    checked, engine, formats = _checked(shards), cluster.chosen(), _formats(shards.formats)
     source = open_source(place, leave_out=out, **_fields(where))
     options = {**loading.arguments(), "precision": precision, "gradients": how.gradients}
     explainer = BulkExplainer(model, **options)
@@ -137,11 +146,13 @@ def bulk(
     wanted = Wanted(model, options, how, target, **checked)
     going = {"resume": shards.resume, "max_errors": shards.max_errors, "quiet": quiet or as_json}
     done = run(wanted, source, out, explainer, engine=engine, **going)
+    failures = Failures()
+    files = [str(FORMATS[name](out, source.root, failures)) for name in formats]
     if as_json:
-        print_json({**asdict(done), "folder": str(done.folder)})
+        print_json({**asdict(done), "folder": str(done.folder), "files": files, "unread": failures.listed})
     elif not quiet:
-        print(in_words(done))
-    if done.errors:
+        print("\n".join([in_words(done), *files]))
+    if done.errors or failures.listed:
         raise typer.Exit(WITH_ERRORS)
 
 
@@ -175,6 +186,21 @@ def _checked(shards: ShardOptions) -> dict[str, Any]:
     if shards.max_errors is not None:
         check_count("--max-errors", shards.max_errors, 0)
     return {"kind": shards.maps, "shard_size": check_count("--shard-size", shards.shard_size)}
+
+
+def _formats(names: str | None) -> list[str]:
+    """Return the names of ``--format``.
+
+    Raises:
+        InputError: one is unknown.
+    """
+    from ..bulk.outputs import FORMATS
+
+    found = [] if names is None else list(dict.fromkeys(name.strip() for name in names.split(",")))
+    for name in found:
+        if name not in FORMATS:
+            raise InputError(f"--format: {name!r} is unknown; there are {', '.join(FORMATS)}.")
+    return found
 
 
 def _fields(options: SourceOptions) -> dict[str, Any]:
