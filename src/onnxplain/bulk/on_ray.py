@@ -6,9 +6,12 @@ the maps keep their shape. A shard that is written twice has one name, and so on
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -43,11 +46,12 @@ class RayEngine:
         ray = _import_ray()
         mine = not ray.is_initialized()
         try:
-            if mine:
-                ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-            for written in self._written(ray, job, shards, gpus):
-                meter.add(written.photos, list(written.failures), written.errors)
-                yield written
+            with redirect_stdout(sys.stderr):  # where Ray says what it does
+                if mine:
+                    ray.init(address=self.address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                for written in self._written(ray, job, shards, gpus):
+                    meter.add(written.photos, list(written.failures), written.errors)
+                    yield written
         except OnnxplainError:
             raise
         except Exception as error:  # Ray's exceptions share no base class
@@ -61,6 +65,7 @@ class RayEngine:
         threads = int(job.options.get("threads") or 0) or cpus
         job = replace(job, options={**job.options, "threads": threads})
         ray.data.DataContext.get_current().enable_progress_bars = False
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         rows = [{"shard": pickle.dumps(shard)} for shard in shards]
         found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
             _Actor,
@@ -114,6 +119,7 @@ def _import_ray() -> Any:
         RuntimeMissingError: it is not installed.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         import ray
         import ray.data

@@ -144,8 +144,8 @@ def bulk(
     if more:
         raise InputError("--target: one question for a folder of shards (a class, or top3).")
     wanted = Wanted(model, options, how, target, **checked)
-    going = {"resume": shards.resume, "max_errors": shards.max_errors, "quiet": quiet or as_json}
-    done = run(wanted, source, out, explainer, engine=engine, **going)
+    silent, most = quiet or as_json, shards.max_errors
+    done = run(wanted, source, out, explainer, engine=engine, resume=shards.resume, max_errors=most, quiet=silent)
     failures = Failures()
     files = [str(FORMATS[name](out, source.root, failures)) for name in formats]
     if as_json:
