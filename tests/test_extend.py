@@ -15,7 +15,8 @@ from PIL import Image
 import onnxplain
 from onnxplain import Explainer, InputError
 from onnxplain.extend import Method, register_method
-from onnxplain.methods import METHODS, Saliency
+from onnxplain.methods import METHODS
+from onnxplain.methods.gradients import Saliency
 
 from support import REPOSITORY
 from support import small_models as small

@@ -16,7 +16,7 @@ from PIL import Image
 import onnxplain
 from onnxplain import Explainer, ImageError, InputError, OutputError, RuntimeMissingError, cli, metrics
 from onnxplain.evaluation import randomized_models
-from onnxplain.methods import GradientXInput
+from onnxplain.methods.gradients import GradientXInput
 from onnxplain.model.ranking import probabilities
 from onnxplain.photos import Preprocessing
 from onnxplain.pipeline import stream

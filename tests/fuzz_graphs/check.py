@@ -183,9 +183,10 @@ class Checked:
         return found
 
     def _places(self, scores: np.ndarray) -> list[int]:
-        """The axes of more than one element that are neither the batch nor the classes."""
-        others = (self._axis("batch"), self._axis("classes"))
-        return [axis for axis, extent in enumerate(scores.shape) if axis not in others and extent > 1]
+        """The axes of more than one element that are neither the batch nor the classes; all such if each has one."""
+        known = (self._axis("batch"), self._axis("classes"))
+        others = [axis for axis in range(scores.ndim) if axis not in known]
+        return [axis for axis in others if scores.shape[axis] > 1] or others
 
     def _axis(self, name: str) -> int | None:
         """The axis of the batch or of the classes of what is asked about; None if it has none."""

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from onnxplain import Explainer, InputError
-from onnxplain.methods import METHODS, GradientXInput, find_method
+from onnxplain.methods import METHODS, find_method
 from onnxplain.methods.base import Method
+from onnxplain.methods.gradients import GradientXInput
 from onnxplain.model.attribution import Attribution
 
 from support import small_models as small

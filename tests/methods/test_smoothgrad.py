@@ -11,7 +11,8 @@ import torch
 from onnx import TensorProto, helper
 
 from onnxplain import Explainer, InputError
-from onnxplain.methods import METHODS, GradientXInput
+from onnxplain.methods import METHODS
+from onnxplain.methods.gradients import GradientXInput
 from onnxplain.methods.smoothgrad import NoisyMethod, SmoothGrad
 
 from support import small_models as small

@@ -78,7 +78,7 @@ def find_metrics(metrics: Sequence[str] | None, methods: int, masks: bool, class
     return names
 
 
-def targets_of(target: TargetLike, batch: Sequence[Photo]) -> Any:
+def micro_batch_targets(target: TargetLike, batch: Sequence[Photo]) -> Any:
     """Return the part of ``target`` that belongs to a micro-batch.
 
     Raises:

@@ -18,7 +18,7 @@ from ..photos.load import ImageSource
 from ..pipeline.stream import OnError, Photo, photo_batches, photo_sources
 from ..progress import track
 from ..target import TargetLike
-from .choices import Methods, find_methods, find_metrics, held, is_of_classes, targets_of
+from .choices import Methods, find_methods, find_metrics, held, is_of_classes, micro_batch_targets
 from .masks import Masks, mask_of, without_masks
 from .measures import AGREEMENTS, METRICS, Case, Settings
 from .results import Evaluation
@@ -103,7 +103,7 @@ def _cases(
         As :meth:`Explainer.explain` raises.
     """
     x, preprocessing = np.stack([photo.tensor for photo in batch]), explainer.preprocessing.preprocessing
-    classes, cases = targets_of(target, batch), []
+    classes, cases = micro_batch_targets(target, batch), []
     for method in methods:
         explanations = list(explainer.stream(batch, classes, method, progress=False))
         if not isinstance(explanations[0], Explanation):

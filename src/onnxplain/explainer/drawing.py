@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from ..visualization import ClassVisualization, draw_classes, draw_neurons
 from .answering import Answering
 from .inputs import Classes, ClassIndex
+
+if TYPE_CHECKING:
+    from ..visualization import ClassVisualization
 
 
 class Drawing(Answering):
@@ -40,10 +42,9 @@ class Drawing(Answering):
             TargetError: a class is out of range or an unknown label.
             PreprocessingError, GradientError, ProviderError: as for :meth:`explain`.
         """
-        found: ClassVisualization | list[ClassVisualization] = draw_classes(
-            self._attributor, self.preprocessing.preprocessing, target, preset, options
-        )
-        return found
+        from ..visualization import draw_classes  # ten modules that no map needs
+
+        return draw_classes(self._attributor, self.preprocessing.preprocessing, target, preset, options)
 
     @overload
     def visualize_neuron(self, neuron: str, *, preset: str = "natural", **options: Any) -> ClassVisualization: ...
@@ -58,7 +59,6 @@ class Drawing(Answering):
 
         ``neuron`` is "tensor:channel", or a list of these, of any float tensor; else as :meth:`visualize_class`.
         """
-        found: ClassVisualization | list[ClassVisualization] = draw_neurons(
-            self._attributor, self.preprocessing.preprocessing, neuron, preset, options
-        )
-        return found
+        from ..visualization import draw_neurons
+
+        return draw_neurons(self._attributor, self.preprocessing.preprocessing, neuron, preset, options)

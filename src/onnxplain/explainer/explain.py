@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from functools import partial
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,13 +17,11 @@ from ..native import Normalization
 from ..photos.load import ImageSource
 from ..pipeline.attributions import arrays, only
 from ..pipeline.photos import PhotoExplainer
-from ..pipeline.rows import explain_table, explain_tokens, with_background
 from ..pipeline.stream import OnError, is_one, photo_sources, stream_photos
 from ..progress import track
 from ..results.comparison import Comparison
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
-from ..results.features import TableExplanation, TokenExplanation
 from ..target import TargetLike
 from .comparing import Expected, compared
 from .drawing import Drawing
@@ -40,6 +38,9 @@ from .inputs import (
     TokenIds,
     Tokens,
 )
+
+if TYPE_CHECKING:
+    from ..results.features import TableExplanation, TokenExplanation
 
 #: What comes of one photo; the list with "top3" and the like.
 Explained: TypeAlias = Explanation | Explanations[Explanation]
@@ -269,8 +270,10 @@ class Explainer(Drawing):
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
+        from ..pipeline.rows import explain_table, with_background  # photos need no rows
+
         chosen = with_background(method, options, background)
-        return explain_table(self._attributor, rows, feature_names, target, chosen)  # type: ignore[no-any-return]
+        return explain_table(self._attributor, rows, feature_names, target, chosen)
 
     @overload
     def explain_tokens(
@@ -315,8 +318,10 @@ class Explainer(Drawing):
         Raises:
             InputError, TargetError, GradientError, ProviderError: as for :meth:`attribute`.
         """
+        from ..pipeline.rows import explain_tokens
+
         chosen = find_method(method, options)
-        return explain_tokens(self._attributor, ids, tokens, target, chosen)  # type: ignore[no-any-return]
+        return explain_tokens(self._attributor, ids, tokens, target, chosen)
 
     @overload
     def stream(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import fields
+from importlib import import_module
 from typing import Any, TypeVar
 
 from ..errors import InputError
@@ -12,8 +13,60 @@ from .base import Method
 
 M = TypeVar("M", bound=type[Method])
 
+#: Name -> module and class of those that come along, in the order in which they are listed.
+_BUILT_IN = {
+    "saliency": "gradients.Saliency",
+    "gradient_x_input": "gradients.GradientXInput",
+    "smoothgrad": "smoothgrad.SmoothGrad",
+    "smoothgrad_squared": "smoothgrad.SmoothGradSquared",
+    "vargrad": "smoothgrad.VarGrad",
+    "integrated_gradients": "integrated_gradients.IntegratedGradients",
+    "blur_integrated_gradients": "blur_integrated_gradients.BlurIntegratedGradients",
+    "guided_integrated_gradients": "guided_integrated_gradients.GuidedIntegratedGradients",
+    "expected_gradients": "integrated_gradients.ExpectedGradients",
+    "grad_cam": "class_activation.GradCam",
+    "grad_cam_plus_plus": "class_activation.GradCamPlusPlus",
+    "layer_cam": "class_activation.LayerCam",
+    "hires_cam": "class_activation.HiResCam",
+    "xgrad_cam": "class_activation.XGradCam",
+    "guided_backprop": "guided.GuidedBackprop",
+    "deconvnet": "guided.Deconvnet",
+    "guided_grad_cam": "guided_grad_cam.GuidedGradCam",
+    "attention_rollout": "attention.AttentionRollout",
+    "attention_relevance": "attention.AttentionRelevance",
+    "occlusion": "occlusion.Occlusion",
+    "rise": "rise.Rise",
+}
+
+
+class _Methods(MutableMapping[str, type[Method]]):
+    """A table that loads the module of a method when it is first asked for: a map needs one method, not all."""
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._found: dict[str, str | type[Method]] = dict(places)
+
+    def __getitem__(self, name: str) -> type[Method]:
+        found = self._found[name]
+        if isinstance(found, str):
+            module, _, kind = found.partition(".")
+            self._found[name] = found = getattr(import_module(f".{module}", __package__), kind)
+        return found
+
+    def __setitem__(self, name: str, method: type[Method]) -> None:
+        self._found[name] = method
+
+    def __delitem__(self, name: str) -> None:
+        del self._found[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 #: Name -> method, in the order in which they are listed; :func:`register_method` adds to it.
-METHODS: dict[str, type[Method]] = {}
+METHODS = _Methods(_BUILT_IN)
 
 
 def register_method(method: M) -> M:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +21,15 @@ from ..target import TargetLike
 from .attributions import only, row_attributions
 
 Array = NDArray[Any]
+F = TypeVar("F", bound=FeatureExplanation)
+
+#: One for a row or sequence; a list for several; lists of these by class.
+Found: TypeAlias = F | list[F] | list[list[F]]
 
 
 def explain_table(
     attributor: Attributor, rows: Any, feature_names: Sequence[str] | None, target: TargetLike, method: Method
-) -> Any:
+) -> Found[TableExplanation]:
     """See :meth:`onnxplain.Explainer.explain_table`."""
     feeds, columns, one = _feeds(attributor.inputs, rows)
     check_inputs(attributor.signature, feeds)
@@ -40,7 +44,9 @@ def explain_table(
     return _explanations(TableExplanation, attributor, method, feeds, target, lambda row: listed, values, one)
 
 
-def explain_tokens(attributor: Attributor, ids: Any, tokens: Any, target: TargetLike, method: Method) -> Any:
+def explain_tokens(
+    attributor: Attributor, ids: Any, tokens: Any, target: TargetLike, method: Method
+) -> Found[TokenExplanation]:
     """See :meth:`onnxplain.Explainer.explain_tokens`."""
     only(method.axes(attributor))
     source = _sources(attributor, method)[0]
@@ -75,7 +81,7 @@ def with_background(method: str | Method, options: Mapping[str, Any], background
 
 
 def _explanations(
-    kind: type[FeatureExplanation],
+    kind: type[F],
     attributor: Attributor,
     method: Method,
     feeds: Mapping[str, Array],
@@ -83,7 +89,7 @@ def _explanations(
     names: Callable[[int], list[str]],
     values: Array,
     one: bool,
-) -> Any:
+) -> Found[F]:
     """Return one explanation, or a list of them by class, for each row; without the outer list for ``one`` row."""
     found: list[Any] = []
     asked = targets_of(target, attributor.samples(feeds), attributor.signature.places, alone=one)

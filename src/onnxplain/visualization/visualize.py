@@ -67,7 +67,7 @@ class Drawing:
 
 def draw_classes(
     attributor: Attributor, preprocessing: Preprocessing, target: ClassTarget, preset: str, options: Mapping[str, Any]
-) -> Any:
+) -> ClassVisualization | list[ClassVisualization]:
     """Return the picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
@@ -85,7 +85,7 @@ def draw_neurons(
     neuron: str | Sequence[str],
     preset: str,
     options: Mapping[str, Any],
-) -> Any:
+) -> ClassVisualization | list[ClassVisualization]:
     """Return the picture of a neuron, or a list for several; see :meth:`onnxplain.Explainer.visualize_neuron`."""
     drawing = Drawing.of(preset, options)
     names = [neuron] if isinstance(neuron, str) else list(neuron)

@@ -55,6 +55,7 @@ def test_one_axis(case: Case) -> None:
         (pool((8, 8), [3, 3], strides=[2, 2]), "windows overlap"),
         (pool((9, 9), [2, 2], strides=[2, 2], ceil_mode=1), "ceil_mode, auto_pad or dilations"),
         (pool((9, 9), [2, 2], strides=[2, 2], auto_pad="SAME_UPPER"), "ceil_mode, auto_pad or dilations"),
+        (pool((2, 4), [2, 2], strides=[3, 3], pads=[1, 0, 1, 0]), "windows are not wider than their padding"),
     ],
 )
 def test_left_alone(case: Case, reason: str) -> None:
@@ -62,3 +63,8 @@ def test_left_alone(case: Case, reason: str) -> None:
     model = differentiate(case.model(np.dtype(np.float32), None), target="cotangent", form="cpu", report=report)
     assert "MaxUnpool" not in gradient_operators(model)
     assert [o.reason for o in report.of(NAME)] == [reason]
+
+
+def test_a_single_window_as_wide_as_its_padding() -> None:
+    case = Case("MaxPool", (normal("N", 2, 2),), {"kernel_shape": [2], "strides": [3], "pads": [1, 1]})
+    same_gradients(case, LEVELS)

@@ -4,7 +4,8 @@
 
 where the indices are those of MaxPool, flat positions in x, and no two windows share one: both put dy at its index
 and zeros elsewhere. MaxUnpool checks the extents against what the windows need, so pooling with ceil_mode (whose
-last window may end behind the image), dilations or auto_pad is left alone.
+last window may end behind the image), dilations or auto_pad is left alone; so are windows that are not wider than
+their padding, of which a single one would need no extent at all.
 
 Measured (see :mod:`.order`), with this pass and without: VGG-16 2.26 and 2.29.
 """
@@ -38,6 +39,8 @@ def unpool_maxima(work: Work) -> Iterator[Step]:
             yield left(node, "windows overlap")
         elif not plain or max(given.get_ints("dilations", [1])) > 1:
             yield left(node, "ceil_mode, auto_pad or dilations")
+        elif not _wider_than_padding(pool):
+            yield left(node, "windows are not wider than their padding")
         elif dy.dtype != ir.DataType.FLOAT:
             yield left(node, f"{dy.dtype} is pooled, not FLOAT")
         else:
@@ -46,6 +49,12 @@ def unpool_maxima(work: Work) -> Iterator[Step]:
                 new = emit.MaxUnpool(dy, indices, emit.shape(x), **windows)
             yield fired(node)
             substitute(emit, result, new)
+
+
+def _wider_than_padding(pool: ir.Node) -> bool:
+    kernel = pool.attributes.get_ints("kernel_shape", [])
+    pads = pool.attributes.get_ints("pads", [0] * 2 * len(kernel))
+    return all(extent > low + high for extent, low, high in zip(kernel, pads, pads[len(kernel) :]))
 
 
 def _before_reshape(value: ir.Value | None) -> ir.Value | None:

@@ -23,6 +23,7 @@ from .stated_shapes import set_aside_stated_shapes
 from .unpack_sequences import unpack_sequences
 from .upgrade_opset import upgrade_opset
 from .vector_operands import multiply_by_columns
+from .whole_pads import pad_all_axes
 
 #: From any file to one opset and one form of constants.
 READABLE: tuple[Pass[ir.Model], ...] = (
@@ -61,6 +62,7 @@ def prepare(model: ir.Model, report: Report | None = None) -> Inference:
         runner.run(know_shapes, work)
     while any(runner.run(known, work) for known in KNOWN):
         runner.run(know_shapes, work)
+    runner.run(pad_all_axes, work)
     return emit.inference
 
 
