@@ -262,7 +262,7 @@ def test_a_header_that_claims_gigabytes_is_not_read(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.write(info.tobuf(tarfile.GNU_FORMAT))
         file.truncate(5 << 30)  # a hole, so that the bytes are there
-    with pytest.raises(InputError, match="is no tar: a header of 4294967296 bytes"):
+    with pytest.raises(InputError, match="is no tar: a header has 4294967296 bytes"):
         open_source(path)
 
 

@@ -38,8 +38,8 @@ def read_item(item: Item, root: Path) -> bytes:
     Raises:
         ImageError: the source has none, the path leads out of ``root``, or the file cannot be read or is too large.
     """
-    if item.error is not None:
-        raise ImageError(f"{item.id}: {item.error}")
+    if (error := item.error) is not None:
+        raise ImageError(f"{item.id}: {error}")
     try:
         place = inside(root, item.path)
         with open(place, "rb") as file:
@@ -48,10 +48,11 @@ def read_item(item: Item, root: Path) -> bytes:
                 raise ImageError(f"{item.id}: has {length} bytes, more than the limit of {MAX_BYTES}; shrink it.")
             file.seek(item.offset or 0)
             content = file.read(length)
-    except (OSError, ValueError) as error:  # a path with NUL is a ValueError
-        if isinstance(error, ImageError):
-            raise
-        raise ImageError(f"{item.id}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    except ImageError:
+        raise
+    except (OSError, ValueError) as failure:  # a path with NUL is a ValueError
+        reason = getattr(failure, "strerror", None) or failure
+        raise ImageError(f"{item.id}: cannot be read: {reason}.") from None
     if len(content) < length:
         raise ImageError(f"{item.id}: is cut off: {len(content)} of {length} bytes are there.")
     return content

@@ -25,7 +25,7 @@ class _Headers:
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= _MAX_HEADER:
-            raise tarfile.ReadError(f"a header of {size} bytes")
+            raise tarfile.ReadError(f"a header has {size} bytes.")
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = 0) -> int:
@@ -51,7 +51,8 @@ def tar_items(root: Path, path: str, column: str | None) -> Iterator[Item]:
             for key, members in samples:
                 yield _sample(f"{path}/{printable(key)}", path, [*members], column, file)
     except tarfile.ReadError as error:
-        raise InputError(f"{place} is no tar: {error}. Compressed tars are unpacked first (gunzip).") from None
+        reason = str(error).rstrip(".")
+        raise InputError(f"{place} is no tar: {reason}. Compressed tars are unpacked first (gunzip).") from None
     except OSError as error:
         raise InputError(f"{place} cannot be read: {error.strerror or error}.") from None
 
@@ -74,7 +75,8 @@ def _members(file: IO[bytes], place: Path) -> Iterator[_Member]:
             except (tarfile.TarError, ValueError, OverflowError) as error:
                 if not found:
                     raise tarfile.ReadError(str(error)) from None
-                yield "", 0, 0, f"the tar is damaged after {found} files: {error}."
+                reason = str(error).rstrip(".")
+                yield "", 0, 0, f"the tar is damaged after {found} files: {reason}."
                 return
             if member is None:
                 break
