@@ -125,9 +125,10 @@ def _job(wanted: Wanted, source: Source, folder: Path, explainer: BulkExplainer)
         photos=len(source.items),
         source=source.digest(),
     )
+    stated = {"preprocessing": explainer.preprocessing.preprocessing, "labels": explainer.labels}  # no paths from here
     return Job(
         None if wanted.model is None else wanted.model.resolve(),
-        wanted.options,
+        {**wanted.options, **stated},
         wanted.method,
         wanted.target,
         source.root,
