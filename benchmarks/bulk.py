@@ -5,10 +5,11 @@ process:
 
 * stream: ``Explainer.stream`` over the files, nothing kept,
 * bulk: the same files into Parquet shards, float16 maps, compressed,
-* bulk, uint8: the same with a byte for each number.
+* start: a run of one photo, what every run takes besides its photos.
 
-The table has images per second, medians over rounds, and the median of ratios to ``stream`` within a round. Then the
-peak memory of new processes that write shards of more and more files.
+Each round prints the seconds, and those of the processor, which count where the machine is busy with other things. The
+table has images per second, medians over rounds, and the medians of ratios to ``stream`` within a round. Then the peak
+memory of new processes that write shards of more and more files.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
 
@@ -24,7 +26,6 @@ from PIL import Image
 
 import common
 from onnxplain.bulk.run import Wanted, run
-from onnxplain.bulk.shards import MapType
 from onnxplain.bulk.sources import open_source
 from onnxplain.bulk.worker import BulkExplainer
 from onnxplain.methods import find_method
@@ -52,6 +53,43 @@ def draw(folder: Path, count: int, size: int) -> Path:
     return folder
 
 
+def timed(folder: Path, photos: Path, one: Path, count: int, rounds: int) -> None:
+    """Print the seconds of each round, and the table."""
+    explainer, method = BulkExplainer(), find_method("saliency", {})
+
+    def write(place: Path) -> None:
+        run(Wanted(None, {}, method, None), open_source(place), folder / "maps", explainer, quiet=True)
+        shutil.rmtree(folder / "maps")
+
+    def stream() -> None:
+        for _ in explainer.stream(photos, progress=False):
+            pass
+
+    calls: dict[str, common.Call] = {"stream": stream, "bulk": lambda: write(photos), "start": lambda: write(one)}
+    wall: dict[str, list[float]] = {label: [] for label in calls}
+    work: dict[str, list[float]] = {label: [] for label in calls}
+    for number in range(rounds + 1):
+        for label, call in calls.items():
+            begun, worked = time.perf_counter(), time.process_time()
+            call()
+            if number:  # a round before the first warms up
+                wall[label].append(time.perf_counter() - begun)
+                work[label].append(time.process_time() - worked)
+        if number:
+            shown = (f"{label} {wall[label][-1]:.2f} s ({work[label][-1]:.2f})" for label in calls)
+            print(f"round {number}: {', '.join(shown)}", flush=True)
+    rows = [
+        [
+            label,
+            f"{count / median(wall[label]):.1f}",
+            f"{1 / common.ratio(wall[label], wall['stream']):.3f}",
+            f"{1 / common.ratio(work[label], work['stream']):.3f}",
+        ]
+        for label in ("stream", "bulk")
+    ]
+    print(common.table([f"{count} photos", "images/s", "of stream", "of its processor time"], rows))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=200)
@@ -64,23 +102,8 @@ def main() -> None:
         folder = Path(name)
         if options.rounds:
             photos = draw(folder / "timed", options.count, options.size)
-            explainer, source, method = BulkExplainer(), open_source(photos), find_method("saliency", {})
-
-            def write(kind: MapType) -> None:
-                run(Wanted(None, {}, method, None, kind), source, folder / "maps", explainer, quiet=True)
-                shutil.rmtree(folder / "maps")
-
-            calls: dict[str, common.Call] = {
-                "stream": lambda: [None for _ in explainer.stream(photos, progress=False)],
-                "bulk": lambda: write("float16"),
-                "bulk, uint8": lambda: write("uint8"),
-            }
-            seconds = common.measure(calls, options.rounds)
-            rows = [
-                [label, f"{options.count / median(times):.1f}", f"{1 / common.ratio(times, seconds['stream']):.3f}"]
-                for label, times in seconds.items()
-            ]
-            print(common.table([f"{options.count} photos", "images/s", "of stream"], rows))
+            one = draw(folder / "one", 1, options.size)
+            timed(folder, photos, one, options.count, options.rounds)
         for count in options.memory:
             photos = draw(folder / str(count), count, options.size)
             peak = common.peak_megabytes(COMMAND, str(photos), str(folder / f"maps{count}"))
