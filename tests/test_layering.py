@@ -30,7 +30,7 @@ _ENGINES = {"runtime", "photos", "pictures"}
 _MODEL = _GROUND | _AUTODIFF | _ENGINES | {"model"}
 _METHODS = _MODEL | {"methods", "visualization", "metrics"}
 _EXPLAINER = _METHODS | {"pipeline", "results", "explainer"}
-_FRONTS = {"from_torch", "evaluation"}
+_FRONTS = {"from_torch", "evaluation", "packages"}
 
 #: Room -> rooms that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -82,6 +82,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": _METHODS | {"results"},
     "explainer": _EXPLAINER,
     "evaluation": _EXPLAINER,
+    "packages": {"errors", "files"} | _AUTODIFF,
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
     "__init__": _EXPLAINER | _FRONTS | {"extend", "bulk"},

@@ -22,6 +22,7 @@ from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
+from .package import package
 from .visualize_class import visualize_class
 
 app = typer.Typer(
@@ -40,6 +41,7 @@ app.command("visualize-class")(visualize_class)
 app.command()(evaluate)
 app.command("export-torch")(export_torch)
 app.command()(bulk)
+app.command()(package)
 app.command()(cache)
 
 

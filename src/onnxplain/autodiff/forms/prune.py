@@ -14,6 +14,22 @@ from ..graph.passes import Step, fired, graph_pass
 def prune(model: ir.Model) -> Iterator[Step]:
     """Remove everything that no output of the model depends on, in place."""
     before = list(model.graph)
-    RemoveUnusedNodesPass()(model)
+    branching = [node for node in before if any(isinstance(a.value, ir.Graph) for a in node.attributes.values())]
+    while True:
+        RemoveUnusedNodesPass()(model)
+        gone = [node for node in branching if node.graph is None]
+        if not gone:
+            break
+        for node in gone:  # what its branches read of the outer graph is still taken for used
+            _let_go(node)
+            branching.remove(node)
     RemoveUnusedOpsetsPass()(model)
     yield from (fired(node) for node in before if node.graph is None)
+
+
+def _let_go(node: ir.Node) -> None:
+    for attribute in node.attributes.values():
+        if isinstance(attribute.value, ir.Graph):
+            for inner in attribute.value.all_nodes():
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
