@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ImageError
+from ..text import printable
 
 #: Bytes of an encoded photo that are read at most: more than any photo of ``MAX_PIXELS`` needs.
 MAX_BYTES = 1 << 29
@@ -71,8 +72,3 @@ def inside(root: Path, path: str) -> Path:
     if not stat.S_ISREG(place.stat().st_mode):
         raise ImageError(f"{printable(path)}: is no regular file.")
     return place
-
-
-def printable(text: str) -> str:
-    """Return ``text`` with what is no Unicode (bytes of a file's name) written out."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -183,19 +183,6 @@ def write_facts(job: Job) -> None:
     write_bytes(job.folder / RUN_FILE, job.described.encode())
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files of processes that were killed.
-
-    Raises:
-        OutputError: that is impossible.
-    """
-    try:
-        for file in folder.glob(".*.part"):
-            file.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be tidied: {error.strerror or error}.") from None
-
-
 @dataclass(frozen=True)
 class Standing:
     """What a folder holds of a run: the numbers of its whole shards, and of their photos, rows and errors."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from ..errors import InputError
+from ..text import printable
 
 #: Seconds between two lines where there is no terminal.
 _SECONDS = 30.0
@@ -67,7 +68,7 @@ class Meter:
         for text in failures:
             if self._shown < _SHOWN:
                 self._shown += 1
-                print(f"onnxplain: error: {' '.join(text.split())}", file=self._file)
+                print(printable(f"onnxplain: error: {' '.join(text.split())}"), file=self._file)
             elif self._shown == _SHOWN:
                 self._shown += 1
                 print("onnxplain: further errors are in the column 'error' of the shards.", file=self._file)

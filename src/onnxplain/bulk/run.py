@@ -16,7 +16,6 @@ from .job import (
     facts_of,
     planned,
     prepare_folder,
-    remove_leftovers,
     standing,
     write_facts,
 )
@@ -93,7 +92,6 @@ def run(
     job = _job(wanted, source, folder, explainer)
     if before is not None:
         check_same(folder, before, job.facts)
-    remove_leftovers(folder)
     write_facts(job)
     shards = planned(source.items, wanted.shard_size)
     there = standing(job, shards)
@@ -104,7 +102,6 @@ def run(
     with meter.shown():
         for written in engine(job, missing, explainer, meter) if missing else ():
             rows += written.rows
-    remove_leftovers(folder)
     return Done(folder, total, rows, meter.errors, len(shards), len(there.shards), meter.rate)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, RuntimeMissingError
+from ..text import utf8
 
 #: How numbers of maps are stored: 0..1 in half precision, or 0..255.
 MapType = Literal["float16", "uint8"]
@@ -131,7 +132,9 @@ def _batch(rows: Sequence[Row], schema: Any, shape: tuple[int, ...], kind: Any, 
         elif field.name in shared:
             arrays.append(arrow.array([shared[field.name]] * len(rows), field.type))
         else:
-            arrays.append(arrow.array([getattr(row, field.name) for row in rows], field.type))
+            values = [getattr(row, field.name) for row in rows]
+            texts = [utf8(one).decode() if isinstance(one, str) else one for one in values]
+            arrays.append(arrow.array(texts, field.type))
     return arrow.record_batch(arrays, schema=schema)
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from ..errors import ImageError, InputError
 from ..photos.load import SUFFIXES
-from .items import Item, printable
+from ..text import printable
+from .items import Item
 from .shards import import_parquet
 from .tars import tar_items, target_of
 

@@ -10,7 +10,8 @@ from typing import IO
 
 from ..errors import InputError
 from ..photos.load import SUFFIXES
-from .items import Item, printable
+from ..text import printable
+from .items import Item
 
 #: Bytes of a header, or of a target, that are read at most.
 _MAX_HEADER = 1 << 20

@@ -164,7 +164,7 @@ class Worker:
         return {
             "index": index,
             "id": item.id,
-            "path": item.path.encode("utf-8", "backslashreplace").decode(),
+            "path": item.path,
             "offset": item.offset,
             "size": item.size,
             "method": self.job.method.name,

@@ -7,6 +7,7 @@ The packages that do the work are imported when a command runs, so that ``--help
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -23,6 +24,7 @@ from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
 from .package import package
+from .serve import serve
 from .visualize_class import visualize_class
 
 app = typer.Typer(
@@ -42,6 +44,7 @@ app.command()(evaluate)
 app.command("export-torch")(export_torch)
 app.command()(bulk)
 app.command()(package)
+app.command()(serve)
 app.command()(cache)
 
 
@@ -61,9 +64,16 @@ def root(
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process; :mod:`..__main__` is what a console starts."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding may lack characters of names
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:
         report("interrupted")
         sys.exit(INTERRUPTED)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            report("interrupted")
+        raise
