@@ -113,9 +113,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "preprocessing": _QUESTION | _AUTODIFF | {"photos"},
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
-    "__init__": _EXPLAINER | _FRONTS | {"extend"},
+    "__init__": _EXPLAINER | _FRONTS | {"extend", "bulk"},
+    "bulk": _EXPLAINER,
     "serve": _EXPLAINER | {"__init__"},
-    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve"},
+    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve", "bulk"},
     "__main__": {"cli"},
 }
 
@@ -135,7 +136,13 @@ PUBLIC = {
 }
 
 #: Package from outside -> the only rooms that may import it.
-ONLY_FOR = {"torch": {"from_torch"}, "torchvision": set[str](), "onnxruntime": {"runtime"}}
+ONLY_FOR = {
+    "torch": {"from_torch"},
+    "torchvision": set[str](),
+    "onnxruntime": {"runtime"},
+    "pyarrow": {"bulk"},
+    "ray": {"bulk"},
+}
 
 #: Room -> the only packages from outside, besides the standard library, that it may import.
 #: google.protobuf: what onnx's messages are made of; typing_extensions: by the type checker alone.

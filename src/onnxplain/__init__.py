@@ -28,7 +28,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
-    from . import extend, metrics
+    from . import bulk, extend, metrics
     from .autodiff import differentiate, differentiate_file, differentiate_ir, lower_gradients, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer
@@ -76,6 +76,7 @@ __all__ = [
     "TorchExport",
     "UnsupportedOperatorError",
     "__version__",
+    "bulk",
     "clear_cache",
     "differentiate",
     "differentiate_file",
@@ -123,7 +124,7 @@ _LAZY = {
 }
 
 
-_MODULES = ("extend", "metrics")
+_MODULES = ("bulk", "extend", "metrics")
 
 if not TYPE_CHECKING:  # a checker would take every name for one that is there
 

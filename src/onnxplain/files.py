@@ -54,6 +54,8 @@ def write_chunks(path: str | os.PathLike[str], chunks: Iterable[bytes]) -> Path:
             with temporary.open("wb") as file:
                 file.writelines(chunks)
             os.replace(temporary, place)
+    except OutputError:  # of what makes the chunks
+        raise
     except OSError as error:
         raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
     return place

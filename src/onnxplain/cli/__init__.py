@@ -1,8 +1,8 @@
 """The command line: ``onnxplain explain | detect | differentiate | check | visualize-class | ...``.
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
-2 the command line is wrong; 130 interrupted. Files appear whole or not at all. The packages that do the work are
-imported when a command runs, so that ``--help`` and ``--version`` answer at once.
+2 the command line is wrong; 3 bulk is done, and some photos failed; 130 interrupted. Files appear whole or not at all.
+The packages that do the work are imported when a command runs, so that ``--help`` and ``--version`` answer at once.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .bulk import bulk
 from .cache import cache
 from .check import check
 from .common import INTERRUPTED, report
@@ -41,6 +42,7 @@ app.command()(check)
 app.command("visualize-class")(visualize_class)
 app.command()(evaluate)
 app.command("export-torch")(export_torch)
+app.command()(bulk)
 app.command()(package)
 app.command()(serve)
 app.command()(cache)

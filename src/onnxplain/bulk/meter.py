@@ -1,0 +1,104 @@
+"""How far a run is: a bar in a terminal, a line now and then elsewhere; and the end of a run with too many errors."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from ..errors import InputError
+from ..text import printable
+
+#: Seconds between two lines where there is no terminal.
+_SECONDS = 30.0
+#: Errors that are printed; all of them are in the shards.
+_SHOWN = 10
+
+
+class Meter:
+    """Counts photos and errors, and says so on stderr."""
+
+    def __init__(
+        self,
+        total: int,
+        *,
+        done: int = 0,
+        errors: int = 0,
+        max_errors: int | None = None,
+        file: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        quiet: bool = False,
+    ) -> None:
+        """Begin with ``done`` of ``total`` photos, of which ``errors`` failed."""
+        self.errors = errors
+        self._total, self._done, self._begun = total, done, done
+        self._max_errors, self._shown = max_errors, 0
+        self._file, self._clock, self._quiet = file or sys.stderr, clock, quiet
+        self._start = self._said = clock()
+        self._draw: Callable[[], None] = self._line
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Draw a bar meanwhile, in a terminal."""
+        if self._quiet or not self._file.isatty():
+            yield
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        text = TextColumn("{task.description}")
+        with Progress(BarColumn(), text, console=Console(file=self._file), transient=True) as bar:
+            task = bar.add_task(self.words(), total=self._total, completed=self._done)
+            self._draw = lambda: bar.update(task, completed=self._done, description=self.words())
+            try:
+                yield
+            finally:
+                self._draw = self._line
+
+    def add(self, photos: int, failures: list[str], errors: int) -> None:
+        """Count photos and errors, of which ``failures`` are the texts of the first ones.
+
+        Raises:
+            InputError: there are more errors than are allowed.
+        """
+        self._done += photos
+        self.errors += errors
+        for text in failures:
+            if self._shown < _SHOWN:
+                self._shown += 1
+                print(printable(f"onnxplain: error: {' '.join(text.split())}"), file=self._file)
+            elif self._shown == _SHOWN:
+                self._shown += 1
+                print("onnxplain: further errors are in the column 'error' of the shards.", file=self._file)
+        if self._max_errors is not None and self.errors > self._max_errors:
+            raise InputError(
+                f"stopped after {self.errors} errors (--max-errors {self._max_errors}); what is written stays, and "
+                "--resume goes on."
+            )
+        self._draw()
+
+    @property
+    def rate(self) -> float:
+        """Photos a second, of this process."""
+        return (self._done - self._begun) / max(self._clock() - self._start, 1e-9)
+
+    def words(self) -> str:
+        """How far the run is, in words."""
+        left = (self._total - self._done) / self.rate if self._done > self._begun else None
+        time_left = "" if left is None else f", {duration(left)} left"
+        return f"{self._done:,} of {self._total:,} photos, {self.rate:.1f} a second{time_left}, {self.errors:,} errors"
+
+    def _line(self) -> None:
+        if not self._quiet and self._done < self._total and self._clock() - self._said >= _SECONDS:
+            self._said = self._clock()
+            print(f"onnxplain: {self.words()}", file=self._file, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: "45 s", "12 min", "3 h 20 min"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
