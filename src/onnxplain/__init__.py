@@ -22,17 +22,19 @@ from .errors import (
     PreprocessingError,
     ProviderError,
     RuntimeMissingError,
+    StoppedError,
     TargetError,
     UnsupportedOperatorError,
 )
 
 if TYPE_CHECKING:
     from . import extend, metrics
-    from .autodiff import differentiate, differentiate_file, vjp
+    from .autodiff import differentiate, differentiate_file, differentiate_ir, lower_gradients, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
+    from .preprocessing import find_preprocessing
     from .results.detection import Detection
     from .results.explanation import Explanation
     from .results.explanations import Explanations
@@ -66,6 +68,7 @@ __all__ = [
     "ProviderWarning",
     "RandomizationCheck",
     "RuntimeMissingError",
+    "StoppedError",
     "TableExplanation",
     "Target",
     "TargetError",
@@ -76,10 +79,13 @@ __all__ = [
     "clear_cache",
     "differentiate",
     "differentiate_file",
+    "differentiate_ir",
     "evaluate",
     "export_torch",
     "extend",
+    "find_preprocessing",
     "grid",
+    "lower_gradients",
     "metrics",
     "randomization_check",
     "report",
@@ -89,6 +95,8 @@ __all__ = [
 _LAZY = {
     "differentiate": ".autodiff",
     "differentiate_file": ".autodiff",
+    "differentiate_ir": ".autodiff",
+    "lower_gradients": ".autodiff",
     "vjp": ".autodiff",
     "evaluate": ".evaluation",
     "randomization_check": ".evaluation",
@@ -101,6 +109,7 @@ _LAZY = {
     "TableExplanation": ".results.features",
     "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
+    "find_preprocessing": ".preprocessing",
     "ClassVisualization": ".visualization",
     "ConvergenceWarning": ".visualization",
     "ProviderWarning": ".runtime",

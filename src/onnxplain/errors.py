@@ -47,6 +47,10 @@ class ProviderError(OnnxplainError, RuntimeError):
     """ONNX Runtime cannot load or run the model with the requested providers."""
 
 
+class StoppedError(OnnxplainError, RuntimeError):
+    """A run was ended from outside before it was done."""
+
+
 class OutputError(OnnxplainError, OSError):
     """A result cannot be written."""
 

@@ -22,6 +22,8 @@ from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
+from .package import package
+from .serve import serve
 from .visualize_class import visualize_class
 
 app = typer.Typer(
@@ -39,6 +41,8 @@ app.command()(check)
 app.command("visualize-class")(visualize_class)
 app.command()(evaluate)
 app.command("export-torch")(export_torch)
+app.command()(package)
+app.command()(serve)
 app.command()(cache)
 
 

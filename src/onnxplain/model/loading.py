@@ -46,7 +46,7 @@ _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
 class ModelLoader:
     """Loads one model, differentiated in whatever ways it is asked for.
 
-    - ``source``: a path, bytes or a proto; it is read again for each way.
+    - ``source``: a path, bytes, a proto or an ``onnx_ir.Model``; it is read again for each way.
     - ``options``: those of :func:`onnxplain.differentiate` that the user chose.
     - ``providers``, ``threads``, ``session_options``: as for a :class:`~onnxplain.runtime.Session`.
     - ``batching``: the arguments of a :class:`~onnxplain.runtime.BatchedSession` that the user chose.
@@ -242,15 +242,16 @@ class ModelLoader:
         return self._content()
 
     def _content(self) -> str | None:
-        """SHA-256 of the model; None if there is no such file, or a proto too large to be bytes."""
+        """SHA-256 of the model; None of an onnx_ir.Model, of a proto too large to be bytes, or without such a file."""
         if isinstance(self.source, (str, os.PathLike)):
             with suppress(OSError):
                 return file_digest(self.source)
             return None
         if isinstance(self.source, (bytes, bytearray, memoryview)):
             return hashlib.sha256(self.source).hexdigest()
+        serialize = getattr(self.source, "SerializeToString", None)  # an onnx_ir.Model has none
         with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            return hashlib.sha256(self.source.SerializeToString(deterministic=True)).hexdigest()
+            return None if serialize is None else hashlib.sha256(serialize(deterministic=True)).hexdigest()
         return None
 
 

@@ -21,7 +21,7 @@ _OUTSIDE = "onnxplain.outside_files"
 _SMALL = 1 << 16  # bytes of a weight that is read at once
 #: Types whose elements have one size.
 _SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
-ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 
 def read_model(source: ModelSource) -> ir.Model:
@@ -81,6 +81,17 @@ def without_outside_weights(model: ir.Model) -> onnx.ModelProto:
     return proto
 
 
+def hand_out(model: ir.Model) -> ir.Model:
+    """Return a model that :func:`read_model` read, with what was added, in onnx_ir's own form.
+
+    Raises:
+        ModelError: it returns maps (ZipMap), which onnx_ir has no form for.
+    """
+    if model.meta.get(_ZIP_MAPS):
+        raise ModelError("the model returns maps (ZipMap), which an onnx_ir.Model cannot; use differentiate().")
+    return model
+
+
 def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
     """Return the weights that lie outside of the model's file."""
     values = [value.const_value for value in model.graph.initializers.values()]
@@ -117,6 +128,8 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
         proto = onnx.ModelProto()
         proto.CopyFrom(source)  # passes that name tensors write through to the proto they were read from
         return proto, "the model", None
+    if isinstance(source, ir.Model):
+        return _serialized(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         where, folder, data = "the model", None, bytes(source)
     elif isinstance(source, (str, os.PathLike)):
@@ -128,7 +141,8 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
             raise ModelError(f"cannot read the model {path}: {error.strerror or error}.") from error
     else:
         raise ModelError(
-            f"a model is a path, bytes or an onnx.ModelProto; found {type(source).__name__}. Pass one of these."
+            "a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model; "
+            f"found {type(source).__name__}. Pass one of these."
         )
     if not data:
         raise ModelError(f"{where} is empty. Check that the file was written completely.")
@@ -138,6 +152,20 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
     except google.protobuf.message.DecodeError as error:
         raise ModelError(f"{where} is not an ONNX model, or is truncated: {error}.") from error
     return proto, where, folder
+
+
+def _serialized(model: ir.Model) -> tuple[onnx.ModelProto, str, Path | None]:
+    """The proto of a model in onnx_ir's form, and the folder of what it keeps outside."""
+    weights = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    weights += [a.value for node in model.graph.all_nodes() for a in node.attributes.values()]
+    folders = {Path(tensor.base_dir).resolve() for tensor in weights if isinstance(tensor, ir.ExternalTensor)}
+    if len(folders) > 1:
+        listed = ", ".join(sorted(map(str, folders)))
+        raise ModelError(f"the model keeps its data in several folders: {listed}. Load the data, or save the model.")
+    try:
+        return ir.serde.serialize_model(model), "the model", next(iter(folders), None)
+    except Exception as error:
+        raise ModelError(f"the onnx_ir.Model cannot be serialised: {error}. Check that it is complete.") from error
 
 
 def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None) -> tuple[Path, ...]:
