@@ -12,9 +12,9 @@ import onnx
 import onnx_ir as ir
 
 from ..autodiff.graph.io import ModelSource, read_model
-from ..autodiff.to_file import differentiate_file, scratch, write_files
+from ..autodiff.to_file import differentiate_file, write_files
 from ..errors import InputError, OutputError
-from ..files import make_folder, write_bytes
+from ..files import make_folder, unfinished_folder, write_bytes
 from . import triton
 from .tensors import Tensors
 
@@ -53,7 +53,7 @@ def write_package(
     if place.exists():
         raise OutputError(f"{place} exists; remove it, or choose another name.")
     try:
-        with scratch(place) as part:
+        with unfinished_folder(place.parent) as part:
             _WRITERS[server](model, part / name, max_batch)
             os.rename(part / name, place)
     except OSError as error:
