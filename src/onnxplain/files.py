@@ -89,8 +89,7 @@ def unfinished_file(folder: Path) -> Iterator[Path]:
     try:
         yield made.make(lambda path: os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)))
     finally:
-        made.path.unlink(missing_ok=True)
-        _close(made.lock)
+        made.clear()
 
 
 @contextmanager
@@ -105,8 +104,7 @@ def unfinished_folder(folder: Path) -> Iterator[Path]:
     try:
         yield made.make(lambda path: path.mkdir(mode=0o700))
     finally:
-        shutil.rmtree(made.path, ignore_errors=True)
-        _close(made.lock)
+        made.clear()
 
 
 @contextmanager
@@ -176,6 +174,22 @@ class _Unfinished:
                     return self.path
             _close(self.lock)
             self.path, self.lock = self._name(), None
+
+    def clear(self) -> None:
+        """Remove what was not moved, also where Ctrl-C comes in between."""
+        try:
+            self._remove()
+        except BaseException:
+            self._remove()
+            raise
+        finally:
+            _close(self.lock)
+
+    def _remove(self) -> None:
+        if self.path.is_dir():
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            self.path.unlink(missing_ok=True)
 
     def _name(self) -> Path:
         return self._folder / f".{secrets.token_hex(8)}.part"

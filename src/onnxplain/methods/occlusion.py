@@ -89,7 +89,7 @@ class Occlusion(Perturbation):
         shape, positions = inputs.x.shape, inputs.positions
         usual = [1 if len(shape) == 2 else ceil(shape[axis] / _SHARE) for axis in positions]
         sizes = _numbers("window", self.window, usual)
-        steps = _numbers("stride", self.stride, [ceil(size / 2) for size in sizes])
+        steps = _numbers("stride", self.stride, [-(-size // 2) for size in sizes])
         moves = dict(zip(positions, zip(sizes, steps)))
         if self.channels is not None and inputs.channel_axis is not None:
             (count,) = _numbers("channels", self.channels, [1])

@@ -67,7 +67,7 @@ def test_external_data_that_is_missing_outside_or_short_is_refused(tmp_path: Pat
         ({"offset": "1e3"}, "has the offset '1e3', which is no number of bytes"),
         ({"offset": "9" * 5000}, "has the offset '9999999999999999999999999999999999999999', which is no number"),
         ({"type": onnx.TensorProto.STRING}, "has type 8 and shape"),
-        ({"type": 99}, "has type 99 and shape"),
+        ({"type": 99}, "type 99 and (the )?shape"),
         ({"dims": -1}, r"shape \[-1, \d\]"),
         ({"dims": 1 << 40}, r"need \d+"),
     ],
