@@ -81,7 +81,8 @@ def test_nothing_is_fetched_and_no_file_is_read(running: Service) -> None:
 
 
 def test_statuses(guarded: Service) -> None:
-    assert "no such model" in refused(guarded, 404, "/v1/models/..%2f..%2fetc:explain", ONES, headers=KEY)
+    assert "no such model" in refused(guarded, 404, "/v1/models/none:explain", ONES, headers=KEY)
+    assert refused(guarded, 404, "/v1/models/..%2f..%2fetc:explain", ONES, headers=KEY)
     assert refused(guarded, 404, "/v2/models/none/ready", headers=KEY)
     assert refused(guarded, 404, "/nowhere", headers=KEY) and refused(guarded, 405, EXPLAIN, headers=KEY)
     text = {**KEY, "Content-Type": "application/x-www-form-urlencoded"}

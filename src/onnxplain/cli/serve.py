@@ -54,7 +54,11 @@ def serve(
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
 ) -> None:
-    """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC."""
+    """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC.
+
+    \f
+    Longer than 60 lines by its options, which typer reads off the signature.
+    """
     from ..serve import serve as run
     from ..serve.settings import Settings, parse_models, parse_size
 

@@ -76,7 +76,7 @@ class ExplanationLog:
             try:
                 written = file.write(content)
                 if written != len(content):
-                    raise OSError(f"{written} of {len(content)} bytes were written")
+                    raise OSError(f"{written} of {len(content)} bytes were written.")
             except OSError:
                 file.truncate(before)
                 raise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,12 +108,7 @@ def read(request: InferRequest, inputs: Sequence[InputTensor], shared: Collectio
         InputError: it makes none.
     """
     known = [one.name for one in inputs]
-    given = {one.name: one for one in request.inputs}
-    if len(given) != len(request.inputs):
-        raise InputError("two inputs have the same name.")
-    for name in given:
-        if name not in (*known, PHOTO, TARGET):
-            raise InputError(f"there is no input {name[:40]!r}; there are {', '.join((*known, PHOTO, TARGET))}.")
+    given = _given(request, known)
     photos = PHOTO in given and PHOTO not in known
     targets = given.pop(TARGET) if TARGET in given and TARGET not in known else None
     parameters = _parameters(request)
@@ -125,12 +120,27 @@ def read(request: InferRequest, inputs: Sequence[InputTensor], shared: Collectio
         if len(listed) != len(entries):
             raise InputError(f"there are {len(listed)} targets, but {len(entries)} samples.")
         entries = [Entry(one.photo, one.inputs, _target(value)) for one, value in zip(entries, listed)]
+    return order_of(entries, parameters, ["score", *_costly(request)], _TRANSPORT)
+
+
+def _given(request: InferRequest, known: Sequence[str]) -> dict[str, InferInput]:
+    """The inputs of a request by their names."""
+    found = {one.name: one for one in request.inputs}
+    if len(found) != len(request.inputs):
+        raise InputError("two inputs have the same name.")
+    for name in found:
+        if name not in (*known, PHOTO, TARGET):
+            raise InputError(f"there is no input {name[:40]!r}; there are {', '.join((*known, PHOTO, TARGET))}.")
+    return found
+
+
+def _costly(request: InferRequest) -> list[str]:
+    """Which outputs that cost more than scores a request asks for; those of several inputs are called NAME_INPUT."""
     asked = [one.name for one in request.request_outputs or []] or ["score", "saliency"]
     for name in asked:
         if not any(name == one or name.startswith(f"{one}_") for one in (*FACTS, *_COSTLY)):
             raise InputError(f"there is no output {name[:40]!r}; there are {', '.join((*FACTS, *_COSTLY))}.")
-    costly = [one for one in _COSTLY if any(name == one or name.startswith(f"{one}_") for name in asked)]
-    return order_of(entries, parameters, ["score", *costly], _TRANSPORT)
+    return [one for one in _COSTLY if any(name == one or name.startswith(f"{one}_") for name in asked)]
 
 
 def _parameters(request: InferRequest) -> dict[str, Any]:
@@ -203,24 +213,16 @@ def written(request: InferRequest, order: Order, answers: Sequence[Sequence[Answ
         InputError: the samples have different numbers of answers or maps of different shapes; ask for each alone.
     """
     binary = request.use_binary_outputs
-    requested = request.request_outputs or None
     tensors = _tensors(order, answers)
-    names = [one.name for one in requested or []] or ["score", *(name for name in tensors if name not in FACTS)]
-    for name in names:
-        if name not in tensors:
-            raise InputError(f"there is no output {name[:40]!r}; there are {', '.join(tensors)}.")
-    for one in requested or []:
-        one.parameters = {"binary_data": binary, **(one.parameters or {})}
-    plain = {one.name for one in requested or [] if not one.binary_data} if requested else set() if binary else {*names}
+    requested = request.request_outputs or [
+        RequestedOutput(name) for name in ("score", *(name for name in tensors if name not in FACTS))
+    ]
     outputs = []
-    for name in names:
-        array = tensors[name]
-        if array.dtype == object and name in plain and not request.from_grpc:
-            array = _texts(array, files=name == "png")
-        output = InferOutput(name, list(array.shape), from_np_dtype(array.dtype), np.ascontiguousarray(array))
-        if request.from_grpc:
-            output.set_data_from_numpy(output.data, binary_data=True)
-        outputs.append(output)
+    for one in requested:
+        if one.name not in tensors:
+            raise InputError(f"there is no output {one.name[:40]!r}; there are {', '.join(tensors)}.")
+        one.parameters = {"binary_data": binary, **(one.parameters or {})}
+        outputs.append(_output(one, tensors[one.name], request.from_grpc))
     return InferResponse(
         request.id or str(uuid.uuid4()),
         request.model_name,
@@ -231,42 +233,47 @@ def written(request: InferRequest, order: Order, answers: Sequence[Sequence[Answ
     )
 
 
+def _output(wanted: RequestedOutput, array: Array, from_grpc: bool) -> InferOutput:
+    if array.dtype == object and not wanted.binary_data and not from_grpc:
+        array = _texts(array, files=wanted.name == "png")
+    output = InferOutput(wanted.name, list(array.shape), from_np_dtype(array.dtype), np.ascontiguousarray(array))
+    if from_grpc:
+        output.set_data_from_numpy(output.data, binary_data=True)
+    return output
+
+
+#: What the outputs that come with every answer hold of it.
+_VALUES: dict[str, tuple[str, Callable[[Mapping[str, Any]], Any]]] = {
+    "score": ("float32", lambda facts: facts["score"]),
+    "class": ("int64", lambda facts: facts["target"]),
+    "label": ("object", lambda facts: (facts["label"] or "").encode()),
+    "probability": ("float32", lambda facts: np.nan if facts["probability"] is None else facts["probability"]),
+}
+
+
 def _tensors(order: Order, answers: Sequence[Sequence[Answer]]) -> dict[str, Array]:
     """All outputs by their names."""
-    rows = [list(several) for several in answers]
-    single = all(len(several) == 1 for several in rows) and not isinstance(order.entries[0].target, list)
-    facts = [[one.found.facts for one in several] for several in rows]
+    single = all(len(several) == 1 for several in answers) and not isinstance(order.entries[0].target, list)
 
-    def stacked(values: list[list[Any]], kind: str | None = None) -> Array:
-        if kind == "object":
-            found = np.empty((len(values), len(values[0])), object)
-            for row, several in enumerate(values):
-                found[row] = several
-        else:
-            found = np.asarray(values, kind)
+    def stacked(value: Callable[[Answer], Any], kind: str | None = None) -> Array:
+        values = [[value(one) for one in several] for several in answers]
+        found = np.empty((len(values), len(values[0])), object) if kind == "object" else np.asarray(values, kind)
+        for row, several in enumerate(values if kind == "object" else ()):
+            found[row] = several
         return found[:, 0] if single else found
 
-    name = "probability"
     try:
         tensors = {
-            "score": stacked([[one["score"] for one in several] for several in facts], "float32"),
-            "class": stacked([[one["target"] for one in several] for several in facts], "int64"),
-            "label": stacked([[(one["label"] or "").encode() for one in several] for several in facts], "object"),
-            "probability": stacked(
-                [
-                    [np.nan if one["probability"] is None else one["probability"] for one in several]
-                    for several in facts
-                ],
-                "float32",
-            ),
+            name: stacked(lambda one, value=value: value(one.found.facts), kind)  # type: ignore[misc]
+            for name, (kind, value) in _VALUES.items()
         }
         for name, field in (("saliency", "maps"), ("gradient", "gradients")):
-            first: Mapping[str, Array] = getattr(rows[0][0].found, field)
+            first: Mapping[str, Array] = getattr(answers[0][0].found, field)
             for tensor in first if name in order.outputs else ():
                 key = name if len(first) == 1 else f"{name}_{tensor}"
-                tensors[key] = stacked([[getattr(one.found, field)[tensor] for one in several] for several in rows])
+                tensors[key] = stacked(lambda one, field=field, tensor=tensor: getattr(one.found, field)[tensor])  # type: ignore[misc]
         if "png" in order.outputs:
-            tensors["png"] = stacked([[one.png for one in several] for several in rows], "object")
+            tensors["png"] = stacked(lambda one: one.png, "object")
     except ValueError:
         raise InputError("the answers have different shapes; ask for each sample in a request of its own.") from None
     return tensors

@@ -1,0 +1,89 @@
+"""Targets out of JSON, and sizes and models of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from onnxplain import Box, InputError, TargetError
+from onnxplain.serve.settings import Settings, is_loopback, parse_models, parse_size
+from onnxplain.serve.targets import TargetReader
+
+PHOTO = np.full((4, 6, 3), 255, np.uint8)
+READER = TargetReader(lambda file: PHOTO, lambda image: np.float32([image.shape[0], image.shape[1]]))
+
+
+@pytest.mark.parametrize(
+    ("value", "field", "same"),
+    [
+        (None, "of", None),
+        ("tabby", "of", "tabby"),
+        (3, "of", 3),
+        ({"of": 1, "at": [2, 3]}, "at", (2, 3)),
+        ({"of": 1, "at": -1}, "at", -1),
+        ({"at": "own"}, "at", "own"),
+        ({"of": 1, "versus": 2}, "versus", 2),
+        ({"of": 1, "output": "b"}, "output", "b"),
+    ],
+)
+def test_fields(value: Any, field: str, same: Any) -> None:
+    assert getattr(READER.target(value), field) == same
+
+
+def test_places_and_references() -> None:
+    box = READER.target({"of": 1, "at": {"box": [1, 2, 3, 4]}}).at
+    assert isinstance(box, Box) and box == Box(1, 2, 3, 4)
+    mask = READER.target({"at": {"mask": {"b64": "AAAA"}}}).at
+    assert isinstance(mask, np.ndarray) and mask.shape == (4, 6) and mask.min() == 1
+    assert np.array_equal(READER.target({"at": {"mask": [[0, 1]]}}).at, [[0, 1]])
+    assert np.array_equal(READER.target({"like": {"b64": "AAAA"}}).like, [4, 6])
+    pair = READER.target({"like": [1, 2], "versus": {"like": [3, 4]}})
+    assert np.array_equal(pair.versus.like, [3, 4])
+
+
+def test_several_and_best() -> None:
+    assert [one.of for one in READER.question(["a", 2]).targets] == ["a", 2]
+    best = READER.question("top4")
+    assert (best.top, best.answers, best.targets[0].of) == (4, 4, None)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1.5, True, [], [[1]], {"at": {"box": [1, 2, 3]}}, {"at": {}}, {"at": "there"}, {"of": {}}, {"like": "x"}, {"x": 1},
+     {"like": {"b64": "?"}}, {"like": {"url": "x"}}, {"like": [[1], [2, 3]]}, {"weights": ["a"]}, {"like": [1e99]},
+     {"of": 2**70}, {"at": {"box": ["a", 1, 2, 3]}}, {"versus": []}],
+)  # fmt: skip
+def test_what_makes_no_target(value: Any) -> None:
+    with pytest.raises((TargetError, InputError)):
+        READER.question(value)
+
+
+def test_sizes() -> None:
+    assert [parse_size(one, "B", "--x") for one in ("20MB", "1.5k", "7", "2 GB")] == [
+        20_000_000,
+        1500,
+        7,
+        2_000_000_000,
+    ]
+    for text in ("", "MB", "20MP", "-1", "0", "1e3", "20 potatoes"):
+        with pytest.raises(InputError, match="--x is a number such as 20MB"):
+            parse_size(text, "B", "--x")
+
+
+def test_models_and_hosts(tmp_path: Path) -> None:
+    (tmp_path / "a.onnx").touch()
+    (tmp_path / "b=c.onnx").touch()
+    assert parse_models([]) == {"efficientnet_lite0": None}
+    assert parse_models([f"{tmp_path}/a.onnx", f"{tmp_path}/a.onnx=two"]) == dict.fromkeys(
+        ("a", "two"), tmp_path / "a.onnx"
+    )
+    assert parse_models([f"{tmp_path}/b=c.onnx=three"]) == {"three": tmp_path / "b=c.onnx"}
+    assert [is_loopback(one) for one in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "example.org")] == [True] * 3 + [
+        False
+    ] * 2
+    with pytest.raises(InputError, match="--api-key-file"):
+        Settings({}, host="0.0.0.0")
+    assert Settings({}, host="0.0.0.0", insecure=True).allowed
