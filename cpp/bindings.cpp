@@ -55,6 +55,12 @@ Operation operation_from_name(const std::string& name) {
     throw std::invalid_argument("no reduction '" + name + "'");
 }
 
+void check_threads(std::size_t threads) {
+    if (threads == 0) {
+        throw std::invalid_argument("threads is 0; at least one thread has to do the work");
+    }
+}
+
 const unsigned char* bytes_of(const py::array& array) { return static_cast<const unsigned char*>(array.data()); }
 
 Gradient gradient_of(const py::array& array, std::optional<py::ssize_t> image_axis,
@@ -85,6 +91,7 @@ std::pair<std::size_t, std::size_t> reduce(const py::array& array, std::optional
                                            const std::string& normalize, double percentile, FloatOut out,
                                            std::size_t threads, const std::string& isa,
                                            const std::string& reduction) {
+    check_threads(threads);
     const Gradient gradient = gradient_of(array, 0, channel_axis);
     if (static_cast<std::size_t>(out.size()) != size_of(gradient)) {
         throw std::invalid_argument("out has the wrong size");
@@ -101,6 +108,7 @@ std::pair<std::size_t, std::size_t> reduce(const py::array& array, std::optional
 
 void add_up(const py::array& array, DoubleOut totals, std::optional<DoubleOut> squares, std::size_t threads,
             const std::string& isa) {
+    check_threads(threads);
     const Gradient gradient = gradient_of(array, std::nullopt, 0);
     const std::size_t size = size_of(gradient);
     if (static_cast<std::size_t>(totals.size()) != size ||
@@ -120,6 +128,7 @@ std::pair<std::size_t, std::size_t> colorize(const py::array_t<float>& maps,
                                              const py::array_t<unsigned char, py::array::c_style>& colormap,
                                              float alpha, bool weight_by_saliency, ByteOut out, std::size_t threads,
                                              const std::string& isa) {
+    check_threads(threads);
     if (maps.ndim() != 3 || colormap.size() != 768 || out.size() != 3 * maps.size() ||
         (photos && (photos->ndim() != 4 || photos->size() != out.size()))) {
         throw std::invalid_argument("saliency, photo, colormap and out do not fit together");
@@ -141,6 +150,7 @@ std::pair<std::size_t, std::size_t> colorize(const py::array_t<float>& maps,
 
 void add_normal_noise(const py::array_t<float, py::array::c_style>& x, float deviation, std::uint64_t key,
                       FloatOut out, std::size_t threads, const std::string& isa) {
+    check_threads(threads);
     if (x.size() != out.size()) {
         throw std::invalid_argument("out has the wrong size");
     }

@@ -20,21 +20,45 @@ from support import REPOSITORY
 
 PACKAGE = REPOSITORY / "src" / "onnxplain"
 
-_GROUND = {"errors", "checks", "_version", "signature", "target", "layout", "files", "progress", "native", "bundled"}
+_GROUND = {
+    "errors",
+    "text",
+    "checks",
+    "_version",
+    "signature",
+    "target",
+    "layout",
+    "files",
+    "progress",
+    "native",
+    "bundled",
+}
 _QUESTION = {"errors", "signature", "target", "layout"}
 _AUTODIFF = {
     f"autodiff/{room}"
-    for room in ("graph", "geometry", "reverse", "rules", "prepare", "targets", "forms", "request", "landmarks")
+    for room in (
+        "graph",
+        "geometry",
+        "photo",
+        "reverse",
+        "rules",
+        "prepare",
+        "targets",
+        "forms",
+        "request",
+        "landmarks",
+    )
 } | {"autodiff"}
 _ENGINES = {"runtime", "photos", "pictures"}
 _MODEL = _GROUND | _AUTODIFF | _ENGINES | {"model"}
 _METHODS = _MODEL | {"methods", "visualization", "metrics"}
 _EXPLAINER = _METHODS | {"pipeline", "results", "explainer"}
-_FRONTS = {"from_torch", "evaluation"}
+_FRONTS = {"from_torch", "evaluation", "packages", "preprocessing"}
 
 #: Room -> rooms that it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
     "errors": set(),
+    "text": set(),
     "checks": {"errors"},
     "_version": set(),
     "signature": set(),
@@ -47,6 +71,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "bundled": {"errors"},
     "autodiff/graph": {"errors", "checks", "signature"},
     "autodiff/geometry": {"errors", "autodiff/graph"},
+    "autodiff/photo": {"errors", "autodiff/graph"},
     "autodiff/reverse": {"errors", "autodiff/graph"},
     "autodiff/rules": {"errors", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
     "autodiff/prepare": {"errors", "autodiff/graph", "autodiff/reverse"},
@@ -57,10 +82,12 @@ MAY_IMPORT: dict[str, set[str]] = {
         "layout",
         "autodiff/graph",
         "autodiff/geometry",
+        "autodiff/photo",
         "autodiff/reverse",
     },
     "autodiff/forms": {"errors", "autodiff/graph", "autodiff/geometry", "autodiff/reverse"},
-    "autodiff/request": _QUESTION - {"signature"} | {"autodiff/graph", "autodiff/reverse", "autodiff/forms"},
+    "autodiff/request": _QUESTION - {"signature"}
+    | {"autodiff/graph", "autodiff/photo", "autodiff/reverse", "autodiff/forms"},
     "autodiff/landmarks": {
         "errors",
         "layout",
@@ -82,10 +109,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipeline": _METHODS | {"results"},
     "explainer": _EXPLAINER,
     "evaluation": _EXPLAINER,
+    "packages": {"errors", "files"} | _AUTODIFF,
+    "preprocessing": _QUESTION | _AUTODIFF | {"photos"},
     "from_torch": _GROUND | _AUTODIFF | {"runtime", "photos"},
     "extend": _METHODS,
     "__init__": _EXPLAINER | _FRONTS | {"extend"},
-    "cli": _EXPLAINER | _FRONTS | {"__init__"},
+    "serve": _EXPLAINER | {"__init__"},
+    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve"},
     "__main__": {"cli"},
 }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ._version import __version__
 from .errors import (
     BatchWarning,
+    CacheWarning,
     GradientError,
     ImageError,
     InputError,
@@ -21,17 +22,19 @@ from .errors import (
     PreprocessingError,
     ProviderError,
     RuntimeMissingError,
+    StoppedError,
     TargetError,
     UnsupportedOperatorError,
 )
 
 if TYPE_CHECKING:
     from . import extend, metrics
-    from .autodiff import differentiate, differentiate_file, vjp
+    from .autodiff import differentiate, differentiate_file, differentiate_ir, lower_gradients, vjp
     from .evaluation import Evaluation, RandomizationCheck, evaluate, randomization_check
     from .explainer import Explainer
     from .from_torch.export import TorchExport, export_torch
     from .photos import Preprocessing
+    from .preprocessing import find_preprocessing
     from .results.detection import Detection
     from .results.explanation import Explanation
     from .results.explanations import Explanations
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BatchWarning",
     "Box",
+    "CacheWarning",
     "ClassVisualization",
     "ConvergenceWarning",
     "Detection",
@@ -64,6 +68,7 @@ __all__ = [
     "ProviderWarning",
     "RandomizationCheck",
     "RuntimeMissingError",
+    "StoppedError",
     "TableExplanation",
     "Target",
     "TargetError",
@@ -74,10 +79,13 @@ __all__ = [
     "clear_cache",
     "differentiate",
     "differentiate_file",
+    "differentiate_ir",
     "evaluate",
     "export_torch",
     "extend",
+    "find_preprocessing",
     "grid",
+    "lower_gradients",
     "metrics",
     "randomization_check",
     "report",
@@ -87,6 +95,8 @@ __all__ = [
 _LAZY = {
     "differentiate": ".autodiff",
     "differentiate_file": ".autodiff",
+    "differentiate_ir": ".autodiff",
+    "lower_gradients": ".autodiff",
     "vjp": ".autodiff",
     "evaluate": ".evaluation",
     "randomization_check": ".evaluation",
@@ -99,6 +109,7 @@ _LAZY = {
     "TableExplanation": ".results.features",
     "TokenExplanation": ".results.features",
     "Preprocessing": ".photos",
+    "find_preprocessing": ".preprocessing",
     "ClassVisualization": ".visualization",
     "ConvergenceWarning": ".visualization",
     "ProviderWarning": ".runtime",

@@ -5,13 +5,19 @@ from __future__ import annotations
 import ast
 import os
 import stat
-from numbers import Integral
+from contextlib import suppress
+from math import inf, isfinite
+from numbers import Integral, Real
 from typing import Any
 
 from .errors import InputError, OnnxplainError
 
 #: Characters of a literal of Python's that is read: a long one takes 500 times its size in memory.
 LONGEST_LITERAL = 1 << 20
+
+#: Of anything that is counted, and of seeds: numbers in 64 bits.
+_MOST = 2**63 - 1
+_SHOWN = 80
 
 
 def check_count(name: str, value: object, least: int = 1) -> int:
@@ -20,9 +26,33 @@ def check_count(name: str, value: object, least: int = 1) -> int:
     Raises:
         InputError: it is not; the message begins with ``name``.
     """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise InputError(f"{name} is a whole number, {least} or more; found {value!r}.")
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= _MOST:
+        raise InputError(f"{name} is a whole number, {least} or more; found {shown(value)}.")
     return int(value)
+
+
+def check_number(name: str, value: object, least: float = -inf, most: float = inf) -> float:
+    """Return ``value``, a finite number from ``least`` to ``most``.
+
+    Raises:
+        InputError: it is not; the message begins with ``name``.
+    """
+    with suppress(OverflowError):  # a whole number beyond all floats
+        if isinstance(value, Real) and not isinstance(value, bool):
+            number = float(value)
+            if isfinite(number) and least <= number <= most:
+                return number
+    bounds = [f"{word} {bound:g}" for word, bound in (("from", least), ("to", most)) if isfinite(bound)]
+    raise InputError(f"{' '.join([f'{name} is a finite number', *bounds])}; found {shown(value)}.")
+
+
+def shown(value: object) -> str:
+    """Return a value for a message; a whole number of many digits, or a long text, is cut short."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no whole number of more than some 4,000 digits
+        return "a whole number of thousands of digits"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
 def check_unmasked(name: str, value: Any) -> None:

@@ -47,9 +47,17 @@ class ProviderError(OnnxplainError, RuntimeError):
     """ONNX Runtime cannot load or run the model with the requested providers."""
 
 
+class StoppedError(OnnxplainError, RuntimeError):
+    """A run was ended from outside before it was done."""
+
+
 class OutputError(OnnxplainError, OSError):
     """A result cannot be written."""
 
 
 class BatchWarning(UserWarning):
     """The samples of a batch influence each other's scores, so that results depend on what is passed together."""
+
+
+class CacheWarning(UserWarning):
+    """Prepared models on disk are not used, because others may have written them."""

@@ -224,6 +224,17 @@ def test_differentiate_says_why_passes_left_nodes_alone(run: Runner) -> None:
     assert "passes" not in json.loads(run("differentiate", "large.onnx", "-o", "g.onnx", "--json")[1])
 
 
+def test_differentiate_fixes_dimensions(run: Runner) -> None:
+    assert run("differentiate", "model.onnx", "-o", "g.onnx", "--static", "N=2").code == 0
+    shapes = [v.type.tensor_type.shape.dim[0].dim_value for v in onnx.load("g.onnx").graph.output]
+    assert shapes == [2, 2, 2]
+    code, _, err = run("differentiate", "model.onnx", "-o", "h.onnx", "--static", "batch=1")
+    assert code == 1 and "'batch'" in err and "'N'" in err and not Path("h.onnx").exists()
+    for text in ("N", "N=", "=1", "N=0", "N=-1", "N=1,", "N=x"):
+        code, _, err = run("differentiate", "model.onnx", "-o", "h.onnx", "--static", text)
+        assert code == 1 and "static" in err, text
+
+
 def test_differentiate_never_overwrites_its_input(run: Runner) -> None:
     before = Path("model.onnx").read_bytes()
     os.link("model.onnx", "same.onnx")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,12 +18,13 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 import onnxplain
-from onnxplain import Explainer, InputError
+from onnxplain import Explainer, InputError, files
 from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.autodiff.request import Request
 from onnxplain.autodiff.reverse import registry
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.cli import app
+from onnxplain.files import unfinished_folder
 from onnxplain.model import loading
 from onnxplain.runtime import CPU, ModelCache, Session, cache, open_cache
 from onnxplain.signature import Signature
@@ -196,7 +198,14 @@ def test_weights_outside_of_the_file_are_looked_at(place: Path, builds: list[Any
     assert gradient(save("two", 3)) == 3  # the same file with other weights beside it
     assert gradient(one) == 2
     os.utime(one.parent / "weights", ns=(0, 0))
-    assert gradient(one) == 2 and len(builds) == 4
+    assert gradient(one) == 2 and len(builds) == 3
+    state, weights = (one.parent / "weights").stat(), one.parent / "weights"
+    weights.write_bytes(np.full((200, 200), 5, np.float32).tobytes())
+    os.utime(weights, ns=(state.st_atime_ns, state.st_mtime_ns))  # as rsync -t does
+    assert weights.stat().st_size == state.st_size and gradient(one) == 5
+    shutil.copytree(one.parent, tmp_path / "elsewhere")
+    count = len(builds)
+    assert gradient(tmp_path / "elsewhere" / "model.onnx") == 5 and len(builds) == count
     assert sum(path.stat().st_size for path in place.glob("*/*")) < 50_000
 
 
@@ -258,12 +267,13 @@ def test_the_least_recently_used_go_when_there_is_no_room(tmp_path: Path) -> Non
 
 
 def test_what_a_dead_process_left_is_removed(place: Path) -> None:
-    left, fresh = place / f".{'0' * 16}.part", place / f".{'1' * 16}.part"
-    for folder in (left, fresh):
-        folder.mkdir(parents=True)
-    os.utime(left, (0, 0))
-    Explainer(small.quadratic(), cache=place)
-    assert not left.exists() and fresh.exists()
+    left = place / f".{'0' * 16}.part"
+    left.mkdir(mode=0o700, parents=True)
+    with unfinished_folder(place) as living:
+        files._SWEPT.clear()  # as another process, to which ``left`` is new
+        left.mkdir(exist_ok=True)
+        Explainer(small.quadratic(), cache=place)
+        assert not left.exists() and living.exists()
 
 
 def test_no_room_on_the_disk_is_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

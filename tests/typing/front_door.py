@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx_ir as ir
 from numpy.typing import NDArray
 from typing_extensions import assert_type
 
@@ -83,3 +85,12 @@ def others(explanation: Explanation, export: TorchExport) -> None:
     assert_type(explanation.label, str | None)
     assert_type(export.path, Path)
     print(onnxplain.nonsense)  # type: ignore[attr-defined]
+
+
+def files(path: Path) -> None:
+    recipe = onnxplain.find_preprocessing(path, "imagenet")
+    assert_type(recipe, onnxplain.Preprocessing)
+    static = {"N": 1}
+    assert_type(onnxplain.differentiate(path, static=static, with_preprocessing=recipe), onnx.ModelProto)
+    assert_type(onnxplain.differentiate_ir(ir.load(path), static=static), ir.Model)
+    assert_type(onnxplain.lower_gradients(path), onnx.ModelProto)

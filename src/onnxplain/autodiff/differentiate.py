@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import onnx
 import onnx_ir as ir
@@ -11,17 +12,20 @@ import onnx_ir as ir
 from ..errors import InputError, ModelError
 from ..layout import LayoutLike
 from ..target import Target
+from .describe import describe
 from .forms.order import finish, passes_for
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
 from .graph.guard import guarded
 from .graph.inference import advice_on_rank
-from .graph.io import ModelSource, read_model, write_model
+from .graph.io import ModelSource, hand_out, read_model, write_model
 from .graph.operator import Operator
 from .graph.passes import Report, Runner, Work
+from .photo.inside import EXTENTS, Photo, fit, image_input, take_photos
+from .photo.recipe import Recipe
 from .prepare.expand_attention import write_out_attention
 from .prepare.half_precision import GRADIENT_SCALE, single, to_half_precision
-from .prepare.order import prepare
+from .prepare.order import check, make_static, prepare
 from .public import PublicNames
 from .request import Request
 from .reverse.overrides import Overrides, Rules
@@ -34,6 +38,11 @@ from .targets.output import find_output
 from .targets.question import Question, ask
 from .targets.saliency_output import add_magnitude, add_saliency
 from .targets.score import Scores, default_place
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .request import Options
 
 
 def differentiate(
@@ -51,6 +60,8 @@ def differentiate(
     straight_through: bool = True,
     rules: Overrides | str | None = None,
     precision: str = "float32",
+    static: Mapping[str, int] | None = None,
+    with_preprocessing: Recipe | None = None,
     report: Report | None = None,
 ) -> onnx.ModelProto:
     """Return the model with the gradient of a class score as ordinary outputs.
@@ -59,7 +70,8 @@ def differentiate(
     the result computes w for the class given at run time, by one backward pass with fixed weights.
 
     Args:
-        model: path, bytes or ``onnx.ModelProto``; external data beside a path is found. Never modified.
+        model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``; external data beside a path is found. Never
+            modified. A ``Gradient`` of ai.onnx.preview.training in it is written out in standard operators.
         target: which number is explained. None is a class: the model gets the int64 input ``target`` [N], the class
             index of each sample, and the float output ``score`` [N]. Of a :class:`~onnxplain.Target` only the kinds of
             its fields count, since their values are inputs at run time: ``Target(at=0)`` adds ``position`` [N,1], a
@@ -95,6 +107,11 @@ def differentiate(
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.
+        static: extents of open dimensions of the inputs, by their names: ``{"N": 1, "H": 224}``. What follows from
+            them is folded into constants, Loop and Scan of a length that is known then are written out.
+        with_preprocessing: an :class:`onnxplain.Preprocessing` that becomes part of the graph: the input ``photo``,
+            uint8 [N,H,W,3] of any size, takes the place of the model's image input, and ``saliency_photo`` [N,H,W] is
+            the map in the photo's pixels. ``box`` inputs are in the photo's pixels, too.
         report: is filled with what was rewritten for the provider, and what was left alone and why.
 
     Returns:
@@ -108,7 +125,9 @@ def differentiate(
         ModelError: the model cannot be read, or has no float path to the score.
         UnsupportedOperatorError: an operator or configuration on the path has no rule.
         InputError: ``tensor``, ``wrt``, ``target``, ``score`` or an axis does not fit the model, or ``rules`` names
-            an unknown operator, or there is no such ``form`` or ``precision``.
+            an unknown operator, or there is no such ``form`` or ``precision``, or ``static`` names a dimension that
+            the inputs do not have.
+        PreprocessingError: ``with_preprocessing`` does not fit the model.
     """
     graph_model = read_model(model)
     request = Request.of(
@@ -124,9 +143,27 @@ def differentiate(
         straight_through=straight_through,
         rules=rules,
         precision=precision,
+        static=static,
+        with_preprocessing=with_preprocessing,
     )
     add_gradients(graph_model, request, report)
     return write_model(graph_model)
+
+
+@guarded()
+def differentiate_ir(model: ModelSource, target: Target | str | None = None, **options: Unpack[Options]) -> ir.Model:
+    """:func:`differentiate`, with the result as an ``onnx_ir.Model``: for further passes, and without copying weights.
+
+    Weights that the model keeps in files are read when they are needed.
+
+    Raises:
+        ModelError, UnsupportedOperatorError, InputError: as for :func:`differentiate`.
+    """
+    graph_model = read_model(model)
+    report = options.pop("report", None)
+    add_gradients(graph_model, Request.of(target, **options), report)
+    check(graph_model, "the differentiated model")
+    return hand_out(graph_model)
 
 
 @guarded()
@@ -151,14 +188,26 @@ def add_gradients(model: ir.Model, request: Request, report: Report | None = Non
         raise ModelError(f"the rank of {value.name!r} is unknown; {advice_on_rank(value)}.")
     if request.rules:
         public.record("replaced_rules", str(rules.applied))
-    _publish(emit, path, gradients, request, public)
-    finish(Work(model, emit, forward), passes_for(request.form), report)
+    photo = None
+    if request.with_preprocessing is not None:
+        boxes = [v for v in model.graph.inputs if v.name in (public.named("box"), public.named("contrast_box"))]
+        image = image_input(own, request.channel_axis)
+        photo = take_photos(emit, public.input, request.with_preprocessing, image, request.static, boxes)
+        forward = [*photo.nodes, *forward]
+    _publish(emit, path, gradients, request, public, photo)
+    work = Work(model, emit, forward)
+    finish(make_static(work, report) if request.static else work, passes_for(request.form), report)
+    describe(model, request, photo)
     return scores
 
 
 def _prepared(model: ir.Model, request: Request, rules: Rules, report: Report | None) -> Emitter:
     """Bring the model into the form that the walk reads; returns an emitter for its graph."""
-    inference = prepare(model, report)
+    static = dict(request.static)
+    if request.with_preprocessing is not None:
+        made = fit(model.graph, request.with_preprocessing, request.channel_axis, static)
+        static = made | {name: extent for name, extent in static.items() if name not in EXTENTS}
+    inference = prepare(model, report, static, unrolled=bool(request.static))
     runner, emit = Runner(model, "before", report), Emitter(model.graph, inference)
     if request.written_out:
         runner.run(write_out_attention, emit)
@@ -242,16 +291,24 @@ def _count_rounding(path: Path, request: Request, model: ir.Model, public: Publi
 
 
 def _publish(
-    emit: Emitter, path: Path, gradients: Mapping[ir.Value, ir.Value], request: Request, public: PublicNames
+    emit: Emitter,
+    path: Path,
+    gradients: Mapping[ir.Value, ir.Value],
+    request: Request,
+    public: PublicNames,
+    photo: Photo | None,
 ) -> None:
     """The gradients, maps and values that were asked for, as outputs."""
-    for variable in path.sources:
+    for source in path.sources:
+        variable = source if photo is None or source is not photo.before else photo.tensor
         with emit.scope(f"{variable.name}"):
-            gradient = gradients.get(variable)
+            gradient = gradients.get(source)
             gradient = _zeros(emit, variable) if gradient is None else gradient
             if request.half:
                 gradient = emit.Mul(single(emit, gradient), 1 / GRADIENT_SCALE)
-            if request.saliency and variable.is_graph_input():
+            if photo is not None and photo.stands_for(variable):
+                add_saliency(emit, public.output, variable, gradient, request.channel_axis, photo)
+            elif request.saliency and variable.is_graph_input():
                 add_saliency(emit, public.output, variable, gradient, request.channel_axis)
             gradient = public.output(gradient, f"grad_{variable.name}", f"grad.{variable.name}")
             if request.magnitudes:

@@ -68,6 +68,8 @@ class DifferentiatedModel:
         graph_model = read_model(model)
         request = replace(request, predict=True, magnitudes=request.gradients and request.form == "cuda")
         scores = None
+        if f"{_PREFIX}photo" in graph_model.metadata_props:
+            raise InputError("the model takes photos itself, with its preprocessing inside; pass the original model.")
         if f"{_PREFIX}score_tensor" not in graph_model.metadata_props:
             scores = add_gradients(graph_model, request)
         elif not request.is_plain:

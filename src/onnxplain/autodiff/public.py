@@ -31,6 +31,10 @@ class PublicNames:
         """Write the metadata ``onnxplain.<key>``."""
         self._model.metadata_props[f"onnxplain.{key}"] = value
 
+    def named(self, key: str) -> str | None:
+        """Return the name that was recorded under ``key``, None if there is none."""
+        return self._model.metadata_props.get(f"onnxplain.{key}")
+
     def _fresh(self, name: str) -> str:
         chosen, count = name, 2
         while chosen in self._taken:

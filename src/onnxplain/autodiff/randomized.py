@@ -46,7 +46,7 @@ def randomized_models(
     """Copies of ``model`` with random weights, from the score down.
 
     Args:
-        model: path, bytes or ``onnx.ModelProto``; never modified.
+        model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``; never modified.
         seed: of the permutations; a weight is permuted alike whether cascading or not.
         cascading: everything from the score down to the layer is random; False: the layer alone.
         stages: how many copies, evenly spread from the uppermost layer (of one copy, the lowest) to the lowest one;

@@ -4,7 +4,7 @@ on."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal, TypedDict
 
 from ..errors import InputError
@@ -12,6 +12,7 @@ from ..layout import Layout, LayoutLike, find_layout
 from ..target import CLASS, Kind, Target
 from .forms.order import PASSES
 from .graph.passes import Report
+from .photo.recipe import Recipe
 from .reverse.overrides import Overrides
 from .reverse.rule_sets import rule_set
 
@@ -30,6 +31,8 @@ class Options(TypedDict, total=False):
     straight_through: bool
     rules: Overrides | str | None
     precision: str
+    static: Mapping[str, int] | None
+    with_preprocessing: Recipe | None
     report: Report | None
 
 
@@ -61,6 +64,8 @@ class Request:
     straight_through: bool = True
     rules: Overrides | None = None
     precision: str = "float32"
+    static: Mapping[str, int] = field(default_factory=dict)
+    with_preprocessing: Recipe | None = None
     values: tuple[str, ...] = ()
     cut: tuple[str, ...] = ()
     gradients: bool = True
@@ -86,14 +91,17 @@ class Request:
         wrt = options.pop("wrt", None)
         layout = options.pop("layout", None)
         rules = rule_set(options.pop("rules", None))
+        static = _checked_extents(options.pop("static", None))
         made = cls(
             target=kind,
             wrt=None if wrt is None else (wrt,) if isinstance(wrt, str) else tuple(wrt),
             layout=None if layout is None else find_layout(layout),
             rules=rules,
+            static=static,
             **options,
         )
         made._check()
+        made._check_recipe()
         return made
 
     @property
@@ -127,3 +135,27 @@ class Request:
             if getattr(self, name) not in known:
                 listed = ", ".join(map(repr, known[:-1])) + f" or {known[-1]!r}"
                 raise InputError(f"{name} must be {listed}; found {getattr(self, name)!r}.")
+
+    def _check_recipe(self) -> None:
+        recipe = self.with_preprocessing
+        if recipe is not None and not all(hasattr(recipe, name) for name in ("resize", "filter", "pad_color")):
+            raise InputError(
+                f"with_preprocessing is {recipe!r}; it is an onnxplain.Preprocessing, such as "
+                "onnxplain.find_preprocessing(model, 'imagenet') returns."
+            )
+
+
+def _checked_extents(static: object) -> Mapping[str, int]:
+    """The extents of dimensions by their names.
+
+    Raises:
+        InputError: they are anything else than whole numbers above 0.
+    """
+    if static is None:
+        return {}
+    if not isinstance(static, Mapping) or not static:
+        raise InputError(f"static is {static!r}; it is the extents of open dimensions by their names, {{'N': 1}}.")
+    for name, extent in static.items():
+        if not isinstance(name, str) or isinstance(extent, bool) or not isinstance(extent, int) or extent < 1:
+            raise InputError(f"static: the dimension {name!r} is {extent!r}; extents are whole numbers above 0.")
+    return dict(static)

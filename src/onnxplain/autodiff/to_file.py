@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import OutputError
+from ..files import one_at_a_time, unfinished_folder
 from .differentiate import add_gradients
 from .graph.io import ModelSource, outside_weights, read_model, without_outside_weights, write_model
 from .request import Request
@@ -39,7 +40,7 @@ def differentiate_file(
 
     A model that keeps weights in files beside it, or has more than 2 GB of them, is written with its weights in
     ``<path>.data``, copied one after the other: they are never all in memory. Any other becomes one file.
-    Both files appear whole, or neither; existing ones are replaced.
+    Existing files are replaced. Whatever ends the process, there is the old model or the new one, with its weights.
 
     Args:
         model: as for :func:`~.differentiate.differentiate`; give the path of a large model.
@@ -67,11 +68,11 @@ def differentiate_file(
     report = options.pop("report", None)
     add_gradients(graph_model, Request.of(target, **options), report)
     try:
-        with scratch(place) as folder:
+        with unfinished_folder(place.parent) as folder:
             proto = write_files(graph_model, folder / place.name)
-            move(folder, files_of(proto, place))
+            publish(proto, folder, place)
     except OSError as error:
-        raise OutputError(f"{place} cannot be written: {error.strerror or error}") from error
+        raise OutputError(f"{place} cannot be written: {error.strerror or error}.") from error
     return proto
 
 
@@ -101,30 +102,65 @@ def _weight(model: ir.Model) -> int:
     return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
-@contextmanager
-def scratch(place: Path) -> Iterator[Path]:
-    """Make a folder on the same disk as ``place``, removed at the end."""
-    folder = place.with_name(f".{secrets.token_hex(8)}.part")
-    folder.mkdir()
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+def publish(proto: onnx.ModelProto, folder: Path, place: Path) -> None:
+    """Move what :func:`write_files` wrote into ``folder`` to ``place``; whatever fails, the old files are whole.
+
+    Raises:
+        OSError: they cannot be moved; the old files are there.
+    """
+    data, old = _beside(place), re.compile(rf"{re.escape(place.name)}\.[0-9a-f]{{16}}\.data")
+    weights = folder / data.name
+    with one_at_a_time(place.parent):
+        if weights.exists() and data.exists() and not filecmp.cmp(weights, data, shallow=False):
+            _exchange(proto, folder, place)
+        else:
+            fresh = weights.exists() and not data.exists()
+            if weights.exists():
+                os.replace(weights, data)
+            try:
+                os.replace(folder / place.name, place)
+            except OSError:
+                if fresh:
+                    data.unlink()
+                raise
+        for path in place.parent.iterdir():  # of this exchange, and of those that were killed
+            if old.fullmatch(path.name):
+                path.unlink(missing_ok=True)
 
 
-def move(folder: Path, places: Sequence[Path]) -> None:
-    """Move the files from ``folder`` to ``places``, whose names they have; or leave everything as it was."""
-    moved: list[Path] = []
-    before = {place: folder / f"{place.name}.before" for place in places if place.exists()}
+def _exchange(proto: onnx.ModelProto, folder: Path, place: Path) -> None:
+    """Replace a model and its weights, which no single rename can.
+
+    The old model reads the old weights until a model that reads the new ones, under another name, takes its place;
+    then the old weights can go, and last that other name.
+    """
+    data = _beside(place)
+    aside = place.with_name(f"{place.name}.{secrets.token_hex(8)}.data")
+    before, between = folder / f"{place.name}.before", folder / f"{place.name}.between"
+    if place.exists():
+        shutil.copyfile(place, before)
+    shutil.copyfile(folder / data.name, folder / aside.name)
+    between.write_bytes(_reading(proto, aside.name).SerializeToString())
+    os.replace(folder / aside.name, aside)
     try:
-        for place in places:
-            if place in before:
-                os.replace(place, before[place])
-            moved.append(place)
-            os.replace(folder / place.name, place)
+        os.replace(between, place)
+        os.replace(folder / data.name, data)
     except OSError:
-        for place in moved:
+        if before.exists():
+            os.replace(before, place)
+        else:
             place.unlink(missing_ok=True)
-            if place in before:
-                os.replace(before[place], place)
+        aside.unlink()
         raise
+    os.replace(folder / place.name, place)
+
+
+def _reading(proto: onnx.ModelProto, data: str) -> onnx.ModelProto:
+    """Return the model with its weights in the file ``data``."""
+    copied = onnx.ModelProto()
+    copied.CopyFrom(proto)
+    for tensor in copied.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = data
+    return copied

@@ -7,6 +7,7 @@ imported when a command runs, so that ``--help`` and ``--version`` answer at onc
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import Annotated
 
@@ -21,6 +22,8 @@ from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
+from .package import package
+from .serve import serve
 from .visualize_class import visualize_class
 
 app = typer.Typer(
@@ -38,6 +41,8 @@ app.command()(check)
 app.command("visualize-class")(visualize_class)
 app.command()(evaluate)
 app.command("export-torch")(export_torch)
+app.command()(package)
+app.command()(serve)
 app.command()(cache)
 
 
@@ -57,9 +62,16 @@ def root(
 
 
 def main() -> None:
-    """Run the command line of this process."""
+    """Run the command line of this process; :mod:`..__main__` is what a console starts."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # an encoding may lack characters of names
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except KeyboardInterrupt:
         report("interrupted")
         sys.exit(INTERRUPTED)
+    except SystemExit as error:
+        if error.code == INTERRUPTED:
+            report("interrupted")
+        raise

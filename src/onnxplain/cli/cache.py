@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .common import Json, guarded, print_json
+from .common import Json, guarded, print_json, say
 
 
 @guarded
@@ -26,7 +26,7 @@ def cache(
     if as_json:
         print_json(facts)
     else:
-        print(in_words(facts))
+        say(in_words(facts))
 
 
 def describe_cache() -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..text import printable
 from .cache import describe_cache, in_words
 from .common import (
     FAILED,
@@ -193,13 +194,13 @@ def _print(facts: dict[str, Any]) -> None:
     console = Console(highlight=False)
     table = Table.grid(padding=(0, 2))
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(value))
+        table.add_row(Text(name, style="bold"), Text(printable(value)))
     console.print(table)
     if facts["operators"]:
         operators = Table("operator on the path", "version", "nodes", "rule", box=None, padding=(0, 2, 0, 0))
         for row in facts["operators"]:
             rule = Text("yes", style="green") if row["rule"] else Text("MISSING", style="bold red")
-            operators.add_row(row["operator"], str(row["version"] or "?"), str(row["nodes"]), rule)
+            operators.add_row(Text(printable(row["operator"])), str(row["version"] or "?"), str(row["nodes"]), rule)
         console.print()
         console.print(operators)
     if "bench" in facts:
@@ -209,6 +210,7 @@ def _print(facts: dict[str, Any]) -> None:
 def _print_bench(facts: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     shapes = ", ".join(f"{name} {_shape(extents)}" for name, extents in facts["inputs"].items())
     times = Table("batch", "forward, ms", "saliency, ms", "ratio", "images/s", box=None, padding=(0, 2, 0, 0))
@@ -216,7 +218,8 @@ def _print_bench(facts: dict[str, Any]) -> None:
         values = (row["forward_ms"], row["saliency_ms"], row["ratio"], row["images_per_second"])
         times.add_row(str(row["batch"]), *(f"{value:.2f}" if value < 100 else f"{value:.0f}" for value in values))
     console = Console(highlight=False)
-    console.print(f"\ntimed on {shapes}, {facts['provider']}")
+    console.print()
+    console.print(Text(printable(f"timed on {shapes}, {facts['provider']}")))
     console.print(times)
     console.print(
         f"large batches: {facts['runs_at_once']} run(s) at once, each of {facts['samples_of_a_run']} sample(s) on "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +17,16 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from ..errors import InputError, OnnxplainError, OutputError
+from ..text import json_text, printable
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
     from ..layout import LayoutLike
 
 FAILED, INTERRUPTED = 1, 130
+#: Of a number that is a class or a place.
+_DIGITS = 15
+_LONGEST_LINE = 1000
 
 #: Suffixes of models.
 _MODELS = (".onnx", ".ort", ".pb")
@@ -99,7 +104,9 @@ class ModelOptions:
 def report(message: object, kind: str = "error") -> None:
     """One line on stderr."""
     text = " ".join(str(message).split())
-    print(f"onnxplain: {kind}: {text}", file=sys.stderr)
+    if len(text) > _LONGEST_LINE:  # with a name in it, or a value, that is long beyond all reading
+        text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 4 :]}"
+    print(printable(f"onnxplain: {kind}: {text}"), file=sys.stderr)
 
 
 class Failures:
@@ -133,7 +140,6 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            report("interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except (OnnxplainError, OSError) as error:
             report(error)
@@ -178,7 +184,13 @@ def warnings_as_lines(quiet: bool) -> Iterator[None]:
 
 def print_json(document: object) -> None:
     """A JSON document on stdout."""
-    print(json.dumps(document, indent=2, ensure_ascii=False))
+    print(json_text(document))
+
+
+def say(*lines: str) -> None:
+    """Lines on stdout, each of which stays one."""
+    for line in lines:
+        print(printable(line))
 
 
 def refuse_overwriting(path: Path, inputs: list[Path]) -> None:
@@ -226,11 +238,30 @@ def layout_of(text: str) -> LayoutLike:
     if text.lstrip().startswith("{"):
         try:
             stated = json.loads(text)
-        except ValueError as error:
-            raise InputError(f"--layout: {text!r} is no JSON: {error}.") from None
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"--layout: {text[:80]!r} is no JSON: {error}.") from None
     return find_layout(stated)  # type: ignore[arg-type]
 
 
 def target_of(text: str) -> int | str:
-    """Return a class index where ``text`` is a number, else the label that it is."""
-    return int(text) if text.strip().lstrip("+-").isdigit() else text
+    """Return a class index where ``text`` is a number, else the label that it is.
+
+    Raises:
+        InputError: the number has more digits than any model has classes.
+    """
+    number = whole_number(text)
+    return text if number is None else number
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that ``text`` is, or None.
+
+    Raises:
+        InputError: it has more digits than the number of anything.
+    """
+    digits = text.strip()
+    if not re.fullmatch("[+-]?[0-9]+", digits):
+        return None
+    if len(digits) > _DIGITS:
+        raise InputError(f"{digits[:_DIGITS]}... has {len(digits)} digits; a class or a place has at most {_DIGITS}.")
+    return int(digits)

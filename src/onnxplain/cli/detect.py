@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ImageError, PreprocessingError
+from ..text import printable
 from .common import (
     FAILED,
     Failures,
@@ -19,6 +20,7 @@ from .common import (
     guarded,
     print_json,
     refuse_overwriting,
+    say,
     split_model,
 )
 
@@ -124,11 +126,11 @@ def _draw(photo: Any, found: Sequence[Detection], path: Path) -> Path:
 
 def _print(photo: Path, found: Sequence[Detection], files: Sequence[Path]) -> None:
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     where = f" -> {', '.join(map(str, files))}" if files else ""
-    print(f"{photo}: {len(found) or 'no'} detection{'' if len(found) == 1 else 's'}{where}")
+    say(f"{photo}: {len(found) or 'no'} detection{'' if len(found) == 1 else 's'}{where}")
     if not found:
         return
     table = Table()
@@ -136,5 +138,5 @@ def _print(photo: Path, found: Sequence[Detection], files: Sequence[Path]) -> No
         table.add_column(column, justify="left" if column == "label" else "right")
     for one in found:
         box = (f"{value:.1f}" for value in (one.box.x0, one.box.y0, one.box.x1, one.box.y1))
-        table.add_row(escape(one.name), f"{one.score:.1%}", *box, str(one.index))
+        table.add_row(Text(printable(one.name)), f"{one.score:.1%}", *box, str(one.index))
     Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)

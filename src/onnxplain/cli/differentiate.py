@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..errors import InputError
 from .common import (
     ChannelAxis,
     ClassAxis,
     Json,
     LayoutText,
     Precision,
+    PreprocessingName,
     Quiet,
     Score,
     Tensor,
@@ -21,6 +23,7 @@ from .common import (
     layout_of,
     print_json,
     refuse_overwriting,
+    say,
 )
 from .questions import kind_of
 
@@ -74,6 +77,22 @@ def differentiate(
     class_axis: ClassAxis = None,
     precision: Precision = "float32",
     channel_axis: ChannelAxis = None,
+    static: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--static",
+            help="Fix open dimensions of the inputs, by their names: N=1,H=224; Loop and Scan of known length go.",
+            metavar="NAME=EXTENT,...",
+        ),
+    ] = None,
+    with_preprocessing: Annotated[
+        bool,
+        typer.Option(
+            "--with-preprocessing",
+            help="Let the file take photos, uint8 [N,H,W,3] of any size, and return saliency_photo in their pixels.",
+        ),
+    ] = False,
+    preprocessing: PreprocessingName = None,
     explain_passes: ExplainPasses = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -89,8 +108,10 @@ def differentiate(
     from ..autodiff import differentiate_file
     from ..autodiff.graph.passes import Report
     from ..autodiff.to_file import files_of
+    from ..preprocessing import find_preprocessing
 
     refuse_overwriting(out, [model])
+    inside = with_preprocessing or preprocessing is not None
     report = Report()
     found = differentiate_file(
         model,
@@ -104,15 +125,34 @@ def differentiate(
         precision=precision,
         saliency=saliency,
         channel_axis=channel_axis,
+        static=_extents(static),
+        with_preprocessing=find_preprocessing(model, preprocessing, channel_axis=channel_axis) if inside else None,
         report=report,
     )
     files = files_of(found, out)
     if as_json:
         print_json(_document(found, files) | ({"passes": _passes(report)} if explain_passes else {}))
     elif not quiet:
-        print(_summary(found, files))
+        say(_summary(found, files))
         if explain_passes:
-            print("\n".join(_lines(report)))
+            say(*_lines(report))
+
+
+def _extents(texts: Sequence[str] | None) -> dict[str, int] | None:
+    """What ``--static`` says, all of it together.
+
+    Raises:
+        InputError: a part is no name with a whole number.
+    """
+    if not texts:
+        return None
+    found = {}
+    for part in ",".join(texts).split(","):
+        name, equals, extent = part.strip().rpartition("=")
+        if not (equals and name and extent.strip().isdecimal()):
+            raise InputError(f"--static: {part!r} is no dimension with its extent; write NAME=NUMBER, as in N=1,H=224.")
+        found[name.strip()] = int(extent)
+    return found
 
 
 def _added(model: onnx.ModelProto) -> dict[str, str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..text import printable
 from .common import (
     FAILED,
     Failures,
@@ -17,6 +18,7 @@ from .common import (
     guarded,
     print_json,
     report,
+    say,
     split_model,
     target_of,
 )
@@ -121,7 +123,7 @@ def evaluate(
         )
     elif not quiet:
         _print(found, check)
-        print(f"-> {', '.join(map(str, files))}")
+        say(f"-> {', '.join(map(str, files))}")
     if failures.listed:
         raise typer.Exit(FAILED)
 
@@ -149,6 +151,7 @@ def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> 
 def _print(found: Evaluation, check: RandomizationCheck | None) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from ..evaluation import METRICS
 
@@ -167,9 +170,9 @@ def _print(found: Evaluation, check: RandomizationCheck | None) -> None:
         layers = Table(title="rank correlation with the map before", title_justify="left")
         layers.add_column("random down to")
         for method in check.methods:
-            layers.add_column(method, justify="right")
+            layers.add_column(Text(method), justify="right")
         for layer, means in zip(check.layers, check.means()):
-            layers.add_row(layer, *(f"{mean:.3f}" for mean in means))
+            layers.add_row(Text(printable(layer)), *(f"{mean:.3f}" for mean in means))
         console.print(layers)
 
 

@@ -12,7 +12,17 @@ import typer
 
 from ..checks import check_file
 from ..errors import InputError
-from .common import FAILED, Failures, ModelOptions, files_read, print_json, refuse_overwriting, split_model, target_of
+from .common import (
+    FAILED,
+    Failures,
+    ModelOptions,
+    files_read,
+    print_json,
+    refuse_overwriting,
+    say,
+    split_model,
+    target_of,
+)
 
 if TYPE_CHECKING:
     from ..methods import Method
@@ -67,14 +77,14 @@ def compare(
         elif found.is_mistake:
             _add(made, found)
         if told and (single or found.is_mistake):
-            print(f"{found.predicted.source}: {found.title}{_arrow(place, single)}")
+            say(f"{found.predicted.source}: {found.title}{_arrow(place, single)}")
     if mistakes and not single:
         made.write(place)
     written = [place] if mistakes or (single and results) else []
     if as_json:
         _print(model, results, written, failures)
     elif told and not single:
-        print(f"{mistakes} of {len(results)} photos mistaken{_arrow(place, bool(written))}")
+        say(f"{mistakes} of {len(results)} photos mistaken{_arrow(place, bool(written))}")
     if failures.listed:
         raise typer.Exit(FAILED)
 
@@ -130,7 +140,7 @@ def _classes(expected: str, photos: Sequence[Path]) -> list[int | str]:
     check_file(place, InputError)
     try:
         rows = list(csv.reader(place.read_text(encoding="utf-8-sig").splitlines()))
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"--expected: {place} cannot be read: {error}.") from None
     listed = {row[0].strip(): row[1].strip() for row in rows if len(row) > 1}
     found = [listed.get(str(photo), listed.get(photo.name, listed.get(photo.stem))) for photo in photos]

@@ -19,6 +19,7 @@ from .common import (
     files_read,
     guarded,
     print_json,
+    say,
     split_model,
 )
 from .expected import compare
@@ -141,7 +142,7 @@ def explain(
     if as_json:
         print_json(_document(explainer, model, results, totals, failures))
     elif totals and not quiet:
-        print("\n".join(map(str, totals)))
+        say(*map(str, totals))
     if failures.listed:
         raise typer.Exit(FAILED)
 
@@ -198,7 +199,7 @@ def _written(
         files = [str(path) for sink in sinks for path in sink.add(explanation, rank)]
         results.append({**explanation.to_dict(), "files": files})
         if not silent:
-            print(f"{explanation.source}: {explanation.title}{_arrow(files)}")
+            say(f"{explanation.source}: {explanation.title}{_arrow(files)}")
     return results, [path for sink in sinks for path in sink.finish()] if results else []
 
 

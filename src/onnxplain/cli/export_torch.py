@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InputError
-from .common import ChannelAxis, ClassAxis, Json, Quiet, Score, Tensor, guarded, print_json
+from .common import ChannelAxis, ClassAxis, Json, Quiet, Score, Tensor, guarded, print_json, say
 
 
 @guarded
@@ -89,7 +89,7 @@ def export_torch(
     elif not quiet:
         listed = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
         reason = f" ({found.fallback})" if found.fallback else ""
-        print(f"{out}: exported by {found.exporter}{reason}; differences from torch: {listed}")
+        say(f"{out}: exported by {found.exporter}{reason}; differences from torch: {listed}")
 
 
 def _shape(text: str) -> tuple[list[int], str]:

@@ -45,4 +45,6 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
             found[name] = json.loads(value)
         except ValueError:
             found[name] = value
+        except RecursionError:
+            raise typer.BadParameter(f"--set {name}: the value is nested too deeply.") from None
     return found

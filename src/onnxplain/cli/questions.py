@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from ..errors import InputError
-from .common import target_of
+from .common import target_of, whole_number
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -97,11 +97,11 @@ def place_of_text(text: str) -> At:
     if wanted.startswith("box:"):
         return _box(wanted)
     parts = wanted.split(",")
-    if all(part.strip().lstrip("+-").isdigit() for part in parts):
-        if len(parts) == 1:
-            return int(wanted)
-        if len(parts) == 2:
-            return int(parts[0]), int(parts[1])
+    numbers = [number for number in map(whole_number, parts) if number is not None]
+    if len(numbers) == len(parts) == 1:
+        return numbers[0]
+    if len(numbers) == len(parts) == 2:
+        return numbers[0], numbers[1]
     if Path(wanted).is_file():
         import numpy as np
 

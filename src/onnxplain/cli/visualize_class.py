@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .common import Json, ModelOptions, Quiet, guarded, print_json, refuse_overwriting, target_of
+from .common import Json, ModelOptions, Quiet, guarded, print_json, refuse_overwriting, say, target_of
 
 if TYPE_CHECKING:
     from ..visualization import ClassVisualization
@@ -76,7 +76,7 @@ def visualize_class(
         print_json({"model": None if model is None else str(model), "provider": explainer.provider, "results": results})
     elif not quiet:
         for picture, paths in zip(pictures, written):
-            print(f"{picture.title} -> {', '.join(map(str, paths))}")
+            say(f"{picture.title} -> {', '.join(map(str, paths))}")
 
 
 def _save(picture: ClassVisualization, folder: Path, model: Path | None) -> list[Path]:

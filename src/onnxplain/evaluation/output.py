@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..errors import OutputError
 from ..files import write_bytes
+from ..text import csv_cell, json_text, printable, utf8
 
 _RESAMPLES = 2000
 
@@ -41,6 +41,7 @@ def interval(values: NDArray[np.float64]) -> tuple[float | None, float | None]:
 
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table with aligned columns; all but the first are numbers."""
+    header, *rows = [[printable(cell).replace("|", "\\|") for cell in line] for line in (header, *rows)]
     widths = [max(map(len, column)) for column in zip(header, *rows)]
     lines = [header, ["-" * widths[0], *(f"{'-' * (width - 1)}:" for width in widths[1:])], *rows]
     aligned = [
@@ -57,13 +58,13 @@ def write_table(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]],
     """
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
-        content = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+        content = json_text(document) + "\n"
     elif suffix == ".csv":
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]) if rows else [], lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({name: csv_cell(value) for name, value in row.items()} for row in rows)
         content = text.getvalue()
     else:
         raise OutputError(f"{path}: tables are written as .csv or .json, not {suffix or 'without a suffix'}.")
-    return write_bytes(path, content.encode())
+    return write_bytes(path, utf8(content))

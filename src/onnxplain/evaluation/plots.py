@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..metrics import Curves
-from ..pictures.figures import new_figure
+from ..pictures.figures import new_figure, plain
 from .measures import METRICS
 from .output import interval
 
@@ -56,9 +56,9 @@ def plot_randomization(
     axes = figure.subplots()
     places = np.arange(len(layers) + 1)
     for method, values in zip(methods, means.T):
-        axes.plot(places, [1, *values], marker="o", markersize=3, label=method)
+        axes.plot(places, [1, *values], marker="o", markersize=3, label=plain(method))
     axes.axhline(0, color="black", linewidth=0.8)
-    axes.set_xticks(places, ["none", *layers], rotation=45, ha="right")
+    axes.set_xticks(places, ["none", *map(plain, layers)], rotation=45, ha="right")
     axes.set_xlabel("weights are random from the score down to" if cascading else "layer with random weights")
     axes.set_ylabel(f"{_title(metric)} with the map before")
     axes.legend(fontsize="small")
@@ -76,14 +76,14 @@ def _bars(axes: Axes, methods: Sequence[str], metric: str, values: NDArray[np.fl
     errors = [[mean - (mean if low is None else low) for mean, (low, _) in zip(means, bounds)],
               [(mean if high is None else high) - mean for mean, (_, high) in zip(means, bounds)]]  # fmt: skip
     axes.barh(places, means, xerr=np.maximum(errors, 0), color="tab:blue", ecolor="0.4")
-    axes.set_yticks(places, methods)
+    axes.set_yticks(places, list(map(plain, methods)))
     axes.invert_yaxis()
     axes.set_title(f"{METRICS[metric].title} ({METRICS[metric].better} is better)", fontsize="medium")
 
 
 def _curves(axes: Axes, methods: Sequence[str], name: str, listed: Sequence[Curves], measured: str) -> None:
     for method, curves in zip(methods, listed):
-        axes.plot(curves.fractions, curves.scores.mean(axis=0), label=method)
+        axes.plot(curves.fractions, curves.scores.mean(axis=0), label=plain(method))
     axes.set_xlabel(f"share of pixels after {name}")
     axes.set_ylabel(measured)
     axes.set_title(f"{name} curves", fontsize="medium")
@@ -94,8 +94,8 @@ def _agreement(axes: Axes, methods: Sequence[str], name: str, agreement: NDArray
     values = np.nan_to_num(agreement).mean(axis=2)
     axes.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
     places = np.arange(len(methods))
-    axes.set_xticks(places, methods, rotation=45, ha="right")
-    axes.set_yticks(places, methods)
+    axes.set_xticks(places, list(map(plain, methods)), rotation=45, ha="right")
+    axes.set_yticks(places, list(map(plain, methods)))
     if len(places) <= 8:
         for row, column in np.ndindex(values.shape):
             value = values[row, column]

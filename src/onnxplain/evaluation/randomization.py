@@ -129,7 +129,7 @@ def randomization_check(
     """Compare the maps of ``model`` with those of copies whose weights are random.
 
     Args:
-        model: path, bytes or ``onnx.ModelProto``; None is the bundled classifier.
+        model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``; None is the bundled classifier.
         images: photos, as for :meth:`Explainer.explain`; their maps [M,N,h,w] are held in memory.
         methods: as for :func:`evaluate`.
         target: the explained class, for all copies alike; None is the class that ``model`` itself predicts.

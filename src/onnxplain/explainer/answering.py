@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -15,6 +15,10 @@ from ..pipeline.stream import Photo, is_one, load_photo, photo_batches, photo_so
 from ..results.detection import Detection
 from .inputs import Array, Arrays, Images
 from .loaded import LoadedModel
+
+if TYPE_CHECKING:
+    from ..methods import Method
+    from ..pipeline.samples import SampleExplainer
 
 
 class Answering(LoadedModel):
@@ -96,6 +100,31 @@ class Answering(LoadedModel):
         batches = self._embedded([x] if isinstance(x, Photo) else photo_sources(x))
         rows = np.concatenate(list(batches))
         return rows[0] if one else rows
+
+    def sample_explainer(
+        self, method: Method, *, top: int | None = None, maps: bool = True, gradients: bool = False
+    ) -> SampleExplainer:
+        """Return what answers questions of several callers about samples of one shape together, as a service does.
+
+        Args:
+            method: computes the attributions.
+            top: the number of best classes that are explained in turn; None: the target of each sample.
+            maps, gradients: whether these are wanted; without both the model runs forwards alone.
+
+        Returns:
+            A function of samples (:class:`~onnxplain.pipeline.samples.Sample`) whose questions are of one kind.
+        """
+        from ..pipeline.samples import SampleExplainer
+
+        return SampleExplainer(self._attributor, method, top, maps, gradients, self._threads)
+
+    def check_inputs(self, x: Arrays) -> tuple[dict[str, Array], int]:
+        """Return ``x`` as an array for every input of the model, and the number of samples.
+
+        Raises:
+            InputError: a name, rank, extent or type does not fit, or a value is NaN or infinite.
+        """
+        return check_inputs(self._model, x)
 
     def _embedded(self, sources: Iterable[Any]) -> Iterable[Array]:
         name = self._model.inputs[0].name

@@ -56,8 +56,8 @@ class LoadedModel:
         """Differentiate ``model`` and load it into ONNX Runtime.
 
         Args:
-            model: path, bytes or ``onnx.ModelProto``, differentiated or not; None is the bundled classifier
-                (EfficientNet-Lite0, 1000 classes).
+            model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``, differentiated or not; None is the bundled
+                classifier (EfficientNet-Lite0, 1000 classes).
             providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
                 None is CUDA if present, then CPU. :attr:`provider` says which one runs.
             preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's

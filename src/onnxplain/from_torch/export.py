@@ -21,8 +21,9 @@ import onnx
 from ..autodiff.differentiate import add_gradients
 from ..autodiff.graph.io import read_model
 from ..autodiff.request import Request
-from ..autodiff.to_file import files_of, move, scratch, write_files
+from ..autodiff.to_file import publish, write_files
 from ..errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
+from ..files import unfinished_folder
 from ..photos import PreprocessingLike, resolve_labels, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..runtime import Session
@@ -141,7 +142,7 @@ def export_torch(
         found = resolve_preprocessing(preprocessing, input_shape=shape, input_dtype=dtype)
         model.metadata_props["onnxplain.preprocessing"] = found.preprocessing.to_json()
     try:
-        with scratch(place) as folder:
+        with unfinished_folder(place.parent) as folder:
             written = write_files(model, folder / place.name)
             del model
             session = Session(written, providers=["CPUExecutionProvider"], folder=folder)
@@ -150,7 +151,7 @@ def export_torch(
                 texts = resolve_labels(labels, classes=comparison.classes)
                 written.metadata_props.add(key="onnxplain.labels", value=json.dumps(texts, ensure_ascii=False))
                 (folder / place.name).write_bytes(written.SerializeToString())
-            move(folder, files_of(written, place))
+            publish(written, folder, place)
     except OSError as error:
         if isinstance(error, OnnxplainError):
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import shown
 from ..errors import InputError
 from .helpers.perturbation import Inputs, Perturbation
 
@@ -100,19 +101,19 @@ def _numbers(name: str, stated: Extents | None, usual: Sequence[int]) -> list[in
     """Return one positive number for each axis; ``usual`` if none is stated."""
     if stated is None:
         return list(usual)
-    listed = [stated] * len(usual) if isinstance(stated, int) else list(stated)
+    listed = list(stated) if isinstance(stated, Sequence) and not isinstance(stated, str) else [stated] * len(usual)
     if len(listed) != len(usual) or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in listed):
-        raise InputError(f"{name} is a positive whole number, or {len(usual)} of them; found {stated!r}.")
+        raise InputError(f"{name} is a positive whole number, or {len(usual)} of them; found {shown(stated)}.")
     return listed
 
 
 def _parts(extent: int, size: int, step: int) -> list[slice]:
     """Return the places of a window along one axis."""
     if size > extent:
-        raise InputError(f"a window of {size} does not fit an axis of {extent}.")
+        raise InputError(f"a window of {shown(size)} does not fit an axis of {extent}.")
     if step > size:
-        raise InputError(f"a stride of {step} leaves gaps between windows of {size}; it is at most the window.")
-    count = ceil((extent - size) / step) + 1
+        raise InputError(f"a stride of {shown(step)} leaves gaps between windows of {size}; it is at most the window.")
+    count = -(-(extent - size) // step) + 1
     return [slice(start, min(start + size, extent)) for start in range(0, count * step, step)]
 
 

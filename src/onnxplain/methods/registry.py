@@ -8,11 +8,16 @@ from dataclasses import fields
 from importlib import import_module
 from typing import Any, TypeVar
 
+from ..checks import check_count, check_number, shown
 from ..errors import InputError
 from .base import Method
 
 M = TypeVar("M", bound=type[Method])
 
+#: Types that an option may be declared with, as text, and be checked before the method sees it.
+_PLAIN: dict[str, type] = {"int": int, "float": float, "bool": bool, "str": str, "None": type(None)}
+_WORDS = {"bool": "true or false", "str": "a word"}
+_FARTHEST = 2**31
 #: Name -> module and class of those that come along, in the order in which they are listed.
 _BUILT_IN = {
     "saliency": "gradients.Saliency",
@@ -109,4 +114,23 @@ def find_method(method: str | Method, options: Mapping[str, Any]) -> Method:
         if name not in known:
             there = f"its options are {', '.join(known)}" if known else "it has none"
             raise InputError(f"method {method!r} has no option {name!r}; {there}.")
-    return kind(**options)
+        _check_plain(name, kind.__dataclass_fields__[name].type, options[name])
+    try:
+        return kind(**options)
+    except InputError:
+        raise
+    except (TypeError, ValueError, OverflowError, ArithmeticError) as error:
+        raise InputError(f"method {method!r} cannot take {shown(dict(options))}: {error}.") from error
+
+
+def _check_plain(name: str, declared: object, value: object) -> None:
+    """Refuse a value of an option that is declared as a number, a word or a truth value, and is none."""
+    parts = str(declared).split(" | ")
+    if not set(parts) <= set(_PLAIN) or (value is None and "None" in parts):
+        return
+    if "float" in parts:
+        check_number(name, value)
+    elif "int" in parts:
+        check_count(name, value, -_FARTHEST)
+    elif not isinstance(value, _PLAIN[parts[0]]):
+        raise InputError(f"{name} is {_WORDS[parts[0]]}; found {shown(value)}.")

@@ -58,6 +58,7 @@ class Rise(Perturbation):
     def __post_init__(self) -> None:
         for name, value in (("masks", self.masks), ("cells", 1 if self.cells is None else self.cells)):
             check_count(name, value, 1)
+        check_count("seed", self.seed, 0)
         if not 0 < self.probability < 1:
             raise InputError(f"probability is between 0 and 1; found {self.probability!r}.")
 

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from ..checks import check_unmasked
+from ..checks import check_unmasked, shown
 from ..errors import InputError
 from .arrays import Array, filtered, gaussian
 
@@ -53,10 +53,12 @@ def _finite(baseline: float | Array) -> Array:
     check_unmasked("a baseline", baseline)
     try:
         found = np.asarray(baseline, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         found = np.array(np.nan)
     if not np.isfinite(found).all():
-        raise InputError(f"a baseline is zero, mean, blur, a finite number, or an array of them; found {baseline!r}.")
+        raise InputError(
+            f"a baseline is zero, mean, blur, a finite number, or an array of them; found {shown(baseline)}."
+        )
     return found
 
 

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -47,7 +47,7 @@ _MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
 class ModelLoader:
     """Loads one model, differentiated in whatever ways it is asked for.
 
-    - ``source``: a path, bytes or a proto; it is read again for each way.
+    - ``source``: a path, bytes, a proto or an ``onnx_ir.Model``; it is read again for each way.
     - ``options``: those of :func:`onnxplain.differentiate` that the user chose.
     - ``providers``, ``threads``, ``session_options``: as for a :class:`~onnxplain.runtime.Session`.
     - ``batching``: the arguments of a :class:`~onnxplain.runtime.BatchedSession` that the user chose.
@@ -148,12 +148,13 @@ class ModelLoader:
             if folder is None:
                 return model.signature, self._session(proto, model.folder), graph
             session, optimised = self._saving_session(proto, model.folder, folder / _MODEL)
-            with suppress(OSError):
+            with suppress(OSError, ValueError):  # ValueError: a file of the model was moved to another disk
                 if not optimised:
                     (folder / _MODEL).write_bytes(proto.SerializeToString())
                 (folder / _GRAPH).write_bytes(graph)
                 (folder / _FACTS).write_text(json.dumps(self._facts(model, optimised)), encoding="utf-8")
-                self.cache.keep(key, folder)
+                if self._content() == self._digest:  # else the file was replaced meanwhile, and which one was read?
+                    self.cache.keep(key, folder)
         return model.signature, session, graph
 
     def _saving_session(self, proto: onnx.ModelProto, outside: Path | None, file: Path) -> tuple[Session, bool]:
@@ -171,39 +172,58 @@ class ModelLoader:
             return None
         try:
             facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
-            if facts["files"] and (facts["origin"] != self._origin or facts["files"] != _states(facts["files"])):
+            signature, outside = Signature.from_dict(facts["signature"]), dict(facts["outside"])
+            if outside != self._digests(outside):
                 return None
             graph, file = (entry / _GRAPH).read_bytes(), entry / _MODEL
-            outside = None if facts["folder"] is None else Path(facts["folder"])
-            # ONNX Runtime looks for weights beside a file, and in ``outside`` only for bytes.
-            model = file if outside is None else file.read_bytes()
-            return Signature.from_dict(facts["signature"]), self._session(model, outside, **facts["session"]), graph
+            # ONNX Runtime looks for weights beside a file, and in a folder that is named only for bytes.
+            folder = self._origin if facts["beside"] is True else None
+            model = file if folder is None else file.read_bytes()
+            return signature, self._session(model, folder, optimised=facts["optimised"] is True), graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
 
-    def _session(self, model: onnx.ModelProto | bytes | Path, folder: Path | None = None, **options: Any) -> Session:
+    def _session(
+        self,
+        model: onnx.ModelProto | bytes | Path,
+        folder: Path | None = None,
+        *,
+        save_to: Path | None = None,
+        optimised: bool = False,
+    ) -> Session:
         return Session(
             model,
             providers=self.providers,
             threads=self.threads,
             folder=folder,
             options=self.session_options,
-            **options,
+            save_to=save_to,
+            optimised=optimised,
         )
 
     def _facts(self, model: DifferentiatedModel, optimised: bool) -> dict[str, Any]:
+        """Return what the cache says of an entry; it is read as data, nothing of it names an argument or a file."""
+        origin = self._origin or Path()
+        outside = [os.path.relpath(path, origin) for path in model.files]
         return {
             "signature": model.signature.to_dict(),
-            "session": {"optimised": optimised},
-            "folder": None if model.folder is None else str(model.folder),
-            "origin": self._origin,
-            "files": _states(str(path) for path in model.files),
+            "optimised": optimised,
+            "outside": self._digests(outside),
+            "beside": model.folder is not None,
         }
 
+    def _digests(self, names: Iterable[str]) -> dict[str, str]:
+        """SHA-256 of files that the model keeps weights in, by their names beside it.
+
+        Raises:
+            OSError: one cannot be read.
+        """
+        return {name: file_digest((self._origin or Path()) / name) for name in names}
+
     @property
-    def _origin(self) -> str | None:
+    def _origin(self) -> Path | None:
         """The folder of the model's file."""
-        return str(Path(self.source).resolve().parent) if isinstance(self.source, (str, os.PathLike)) else None
+        return Path(self.source).resolve().parent if isinstance(self.source, (str, os.PathLike)) else None
 
     def _key(self, part: Part, changes: Mapping[str, Any]) -> str | None:
         """Return the hash of everything that a prepared model depends on; None if something has no hash."""
@@ -220,7 +240,10 @@ class ModelLoader:
 
     @cached_property
     def _digest(self) -> str | None:
-        """SHA-256 of the model; None if there is no such file, or a proto too large to be bytes."""
+        return self._content()
+
+    def _content(self) -> str | None:
+        """SHA-256 of the model; None of an onnx_ir.Model, of a proto too large to be bytes, or without such a file."""
         if isinstance(self.source, (str, os.PathLike)):
             check_file(self.source, ModelError)
             with suppress(OSError):
@@ -228,15 +251,10 @@ class ModelLoader:
             return None
         if isinstance(self.source, (bytes, bytearray, memoryview)):
             return hashlib.sha256(self.source).hexdigest()
+        serialize = getattr(self.source, "SerializeToString", None)  # an onnx_ir.Model has none
         with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            return hashlib.sha256(self.source.SerializeToString(deterministic=True)).hexdigest()
+            return None if serialize is None else hashlib.sha256(serialize(deterministic=True)).hexdigest()
         return None
-
-
-def _states(files: Any) -> list[list[Any]]:
-    """Path, size and time of files, given as paths or as such lists."""
-    paths = [one if isinstance(one, str) else one[0] for one in files]
-    return [[path, os.stat(path).st_size, os.stat(path).st_mtime_ns] for path in paths]
 
 
 def _name(rule: Callable[..., Any]) -> str | None:

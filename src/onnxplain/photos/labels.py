@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..checks import read_literal
+from ..checks import read_literal, shown
 from ..errors import InputError, PreprocessingError, TargetError
 from .sidecars import read_json_object, sidecar_folders
 
@@ -75,16 +75,16 @@ def find_label(labels: Sequence[str], text: str) -> int:
         if matches:
             whole_word = re.compile(rf"\b{re.escape(wanted)}\b")
             matches.sort(key=lambda i: whole_word.search(folded[i]) is None)
-            shown = _listed(labels, matches[:_SHOWN])
+            listed = _listed(labels, matches[:_SHOWN])
             more = f" and {len(matches) - _SHOWN} more" if len(matches) > _SHOWN else ""
-            raise TargetError(f"{text!r} fits {len(matches)} classes: {shown}{more}; give the index of one.")
+            raise TargetError(f"{text!r} fits {len(matches)} classes: {listed}{more}; give the index of one.")
     spelled: dict[str, int] = {}
     for index, parts in enumerate(synonyms):
         for part in sorted(parts):
             spelled.setdefault(part, index)
     close = [spelled[word] for word in difflib.get_close_matches(wanted, spelled, n=3, cutoff=0.5)]
     hint = f"; close are {_listed(labels, list(dict.fromkeys(close)))}" if close else ""
-    raise TargetError(f"no class is called {text!r} among {len(labels)} labels{hint}; give a label or an index.")
+    raise TargetError(f"no class is called {shown(text)} among {len(labels)} labels{hint}; give a label or an index.")
 
 
 def _listed(labels: Sequence[str], indices: Sequence[int]) -> str:
@@ -127,7 +127,7 @@ def _timm_labels(config: Mapping[str, Any]) -> Any:
     """timm: ``label_names`` are keys (WordNet ids, say) into ``label_descriptions`` where both are present."""
     names, descriptions = config.get("label_names"), config.get("label_descriptions")
     if isinstance(names, list) and isinstance(descriptions, Mapping):
-        return [descriptions.get(name, name) for name in names]
+        return [descriptions.get(name, name) if isinstance(name, str) else name for name in names]
     return names
 
 
@@ -179,13 +179,16 @@ def _from_lines(text: str, source: str) -> list[str]:
     """Return one label a line; where every line starts with its own index, that is cut off."""
     lines = text.strip().splitlines()
     numbered = [re.match(r"\s*(\d+)\s*[\s:;,.]\s*(\S.*)", line) for line in lines]
-    if all(match is not None and int(match[1]) == index for index, match in enumerate(numbered)):
+    if all(match is not None and match[1].lstrip("0") == str(index or "") for index, match in enumerate(numbered)):
         lines = [match[2] for match in numbered if match is not None]
     return _checked([line.strip() for line in lines], source)
 
 
 def _from_csv(path: Path) -> list[str]:
-    rows = [row for row in csv.reader(_text(path).splitlines()) if row]
+    try:
+        rows = [row for row in csv.reader(_text(path).splitlines()) if row]
+    except csv.Error as error:
+        raise InputError(f"{path} is no table: {error}.") from error
     if not rows:
         raise InputError(f"{path} holds no labels.")
     header = [cell.strip().lower() for cell in rows[0]]
@@ -213,8 +216,10 @@ def _from_object(value: Any, source: str, *, rows: int | None = None) -> list[st
             value = {index: name for name, index in value.items()}
         try:
             by_index = {int(key): name for key, name in value.items()}
-        except (TypeError, ValueError):
-            raise InputError(f"{source}: the keys of labels are class indices, found {list(value)[:3]}.") from None
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(
+                f"{source}: the keys of labels are class indices, found {shown(list(value)[:3])}."
+            ) from None
         if sorted(by_index) != list(range(rows or len(value))):
             raise InputError(f"{source}: label indices must run from 0 to {(rows or len(value)) - 1} without gaps.")
         value = [by_index[index] for index in range(len(by_index))]

@@ -23,6 +23,7 @@ from PIL import Image, UnidentifiedImageError
 from ..checks import check_file
 from ..errors import ImageError
 from ..files import MAX_PIXELS
+from .decoders import lines_caught
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | bytearray | IO[bytes] | Image.Image | NDArray[np.generic]
 
@@ -106,6 +107,9 @@ def find_images(path: str | os.PathLike[str]) -> list[Path]:
 def _decode(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
     try:
         with _decoding(name), Image.open(file, formats=_FORMATS) as image:
+            if image.format == "TIFF":
+                with lines_caught(name):
+                    return _from_pil(image, name, max_pixels)
             return _from_pil(image, name, max_pixels)
     except UnidentifiedImageError:
         if _is_empty(file):

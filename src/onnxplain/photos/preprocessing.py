@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..checks import shown
 from ..errors import ImageError, PreprocessingError
 from ..files import MAX_PIXELS
 from .geometry import Geometry, Size
@@ -96,7 +97,7 @@ class Preprocessing:
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
             if value not in choices:
-                raise PreprocessingError(f"{name} is {value!r}; it is one of {', '.join(choices)}.")
+                raise PreprocessingError(f"{name} is {shown(value)}; it is one of {', '.join(choices)}.")
         for name in ("size", "crop"):
             object.__setattr__(self, name, _size(name, getattr(self, name)))
             _check_pixels(name, getattr(self, name))
@@ -109,9 +110,9 @@ class Preprocessing:
             raise PreprocessingError(f"resize is {self.resize!r}, which needs a size.")
         if self.scale == 0 or 0 in self.std:
             raise PreprocessingError(f"scale {self.scale} and std {list(self.std)} must not be 0.")
-        color = tuple(self.pad_color)
+        color = tuple(self.pad_color) if isinstance(self.pad_color, Sequence) else ()
         if len(color) != 3 or any(not isinstance(v, int) or not 0 <= v <= 255 for v in color):
-            raise PreprocessingError(f"pad_color is {self.pad_color!r}; it is three whole numbers 0..255 (RGB).")
+            raise PreprocessingError(f"pad_color is {shown(self.pad_color)}; it is three whole numbers 0..255 (RGB).")
         object.__setattr__(self, "pad_color", color)
         if self.dtype == "uint8" and (self.scale != 1 or set(self.mean) != {0.0} or set(self.std) != {1.0}):
             raise PreprocessingError(
@@ -249,7 +250,7 @@ def _size(name: str, value: object) -> int | Size | None:
     pair = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     sides = [int(v) for v in pair if isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v > 0]
     if len(sides) != len(pair) or len(pair) not in (1, 2):
-        raise PreprocessingError(f"{name} is {value!r}; it is a whole number above 0 or [height, width].")
+        raise PreprocessingError(f"{name} is {shown(value)}; it is a whole number above 0 or [height, width].")
     return sides[0] if len(sides) == 1 or sides[0] == sides[1] else (sides[0], sides[1])
 
 
@@ -284,9 +285,12 @@ def _pair(size: int | Size) -> Size:
 
 def _numbers(name: str, value: object, count: int) -> tuple[float, ...]:
     items = list(value) if isinstance(value, (Sequence, np.ndarray)) and not isinstance(value, str) else [value]
-    numbers = [float(v) for v in items if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)]
+    try:
+        numbers = [float(v) for v in items if isinstance(v, (int, float, np.number)) and not isinstance(v, bool)]
+    except OverflowError:  # whole numbers beyond all floats
+        numbers = []
     if len(numbers) != len(items) or not all(map(math.isfinite, numbers)):
-        raise PreprocessingError(f"{name} is {value!r}; it is made of finite numbers.")
+        raise PreprocessingError(f"{name} is {shown(value)}; it is made of finite numbers.")
     if len(numbers) == 1:
         numbers *= count
     if len(numbers) != count:

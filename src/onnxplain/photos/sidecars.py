@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import PreprocessingError
+from ..checks import check_number, shown
+from ..errors import InputError, PreprocessingError
 from .model_input import ModelInput
 from .preprocessing import Preprocessing
 
 _MAX_JSON_BYTES = 16 << 20
+_LARGEST_SIDE = 1 << 24
+_LEAST_SHARE = 0.001
 _RESAMPLE = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")
 
 
@@ -66,7 +69,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _MAX_JSON_BYTES:
             raise PreprocessingError(f"{path} has {path.stat().st_size} bytes, too many for a configuration.")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise PreprocessingError(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
@@ -145,8 +148,10 @@ def _hugging_face_resize(values: Mapping[str, Any], processor: _Processor | None
         raise PreprocessingError(
             f"preprocessor_config.json has size {size!r}; a number, shortest_edge alone, or height and width are read."
         )
-    if not isinstance(shortest, int):
-        raise PreprocessingError(f"preprocessor_config.json has size {size!r}; sizes are whole numbers.")
+    if not _is_side(shortest):
+        raise PreprocessingError(
+            f"preprocessor_config.json has size {shown(size)}; sizes are whole numbers up to {_LARGEST_SIDE}."
+        )
     changes = {"resize": "shortest", "size": shortest, "filter": _RESAMPLE[resample]}
     share = values.get("crop_pct")
     special = "plain" if processor is None else processor.rule
@@ -209,24 +214,32 @@ def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
 
 
 def _shape3(value: object) -> list[int]:
-    if not isinstance(value, Sequence) or len(value) != 3 or not all(isinstance(v, int) and v > 0 for v in value):
-        raise PreprocessingError(f"config.json has input_size {value!r}; it is [channels, height, width].")
+    if not isinstance(value, Sequence) or len(value) != 3 or not all(map(_is_side, value)):
+        raise PreprocessingError(f"config.json has input_size {shown(value)}; it is [channels, height, width].")
     return [int(v) for v in value]
+
+
+def _is_side(value: object) -> bool:
+    return isinstance(value, int) and 0 < value <= _LARGEST_SIDE
 
 
 def _share(value: object, default: float) -> float:
     if value is None:
         return default
-    if isinstance(value, (int, float)) and 0 < value <= 1:
+    if isinstance(value, (int, float)) and _LEAST_SHARE <= value <= 1:
         return float(value)
-    raise PreprocessingError(f"crop_pct is {value!r}; it lies above 0 and at most at 1.")
+    raise PreprocessingError(f"crop_pct is {shown(value)}; it lies from {_LEAST_SHARE} to 1.")
 
 
 def _floats(value: object, name: str) -> list[float]:
     items = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    if not items or not all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in items):
-        raise PreprocessingError(f"{name} is {value!r}; it is a number or a list of them.")
-    return [float(v) for v in items if isinstance(v, (int, float))]
+    try:
+        numbers = [check_number(name, item) for item in items]
+    except InputError:
+        numbers = []
+    if not numbers:
+        raise PreprocessingError(f"{name} is {shown(value)}; it is a finite number or a list of them.")
+    return numbers
 
 
 def _sides(value: object, name: str) -> Any:

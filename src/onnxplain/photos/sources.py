@@ -126,7 +126,7 @@ def _from_metadata(metadata: Mapping[str, str], model: ModelInput) -> ResolvedPr
         source = f"the model's metadata {METADATA_KEY}"
         try:
             values = json.loads(metadata[METADATA_KEY])
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise PreprocessingError(f"{source} is not valid JSON: {error}.") from error
         if not isinstance(values, dict):
             raise PreprocessingError(f"{source} is not a JSON object.")

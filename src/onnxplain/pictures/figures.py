@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import RuntimeMissingError
+from ..text import printable
 from .bars import largest_first
 from .tokens import signed_colours
 
@@ -32,8 +33,8 @@ def pictures_figure(pictures: Sequence[NDArray[np.uint8]], *, title: str = "", c
         axes.imshow(picture, interpolation="none")
         axes.set_axis_off()
         if number < len(captions):
-            axes.set_title(captions[number], fontsize="medium")
-    figure.suptitle(_plain(title))
+            axes.set_title(plain(captions[number]), fontsize="medium")
+    figure.suptitle(plain(title))
     return figure
 
 
@@ -58,12 +59,12 @@ def bars_figure(
     rows = np.arange(len(shown))
     drawn = axes.barh(rows, numbers, color=colours)
     axes.bar_label(drawn, fmt="{:+.3g}", padding=3)
-    axes.set_yticks(rows, [_plain(name) for name in shown])
+    axes.set_yticks(rows, [plain(name) for name in shown])
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(_plain(title))
+    figure.suptitle(plain(title))
     return figure
 
 
@@ -87,6 +88,6 @@ def encode_figure(figure: Figure, kind: str, *, dpi: int = 200) -> bytes:
     return encoded.getvalue()
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """``text`` with dollars that are not taken for formulas."""
-    return text.replace("$", r"\$")
+    return printable(text).replace("$", r"\$")

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from PIL import ImageDraw, ImageFont
 
+from ..text import printable
+
 Font: TypeAlias = ImageFont.FreeTypeFont | ImageFont.ImageFont
 Colour: TypeAlias = tuple[int, int, int]
 
@@ -46,7 +48,7 @@ def fitted(text: str, size: int, width: float, smallest: float = _SMALLEST) -> t
 
     The font shrinks from ``size`` pixels to ``smallest`` of that; if the text is still too wide it ends in "…".
     """
-    line = " ".join(text.split())
+    line = printable(" ".join(text.split()))
     least = smallest * size
     font = font_for(line, size)
     while size - 1 >= least and font.getlength(line) > width:

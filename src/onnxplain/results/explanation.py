@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
 from ..target import Box
+from ..text import json_text, utf8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -284,7 +284,7 @@ class Explanation:
             np.save(encoded, self.saliency, allow_pickle=False)
             write_bytes(path, encoded.getvalue())
         elif path.suffix.lower() == ".json":
-            write_bytes(path, (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode())
+            write_bytes(path, utf8(json_text(self.to_dict()) + "\n"))
         elif path.suffix.lower() in _FIGURES:
             write_bytes(path, encode_figure(self.plot(kind, **options), path.suffix[1:].lower()))
         else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -18,6 +17,7 @@ from ..model.ranking import ClassScore
 from ..pictures import bars, bars_figure, save_image, tokens_html, tokens_image
 from ..pictures.figures import encode_figure
 from ..pictures.html import bar_table, data_uri, escape
+from ..text import json_text, utf8
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,9 +115,9 @@ class FeatureExplanation:
         if suffix in _FIGURES:
             content = encode_figure(self.plot(**options), suffix[1:])
         elif suffix == ".html":
-            content = self.html().encode()
+            content = utf8(self.html())
         elif suffix == ".json":
-            content = (json.dumps(self.to_dict(), indent=2, ensure_ascii=False) + "\n").encode()
+            content = utf8(json_text(self.to_dict()) + "\n")
         else:
             known = ", ".join((*_PICTURES, *_FIGURES, ".html", ".json"))
             raise OutputError(f"{place}: explanations of features are written as {known}.")

@@ -22,6 +22,7 @@ from ..errors import InputError
 from ..files import make_folder, write_chunks
 from ..pictures import PictureOptions
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
+from ..text import utf8
 from .explanation import Explanation, check_picture
 from .grid import flattened, photo_key
 
@@ -117,7 +118,7 @@ class Report:
             raise InputError("a report needs at least one explanation.")
         place = Path(path)
         make_folder(place.parent)
-        return write_chunks(place, (part.encode() for part in self._parts()))
+        return write_chunks(place, (utf8(part) for part in self._parts()))
 
     def __repr__(self) -> str:
         explanations = sum(len(card.explanations) for card in self._cards.values())

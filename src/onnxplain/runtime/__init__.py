@@ -6,6 +6,7 @@ from .batching import BatchedSession, Plan
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session, frames_of_the_package
+from .stopping import Stop, stoppable
 from .workers import side_by_side
 
 __all__ = [
@@ -17,10 +18,12 @@ __all__ = [
     "Provider",
     "ProviderWarning",
     "Session",
+    "Stop",
     "clear_cache",
     "expected",
     "frames_of_the_package",
     "open_cache",
     "side_by_side",
+    "stoppable",
     "usable",
 ]

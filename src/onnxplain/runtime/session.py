@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, ProviderError
+from ..errors import InputError, ProviderError, StoppedError
 from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
+from .stopping import run_options
 
 if TYPE_CHECKING:
     import onnx
@@ -93,9 +94,13 @@ class Session:
 
         Raises:
             ProviderError: ONNX Runtime failed; the message has its first line.
+            StoppedError: a :class:`~.stopping.Stop` ended it.
         """
         try:
-            results: list[Array] = self._session.run(list(outputs), dict(feeds))
+            with run_options() as options:
+                results: list[Array] = self._session.run(list(outputs), dict(feeds), options)
+        except StoppedError:
+            raise
         except Exception as error:  # ONNX Runtime's exceptions share no base class
             shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feeds.items())
             raise ProviderError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error

@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ def side_by_side(function: Callable[[T], R], items: Iterable[T], workers: int) -
     with ThreadPoolExecutor(workers, "onnxplain", _start_working) as pool:
         try:
             for item in items:
-                pending.append(pool.submit(function, item))
+                pending.append(pool.submit(copy_context().run, function, item))
                 if len(pending) > workers:
                     yield pending.popleft().result()
             while pending:

@@ -15,7 +15,7 @@ Copies = dict[ir.Value, ir.Value | None]
 
 def copy_nodes(
     emit: Emitter,
-    source: ir.Graph | ir.Function,
+    source: ir.Graph | ir.Function | Sequence[ir.Node],
     into: ir.Graph,
     mapping: Copies,
     attributes: Mapping[str, ir.Attr] | None = None,

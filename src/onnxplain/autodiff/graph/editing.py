@@ -126,6 +126,20 @@ def begin_at(emit: Emitter, value: ir.Value) -> None:
     reread([use.node for use in value.uses()], {value: given})
 
 
+def move_input_inside(emit: Emitter, old: ir.Value, made: ir.Value, new: ir.Value) -> None:
+    """Let ``made`` take the place and the name of the input ``old``, and the input ``new`` its place in the order.
+
+    ``made`` is computed from ``new`` by nodes at the end of the graph, which is sorted then.
+    """
+    graph = emit.graph
+    made.type, made.shape = old.type, old.shape
+    old.replace_all_uses_with(made, replace_graph_outputs=True)
+    graph.inputs.remove(new)
+    graph.inputs[list(graph.inputs).index(old)] = new
+    _take_name(emit, old, made)
+    graph.sort()
+
+
 def value_names(graph: ir.Graph) -> set[str | None]:
     """Return the names of the graph's own values."""
     values = [*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import google.protobuf.message
@@ -26,7 +27,9 @@ LARGE = 1024
 #: ONNX's inference does not come back from some others.
 _EQUATION = re.compile(rb"[A-Za-z ,.>-]*")
 _SMALL = 1 << 16  # bytes of a weight that is read at once
-ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto
+#: Types whose elements have one size.
+_SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
+ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 
 @guarded()
@@ -129,6 +132,17 @@ def serialized_without(model: ir.Model, weights: Sequence[ir.Value]) -> onnx.Mod
             graph.register_initializer(value)
 
 
+def hand_out(model: ir.Model) -> ir.Model:
+    """Return a model that :func:`read_model` read, with what was added, in onnx_ir's own form.
+
+    Raises:
+        ModelError: it returns maps (ZipMap), which onnx_ir has no form for.
+    """
+    if model.meta.get(_ZIP_MAPS):
+        raise ModelError("the model returns maps (ZipMap), which an onnx_ir.Model cannot; use differentiate().")
+    return model
+
+
 def outside_weights(model: ir.Model) -> list[ir.ExternalTensor]:
     """Return the weights that lie outside of the model's file."""
     values = [value.const_value for value in model.graph.initializers.values()]
@@ -173,6 +187,8 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
         proto = onnx.ModelProto()
         proto.CopyFrom(source)  # passes that name tensors write through to the proto they were read from
         return proto, "the model", None
+    if isinstance(source, ir.Model):
+        return _serialized(source)
     if isinstance(source, (bytes, bytearray, memoryview)):
         where, folder, data = "the model", None, bytes(source)
     elif isinstance(source, (str, os.PathLike)):
@@ -185,7 +201,8 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
             raise ModelError(f"cannot read the model {path}: {error.strerror or error}.") from error
     else:
         raise ModelError(
-            f"a model is a path, bytes or an onnx.ModelProto; found {type(source).__name__}. Pass one of these."
+            "a model is a path, bytes, an onnx.ModelProto or an onnx_ir.Model; "
+            f"found {type(source).__name__}. Pass one of these."
         )
     if not data:
         raise ModelError(f"{where} is empty. Check that the file was written completely.")
@@ -195,6 +212,20 @@ def _proto(source: ModelSource) -> tuple[onnx.ModelProto, str, Path | None]:
     except google.protobuf.message.DecodeError as error:
         raise ModelError(f"{where} is not an ONNX model, or is truncated: {error}.") from error
     return proto, where, folder
+
+
+def _serialized(model: ir.Model) -> tuple[onnx.ModelProto, str, Path | None]:
+    """The proto of a model in onnx_ir's form, and the folder of what it keeps outside."""
+    weights = [value.const_value for graph in model.graphs() for value in graph.initializers.values()]
+    weights += [a.value for node in model.graph.all_nodes() for a in node.attributes.values()]
+    folders = {Path(tensor.base_dir).resolve() for tensor in weights if isinstance(tensor, ir.ExternalTensor)}
+    if len(folders) > 1:
+        listed = ", ".join(sorted(map(str, folders)))
+        raise ModelError(f"the model keeps its data in several folders: {listed}. Load the data, or save the model.")
+    try:
+        return ir.serde.serialize_model(model), "the model", next(iter(folders), None)
+    except Exception as error:
+        raise ModelError(f"the onnx_ir.Model cannot be serialised: {error}. Check that it is complete.") from error
 
 
 def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None) -> tuple[Path, ...]:
@@ -226,7 +257,7 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
                 f"{where}: {location!r}, the data of tensor {tensor.name!r}, has several hard links, which ONNX's "
                 "tools refuse as a possible attack. Replace it by a copy."
             )
-        end = int(entries.get("offset", "0")) + int(entries.get("length", "0"))
+        end = _end_of_data(tensor, entries, where)
         if end > path.stat().st_size:
             raise ModelError(
                 f"{where}: {location!r} is truncated: tensor {tensor.name!r} ends at byte {end}, "
@@ -234,6 +265,27 @@ def _check_external_data(proto: onnx.ModelProto, where: str, folder: Path | None
             )
         files[path] = None
     return tuple(files)
+
+
+def _end_of_data(tensor: onnx.TensorProto, entries: Mapping[str, str], where: str) -> int:
+    """Return where in its file a tensor ends, whose length has to be that of its shape."""
+    label = f"{where}: the data of tensor {tensor.name!r}"
+    stated = {key: entries.get(key, "0") for key in ("offset", "length")}
+    for key, text in stated.items():
+        if not re.fullmatch("[0-9]{1,18}", text):
+            raise ModelError(
+                f"{label} has the {key} {text[:40]!r}, which is no number of bytes. Export the model again."
+            )
+    if tensor.data_type not in _SIZED or any(extent < 0 for extent in tensor.dims):
+        raise ModelError(f"{label} has type {tensor.data_type} and shape {list(tensor.dims)}. Export the model again.")
+    needed: int = -(-math.prod(tensor.dims) * ir.DataType(tensor.data_type).bitwidth // 8)
+    length = int(stated["length"])
+    if "length" in entries and length != needed:
+        raise ModelError(
+            f"{label} has {length} bytes, but its type and shape {list(tensor.dims)} need {needed}. "
+            "Export the model again."
+        )
+    return int(stated["offset"]) + needed
 
 
 def _check_names(graph: onnx.GraphProto, where: str, outer: set[str]) -> None:

@@ -8,7 +8,7 @@ evaluator. Weights are never folded.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -19,10 +19,12 @@ from ..graph.editing import put_constant
 from ..graph.emitter import static_shape
 from ..graph.inference import small_constant
 from ..graph.passes import Step, Work, fired, graph_pass, left
+from ..graph.schemas import is_standard
 
 _FOLDABLE = {
     "Shape", "Size", "Gather", "Concat", "Unsqueeze", "Squeeze", "Slice", "Cast", "Add", "Sub", "Mul", "Div", "Mod",
-    "Min", "Max", "Neg", "Abs", "Floor", "Ceil", "Equal", "Greater", "Less", "Not", "And", "Or", "Where",
+    "Min", "Max", "Neg", "Abs", "Floor", "Ceil", "Round", "Equal", "Greater", "Less", "GreaterOrEqual",
+    "LessOrEqual", "Not", "And", "Or", "Where",
     "ConstantOfShape", "Range", "Reshape", "Identity", "ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin", "Expand",
     "Transpose", "Split", "Sqrt", "Pow", "Flatten", "ScatterND", "Tile", "CumSum", "NonZero", "Constant",
 }  # fmt: skip
@@ -39,7 +41,7 @@ def fold_constants(work: Work) -> Iterator[Step]:
     graph = work.model.graph
     imports = [onnx.helper.make_opsetid(d, v) for d, v in graph.opset_imports.items()]
     for node in list(graph):
-        if node.domain not in ("", "ai.onnx") or node.op_type not in _FOLDABLE:
+        if not is_foldable(node):
             continue
         reason = _reason(node)
         if reason is not None:
@@ -77,7 +79,12 @@ def _is_small(value: ir.Value) -> bool:
     return shape is not None and math.prod(shape) <= _LIMIT
 
 
-def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:
+def is_foldable(node: ir.Node) -> bool:
+    """Return whether a node is arithmetic of the kind that shapes are computed by."""
+    return is_standard(node.domain) and node.op_type in _FOLDABLE
+
+
+def _evaluate(node: ir.Node, imports: Sequence[onnx.OperatorSetIdProto]) -> list[np.ndarray] | None:
     if node.op_type in ("Shape", "Size"):
         value = node.inputs[0]
         shape = None if value is None else static_shape(value)
@@ -88,14 +95,18 @@ def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.
         start = node.attributes.get_int("start", 0)
         end = node.attributes.get_int("end", None)
         return [np.array(shape[slice(start, end)], dtype=np.int64)]
-    feeds: dict[str, np.ndarray] = {}
-    for value in node.inputs:
-        if value is None:
-            continue
-        array = small_constant(value)
-        if array is None or value.name is None:
-            return None
-        feeds[value.name] = array
+    arrays = {value: small_constant(value) for value in node.inputs if value is not None}
+    known = {value: array for value, array in arrays.items() if array is not None}
+    return evaluate(node, known, imports) if len(known) == len(arrays) else None
+
+
+def evaluate(
+    node: ir.Node, arrays: Mapping[ir.Value, np.ndarray], imports: Sequence[onnx.OperatorSetIdProto]
+) -> list[np.ndarray] | None:
+    """Return what a node returns, given what its inputs hold; None if ONNX's evaluator cannot say."""
+    feeds = {value.name: array for value, array in arrays.items() if value.name is not None}
+    if node.op_type == "ConstantOfShape" and np.prod(next(iter(feeds.values()))) > _LIMIT:
+        return None
     graph = onnx.helper.make_graph(
         [ir.serde.serialize_node(node)],
         "constant",
@@ -103,7 +114,7 @@ def _evaluate(node: ir.Node, imports: list[onnx.OperatorSetIdProto]) -> list[np.
         [onnx.helper.make_value_info(v.name or "", onnx.TypeProto()) for v in node.outputs],
     )
     try:
-        results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=imports)).run(None, feeds)
+        results = ReferenceEvaluator(onnx.helper.make_model(graph, opset_imports=list(imports))).run(None, feeds)
     except Exception:  # whatever the evaluator cannot do stays in the graph
         return None
     return [np.asarray(result) for result in results]

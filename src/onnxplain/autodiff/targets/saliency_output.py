@@ -13,6 +13,7 @@ import onnx_ir as ir
 from ...errors import InputError
 from ..graph.channels import channel_axis as find_channel_axis
 from ..graph.emitter import Emitter
+from ..photo.inside import Photo
 
 
 def add_saliency(
@@ -21,13 +22,19 @@ def add_saliency(
     variable: ir.Value,
     gradient: ir.Value,
     channel_axis: int | None,
+    photo: Photo | None = None,
 ) -> None:
-    """Add the output ``saliency_<variable>``: the gradient's shape without the channel axis."""
+    """Add the output ``saliency_<variable>``: the gradient's shape without the channel axis.
+
+    Where the variable is computed from a photo, the map is in the photo's pixels, and called after that.
+    """
     if variable.shape is None or len(variable.shape) < 2:
         raise InputError(f"input {variable.name!r} has no batch axis and another: it has no saliency map.")
     rank = len(variable.shape)
     if channel_axis is not None and (not -rank <= channel_axis < rank or channel_axis % rank == 0):
         raise InputError(f"channel_axis={channel_axis} is not an axis of {variable.name!r}, which has rank {rank}.")
+    if photo is not None:
+        channel_axis = photo.channels
     axis = find_channel_axis(variable) if channel_axis is None else channel_axis % rank
     magnitude = emit.Abs(gradient)
     if axis is not None:
@@ -36,7 +43,10 @@ def add_saliency(
     peak = emit.ReduceMax(magnitude, pixels, keepdims=1) if pixels else magnitude
     zero = emit.Cast(emit.Equal(peak, 0.0), to=peak.dtype)
     saliency = emit.Div(magnitude, emit.Add(peak, zero))
-    add_output(saliency, f"saliency_{variable.name}", f"saliency.{variable.name}")
+    name = variable.name
+    if photo is not None:
+        name, saliency = photo.input.name, photo.map_to_photo(emit, emit.Cast(saliency, to=ir.DataType.FLOAT))
+    add_output(saliency, f"saliency_{name}", f"saliency.{name}")
 
 
 def add_magnitude(

@@ -10,6 +10,9 @@ import numpy as np
 from ....errors import InputError
 from ....layout import Layout
 
+#: More than any detector has; each takes some memory.
+_MOST_CLASSES = 1 << 20
+
 
 class Fields:
     """The fields of a detector's layout; ``usual`` are those of the family, where nothing else is stated."""
@@ -108,7 +111,7 @@ class Fields:
         value = self._values.get("classes")
         if value is None:
             return None
-        if _is_whole(value) and value > 0:
+        if _is_whole(value) and 0 < value <= _MOST_CLASSES:
             return list(range(first, first + int(value)))
         return self.indices("classes")
 

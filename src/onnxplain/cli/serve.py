@@ -1,0 +1,87 @@
+"""``onnxplain serve``: a service that predicts and explains, by KServe's protocols."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import Threads, guarded
+
+
+@guarded
+def serve(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL[=NAME]]...",
+            help="ONNX models, each by its file's name or NAME. Default: the bundled classifier.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="The address that is listened at.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
+    providers: Annotated[
+        str | None, typer.Option("--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
+    ] = None,
+    threads: Threads = 0,
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", help="The methods that are offered: saliency,grad_cam. Default: all."),
+    ] = None,
+    queue: Annotated[int, typer.Option("--queue", help="Requests that wait; one more gets 429.")] = 16,
+    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for a request.")] = 60.0,
+    max_body: Annotated[str, typer.Option("--max-body", help="Bytes of a request.")] = "20MB",
+    max_pixels: Annotated[str, typer.Option("--max-pixels", help="Pixels of a photo.")] = "50MP",
+    max_batch: Annotated[int, typer.Option("--max-batch", help="Samples of a request, and of a run.")] = 32,
+    max_samples: Annotated[
+        int, typer.Option("--max-samples", help="Copies that a method may make of a sample (SmoothGrad).")
+    ] = 200,
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help="Keys, one a line; every route but liveness asks for one.")
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Answer other machines without a key, behind a gateway that asks.")
+    ] = False,
+    cors: Annotated[
+        list[str] | None, typer.Option("--cors", help="An origin whose pages may ask; repeatable.", metavar="ORIGIN")
+    ] = None,
+    log_explanations: Annotated[
+        Path | None, typer.Option("--log-explanations", help="A folder for a log of what was explained.")
+    ] = None,
+    sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
+    log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+) -> None:
+    """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC."""
+    from ..serve import serve as run
+    from ..serve.settings import Settings, parse_models, parse_size
+
+    run(
+        Settings(
+            models=parse_models(models or []),
+            host=host,
+            port=port,
+            grpc_port=grpc_port,
+            providers=None if providers is None else _listed(providers),
+            threads=threads,
+            methods=() if methods is None else _listed(methods),
+            queue=queue,
+            timeout=timeout,
+            max_body=parse_size(max_body, "B", "--max-body"),
+            max_pixels=parse_size(max_pixels, "P", "--max-pixels"),
+            max_batch=max_batch,
+            max_samples=max_samples,
+            api_key_file=api_key_file,
+            insecure=insecure,
+            cors=tuple(cors or ()),
+            log_folder=log_explanations,
+            log_share=sample,
+            log_photos=log_photos,
+        )
+    )
+
+
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
