@@ -125,6 +125,11 @@ def test_long_literals_in_metadata_are_refused() -> None:
     assert read_literal("{0: 'a'}") == {0: "a"}
 
 
+def test_metadata_nested_deeper_than_python_reads_are_refused() -> None:
+    with pytest.raises(PreprocessingError, match="is not valid JSON"):
+        resolve_preprocessing(metadata={"onnxplain.preprocessing": "[" * 100_000}, input_shape=(1, 3, 8, 8))
+
+
 def test_large_files_of_labels_are_refused(tmp_path: Path) -> None:
     place = tmp_path / "labels.txt"
     with place.open("wb") as file:

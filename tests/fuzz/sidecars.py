@@ -79,7 +79,7 @@ def _damaged_metadata(rng: random.Random) -> dict[str, str]:
             try:
                 value = json.loads(metadata[key])
                 metadata[key] = json.dumps(mutate_json(value, rng))
-            except ValueError:
+            except (ValueError, RecursionError):
                 metadata[key] = mutate_bytes(metadata[key].encode(), rng).decode("utf-8", "replace")
         elif how < 0.6:
             metadata[key] = rng.choice((*TEXTS, "(" * 5_000, "[" * 100_000, "9" * 5_000, "-" * 3_000 + "1", "1e999"))
