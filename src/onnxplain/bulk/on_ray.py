@@ -58,7 +58,8 @@ class RayEngine:
             raise ProviderError(f"Ray failed: {_last_line(error)}") from error
         finally:
             if mine:
-                ray.shutdown()
+                with redirect_stdout(sys.stderr):
+                    ray.shutdown()
 
     def _written(self, ray: Any, job: Job, shards: Sequence[Shard], gpus: float) -> Iterator[Written]:
         actors, cpus = self._actors(ray.cluster_resources(), len(ray.nodes()), gpus)
