@@ -218,7 +218,7 @@ class ModelLoader:
         facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
         signature, outside = Signature.from_dict(facts["signature"]), dict(facts["outside"])
         if outside != self._digests(outside):
-            raise ValueError("the model's files have changed")
+            raise ValueError("the model's files have changed.")
         return entry, signature, facts
 
     def _halves(self, signature: Signature, changes: Mapping[str, Any]) -> Halves | None:
@@ -273,10 +273,10 @@ class ModelLoader:
                     return entry / _MODEL, facts
         model = self.differentiate(**changes)
         if model.folder is not None:
-            raise ValueError(f"the weights stay in {model.folder}")
+            raise ValueError(f"the weights stay in {model.folder}.")
         session, optimised = self._saving_session("gradients", model.proto, None, folder / _MODEL)
         if not optimised:
-            raise OSError("the optimised model cannot be written")
+            raise OSError("the optimised model cannot be written.")
         return folder / _MODEL, self._facts(model, session, True)
 
     @contextmanager

@@ -71,7 +71,7 @@ def cut(model: onnx.ModelProto, asked: Collection[str]) -> tuple[onnx.ModelProto
     crossing = dict.fromkeys(name for node in after for name in _reads(node) if name in made)
     crossing |= dict.fromkeys(name for name in stated if name in made)
     if not crossing:
-        raise ValueError("no value is needed by both halves")
+        raise ValueError("no value is needed by both halves.")
     kept = [stated.get(name) or onnx.ValueInfoProto(name=name) for name in crossing]
     return _half(model, before, [], kept), _half(model, after, kept, [v for v in graph.output if v.name not in made])
 
@@ -88,7 +88,7 @@ def state_types(model: onnx.ModelProto, types: Mapping[str, str]) -> None:
         if not value.HasField("type"):
             kind, _, element = types[value.name].rstrip(")").partition("tensor(")
             if kind or not element:
-                raise ValueError(f"{value.name!r} is a {types[value.name]}")
+                raise ValueError(f"{value.name!r} is a {types[value.name]}.")
             name = {"float": "FLOAT", "double": "DOUBLE"}.get(element, element.upper())
             value.type.tensor_type.elem_type = onnx.TensorProto.DataType.Value(name)
 
