@@ -52,7 +52,8 @@ def _rewritten(emit: Emitter, node: ir.Node, outer: Sequence[ir.Value]) -> list[
     for value in outer:
         number = small_constant(value)
         if number is None:
-            own = ir.Value(name=emit.fresh("captured"), type=value.type, shape=value.shape)
+            own = inner.input(emit.fresh("captured"), value.type, value.shape)
+            body.inputs.remove(own)
             body.inputs.insert(states + carried.index(value), own)
         else:
             own = _first(inner, body, number)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass, RemoveUnusedOpsetsPass
 
+from ..graph.editing import let_go
 from ..graph.passes import Step, fired, graph_pass
 
 
@@ -21,15 +22,7 @@ def prune(model: ir.Model) -> Iterator[Step]:
         if not gone:
             break
         for node in gone:  # what its branches read of the outer graph is still taken for used
-            _let_go(node)
+            let_go(node)
             branching.remove(node)
     RemoveUnusedOpsetsPass()(model)
     yield from (fired(node) for node in before if node.graph is None)
-
-
-def _let_go(node: ir.Node) -> None:
-    for attribute in node.attributes.values():
-        if isinstance(attribute.value, ir.Graph):
-            for inner in attribute.value.all_nodes():
-                for index in range(len(inner.inputs)):
-                    inner.replace_input_with(index, None)

@@ -78,6 +78,15 @@ def take(node: ir.Node, name: str) -> Any:
     return None if attribute is None else attribute.value
 
 
+def let_go(node: ir.Node) -> None:
+    """Let the bodies of a node that left its graph read nothing any more."""
+    for attribute in node.attributes.values():
+        if isinstance(attribute.value, ir.Graph):
+            for inner in attribute.value.all_nodes():
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
+
+
 def inline(emit: Emitter, node: ir.Node, body: ir.Graph, taken: set[str | None]) -> list[ir.Value]:
     """Move the nodes of one of ``node``'s subgraphs in front of it, and return what were the subgraph's outputs.
 
