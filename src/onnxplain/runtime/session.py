@@ -82,7 +82,10 @@ class Session:
         pairs = usable(providers)
         settings = _options(runtime, threads, folder, options or {})
         if save_to is not None:
-            settings.optimized_model_filepath = str(save_to)
+            try:
+                settings.optimized_model_filepath = str(save_to)
+            except TypeError as error:  # the name is no UTF-8
+                raise ProviderError(f"ONNX Runtime cannot write to {str(save_to)!r}: {_first_line(error)}") from error
         if only_save:
             settings.enable_profiling = False
             settings.add_session_config_entry("session.disable_prepacking", "1")
