@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from onnxplain import InputError, ModelError, OutputError, Target, cli, differen
 from onnxplain.packages import SERVERS, write_package
 
 from support import small_models as small
+from support.environments import environment
+from support.service import REQUIREMENTS, SUPPORTED
 
 
 def classifier() -> onnx.ModelProto:
@@ -148,3 +151,23 @@ def test_types_that_triton_lacks(tmp_path: Path) -> None:
     odd = Tensor("x", TensorProto.FLOAT8E4M3FN, (None,), "N")
     with pytest.raises(ModelError, match="FLOAT8E4M3FN"):
         config("small", Tensors((odd,), ()), 1, fill=True)
+
+
+@pytest.mark.skipif(not SUPPORTED, reason="the environment with tritonclient needs Python before 3.14")
+def test_tritonclient_reads_the_description(tmp_path: Path) -> None:
+    """The text is what Triton's own schema takes, and says the same in it."""
+    text = write_package(classifier(), tmp_path, name="small", max_batch=8)[1]
+    program = """
+import json, sys
+from google.protobuf import json_format, text_format
+from tritonclient.grpc import model_config_pb2
+read = text_format.Parse(open(sys.argv[1]).read(), model_config_pb2.ModelConfig())
+print(json.dumps(json_format.MessageToDict(read, preserving_proto_field_name=True)))
+"""
+    python = environment("serve", REQUIREMENTS)
+    done = subprocess.run([python, "-c", program, text], check=True, capture_output=True, text=True, timeout=120)
+    read = json.loads(done.stdout)
+    assert (read["name"], read["backend"], read["max_batch_size"]) == ("small", "onnxruntime", 8)
+    target = next(one for one in read["input"] if one["name"] == "target")
+    assert target == {"name": "target", "data_type": "TYPE_INT64", "dims": ["1"], "reshape": {}}
+    assert {one["name"]: one["dims"] for one in read["output"]}["grad_x"] == ["3", "4", "4"]
