@@ -2,6 +2,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "operator.hpp"
 
@@ -46,10 +47,35 @@ OrtStatus* compute(void* kernel, OrtKernelContext* context) {
     return guarded([&] { static_cast<const Kernel*>(kernel)->compute(Context(table, context)); });
 }
 
+//! Whether every extent of a shape is a number or has a name.
+OrtStatus* is_stated(const OrtTensorTypeAndShapeInfo* info, bool& stated) {
+    std::size_t rank = 0;
+    OrtStatus* status = ort::GetDimensionsCount::call(table, info, &rank);
+    std::vector<std::int64_t> extents(rank);
+    std::vector<const char*> names(rank, "");
+    if (status == nullptr) {
+        status = ort::GetDimensions::call(table, info, extents.data(), rank);
+    }
+    if (status == nullptr) {
+        status = ort::GetSymbolicDimensions::call(table, info, names.data(), rank);
+    }
+    stated = true;
+    for (std::size_t axis = 0; axis < rank; ++axis) {
+        stated = stated && (extents[axis] >= 0 || *names[axis] != '\0');
+    }
+    return status;
+}
+
+//! Extents that are neither numbers nor named would get the empty name, which all of them then share: ONNX Runtime takes
+//! equal names for equal extents, and would put outputs into memory of another size.
 OrtStatus* output_is_like_first(const OrtCustomOp*, OrtShapeInferContext* context) {
     OrtTensorTypeAndShapeInfo* info = nullptr;  // stays the context's
     OrtStatus* status = ort::ShapeInferGetInput::call(table, context, 0, &info);
-    return status != nullptr ? status : ort::ShapeInferSetOutput::call(table, context, 0, info);
+    bool stated = false;
+    if (status == nullptr) {
+        status = is_stated(info, stated);
+    }
+    return status == nullptr && stated ? ort::ShapeInferSetOutput::call(table, context, 0, info) : status;
 }
 
 std::size_t first_in_place(int** inputs, int** outputs) {

@@ -85,6 +85,7 @@ using GetTensorMutableData = Function<51, OrtStatus*, OrtValue*, void**>;
 using GetTensorElementType = Function<60, OrtStatus*, const OrtTensorTypeAndShapeInfo*, int*>;
 using GetDimensionsCount = Function<61, OrtStatus*, const OrtTensorTypeAndShapeInfo*, std::size_t*>;
 using GetDimensions = Function<62, OrtStatus*, const OrtTensorTypeAndShapeInfo*, std::int64_t*, std::size_t>;
+using GetSymbolicDimensions = Function<63, OrtStatus*, const OrtTensorTypeAndShapeInfo*, const char**, std::size_t>;
 using GetTensorTypeAndShape = Function<65, OrtStatus*, const OrtValue*, OrtTensorTypeAndShapeInfo**>;
 using KernelContextGetInputCount = Function<88, OrtStatus*, const OrtKernelContext*, std::size_t*>;
 using KernelContextGetInput = Function<90, OrtStatus*, const OrtKernelContext*, std::size_t, const OrtValue**>;
