@@ -12,6 +12,9 @@ window: tap k of window p with stride s and dilation d lies in block p + kd // s
 are shifted by Pad, and places interleaved by Concat and Reshape.
 
 Needs k1 + k2 comparisons for a kernel of k1 k2 taps. Padding is the smallest number, which no maximum is.
+
+Half precision keeps the indices: ONNX Runtime's CPU provider computes such pools in float32 and drops the roundings in
+between, so that what is compared may not be what the maximum was taken of.
 """
 
 from __future__ import annotations
@@ -48,6 +51,9 @@ def compare_maxima(work: Work) -> Iterator[Step]:
         if x is None or x.shape is None or result is None or dy.dtype != x.dtype:
             yield left(scatter, "what is pooled has no known rank, or another type than the gradient")
             continue
+        if x.dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+            yield left(scatter, "the roundings of half precision may be dropped before the comparison")
+            continue
         operator = Operator(pool, work.model.opset_imports, lambda value: False)
         with emit.scope(scope_of(scatter)):
             windows = windows_of(emit, operator, tuple(pool.attributes.get_ints("kernel_shape")))
@@ -59,16 +65,14 @@ def compare_maxima(work: Work) -> Iterator[Step]:
 def _gradient(emit: Emitter, pool: ir.Node, windows: Windows, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """Pool again, axis by axis, and go back."""
     axes = [a for a, (k, s) in enumerate(zip(windows.kernel, windows.strides)) if k > 1 or s > 1]
-    dtype, shape = x.dtype, x.shape
-    if dtype in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):  # ONNX Runtime's CPU provider does not compare them
-        x, y, dy = (emit.Cast(v, to=ir.DataType.FLOAT) for v in (x, y, dy))
+    shape = x.shape
     levels = [x]
     for axis in axes[:0:-1]:
         levels.append(_pooled(emit, pool, levels[-1], y, axis))
     for axis, source, pooled in zip(axes, levels[::-1], [y, *levels[:0:-1]]):
         dy = _along(emit, _Axis.of(emit, windows, axis, source, pooled), source, pooled, dy)
         dy.shape = source.shape
-    dy = emit.Identity(dy) if dtype == dy.dtype else emit.Cast(dy, to=dtype)
+    dy = emit.Identity(dy)
     dy.shape = shape
     return dy
 
