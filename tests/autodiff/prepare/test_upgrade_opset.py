@@ -366,3 +366,24 @@ def test_a_slice_of_a_symbolic_axis_does_not_keep_its_extent(open_axis: str | No
     expected = np.broadcast_to(rows[:1] if axis == 0 else rows[:, :1], rows.shape).copy()
     expected[(slice(0, 1),) if axis == 0 else (slice(None), slice(0, 1))] += rows.sum(axis=axis, keepdims=True)
     np.testing.assert_allclose(run(model, x=rows, cotangent=np.ones_like(rows))["grad_x"], expected, rtol=1e-5)
+
+
+def test_an_old_ir_version_of_a_model_without_standard_operators() -> None:
+    """Below IR version 4, what the gradient adds as constants would have to be inputs."""
+    model = helper.make_model(
+        helper.make_graph(
+            [helper.make_node("ArrayFeatureExtractor", ["x", "places"], ["y"], domain="ai.onnx.ml")],
+            "g",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, (3, 4))],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, (3, 2))],
+            [numpy_helper.from_array(np.array([1, 3]), "places")],
+        ),
+        opset_imports=[helper.make_opsetid("ai.onnx.ml", 3)],
+        ir_version=3,
+    )
+    model.graph.input.append(helper.make_tensor_value_info("places", TensorProto.INT64, (2,)))
+    result = differentiate(model, target="cotangent")
+    onnx.checker.check_model(result, full_check=True)
+    feeds = {"x": np.ones((3, 4), np.float32), "cotangent": np.full((3, 2), 2, np.float32)}
+    found = session(result).run(["grad_x"], feeds)[0]
+    np.testing.assert_array_equal(found, [[0, 2, 0, 2]] * 3)

@@ -13,12 +13,16 @@ from onnx_ir.passes.common import (
 
 from ..graph.passes import Step, fired, graph_pass
 
+#: The first in which initialisers need not be inputs.
+_OLDEST_IR_VERSION = 4
+
 
 @graph_pass(needs="nothing", ensures="no initialiser is listed among the inputs")
 def take_initializers_off_inputs(model: ir.Model) -> Iterator[Step]:
     """Let the values that old files offer as defaults of inputs be constants."""
     before = list(model.graph.inputs)
     RemoveInitializersFromInputsPass()(model)
+    model.ir_version = max(model.ir_version, _OLDEST_IR_VERSION)
     now = set(model.graph.inputs)
     yield from (fired(value.name or "") for value in before if value not in now)
 
