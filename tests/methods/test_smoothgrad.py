@@ -89,9 +89,9 @@ def test_runs_have_the_best_size_and_the_class_is_that_of_the_unchanged_input() 
     runs: list[int] = []
     run = explainer._attributor.session.run
 
-    def counting(feeds: dict[str, np.ndarray], outputs: list[str]) -> list[np.ndarray]:
+    def counting(feeds: dict[str, np.ndarray], outputs: list[str], *rest: Any) -> list[np.ndarray]:
         runs.append(len(feeds["x"]))
-        return run(feeds, outputs)
+        return run(feeds, outputs, *rest)
 
     explainer._attributor.session.run = counting  # type: ignore[method-assign, assignment]
     predicted = int(np.argmax(small.quadratic_scores(x)))
