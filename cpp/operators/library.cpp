@@ -47,7 +47,7 @@ OrtStatus* compute(void* kernel, OrtKernelContext* context) {
     return guarded([&] { static_cast<const Kernel*>(kernel)->compute(Context(table, context)); });
 }
 
-//! Whether every extent of a shape is a number or has a name.
+//! Whether every extent of a shape is a number or has a name. A shape that is unknown comes without extents.
 OrtStatus* is_stated(const OrtTensorTypeAndShapeInfo* info, bool& stated) {
     std::size_t rank = 0;
     OrtStatus* status = ort::GetDimensionsCount::call(table, info, &rank);
@@ -59,7 +59,7 @@ OrtStatus* is_stated(const OrtTensorTypeAndShapeInfo* info, bool& stated) {
     if (status == nullptr) {
         status = ort::GetSymbolicDimensions::call(table, info, names.data(), rank);
     }
-    stated = true;
+    stated = rank > 0;
     for (std::size_t axis = 0; axis < rank; ++axis) {
         stated = stated && (extents[axis] >= 0 || *names[axis] != '\0');
     }
