@@ -267,14 +267,17 @@ def test_an_explainer_never_makes_a_session_per_call(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", counted)
     explainer = Explainer(small.quadratic(metadata=small.image_metadata()))
-    for _ in range(3):
+    counts = []
+    for _ in range(4):
         explainer.attribute(small.inputs(2))
         explainer.saliency(small.inputs(2), "top2")
         explainer.explain(small.picture())
-    assert len(made) == 1
+        counts.append(len(made))
+    # One that writes the optimised model, one with operators of ours, two halves from the second "top2" on.
+    assert counts[0] <= 2 and counts[1:] == [counts[0] + 2] * 3
     for _ in range(3):
         explainer.scores(small.inputs(2))
-    assert len(made) == 2
+    assert len(made) == counts[-1] + 1
 
 
 def test_threads_share_a_session() -> None:
