@@ -118,7 +118,7 @@ def test_job_is_started_and_fetched(running: Service, folder: Path) -> None:
     body = {"instances": [photo(folder)], "parameters": {"method": "smoothgrad", "options": {"samples": 20}}}
     status, started, headers = running.ask(f"{EXPLAIN}?async=1", body)
     assert status == 202 and headers["location"] == started["href"] == f"/v1/jobs/{started['id']}"
-    for _ in range(600):
+    for _ in range(2400):
         status, found, _ = running.ask(started["href"])
         if found["state"] != "running":
             break
@@ -126,7 +126,7 @@ def test_job_is_started_and_fetched(running: Service, folder: Path) -> None:
     assert (status, found["state"]) == (200, "done")
     assert found["result"]["explanations"][0]["method"] == "smoothgrad"
     failed = running.ask(f"{EXPLAIN}?async=1", {"instances": [photo(folder)], "parameters": {"target": "nobody"}})[1]
-    for _ in range(600):
+    for _ in range(2400):
         found = running.ask(failed["href"])[1]
         if found["state"] != "running":
             break
