@@ -24,6 +24,7 @@ from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
 from .package import package
+from .page import page
 from .serve import serve
 from .visualize_class import visualize_class
 
@@ -44,6 +45,7 @@ app.command()(evaluate)
 app.command("export-torch")(export_torch)
 app.command()(bulk)
 app.command()(package)
+app.command()(page)
 app.command()(serve)
 app.command()(cache)
 
