@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 
 from ..autodiff.explainable import DifferentiatedModel
-from ..autodiff.graph.io import ModelSource, read_model
+from ..autodiff.graph.io import ModelSource, read_model, serialized
 from ..autodiff.photo.inside import image_input
 from ..autodiff.request import Request
 from ..errors import InputError
@@ -19,6 +20,7 @@ from ..model.classes import find_labels
 from ..photos import PreprocessingLike, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..photos.preprocessing import METADATA_KEY
+from .class_pick import pick_in_floats
 
 _LABELS = "onnxplain.labels"
 
@@ -70,15 +72,13 @@ def page_model(
         model_path=path,
         classes=made.signature.classes,
     )
-    onnx.helper.set_model_props(
-        made.proto,
-        {
-            **{one.key: one.value for one in made.proto.metadata_props},
-            METADATA_KEY: found.to_json(),
-            **({} if names is None else {_LABELS: json.dumps(list(names))}),
-        },
-    )
-    return made.proto if made.folder is None else _whole(made.proto, made.folder)
+    proto = made.proto if made.folder is None else _whole(made.proto, made.folder)
+    graph_model = ir.serde.deserialize_model(proto)
+    graph_model.metadata_props[METADATA_KEY] = found.to_json()
+    if names is not None:
+        graph_model.metadata_props[_LABELS] = json.dumps(list(names))
+    pick_in_floats(graph_model)
+    return serialized(graph_model)
 
 
 def _whole(proto: onnx.ModelProto, folder: Path) -> onnx.ModelProto:

@@ -1,7 +1,7 @@
 /** What the page has to know of a differentiated model, from its metadata. */
 import { Refusal } from "./refusal.js";
 
-const FLOAT = 1, INT64 = 7;
+const FLOAT = 1, INT32 = 6, INT64 = 7;
 const ADVICE = "write it with: onnxplain page MODEL -o FOLDER, and take it from FOLDER/models";
 
 /** Return the signature of a file that readModel read, or refuse it. */
@@ -20,7 +20,7 @@ export function signatureOf(file, name) {
   const region = file.inputs.find((input) => input.name === own("region"));
   const others = file.inputs.filter((input) => input !== target && input !== region);
   const image = others.find((input) => own(`grad.${input.name}`) !== undefined);
-  if (!target || target.type !== INT64 || others.length !== 1 || !image || image.type !== FLOAT) {
+  if (!target || ![INT32, INT64].includes(target.type) || others.length !== 1 || !image || image.type !== FLOAT) {
     throw new Refusal(`${name} asks for other inputs than a photo and a class; ${ADVICE}.`);
   }
   const scores = own("class_scores") ?? own("score_tensor");
@@ -33,6 +33,7 @@ export function signatureOf(file, name) {
     image: image.name,
     shape: image.shape,
     target: target.name,
+    short: target.type === INT32,
     region: region ? { name: region.name, shape: region.shape } : null,
     score: own("score"),
     scores,

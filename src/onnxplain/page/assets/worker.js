@@ -109,7 +109,9 @@ async function run(values, target) {
   const shape = preprocessing.layout === "NHWC" ? [1, rows, columns, channels] : [1, channels, rows, columns];
   const feeds = {
     [signature.image]: new Tensor("float32", values, shape),
-    [signature.target]: new Tensor("int64", BigInt64Array.of(BigInt(target)), [1]),
+    [signature.target]: signature.short
+      ? new Tensor("int32", Int32Array.of(target), [1])
+      : new Tensor("int64", BigInt64Array.of(BigInt(target)), [1]),
   };
   const outputs = await session.run(feeds, [signature.scores, signature.gradient]);
   return { scores: outputs[signature.scores].data, gradient: outputs[signature.gradient].data };
