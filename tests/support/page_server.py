@@ -13,11 +13,11 @@ ISOLATING = {"Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Embedder
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".mjs": "text/javascript", ".wasm": "application/wasm"}
-    headers_sent: dict[str, str] = {}
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}
+    isolating = False
 
     def end_headers(self) -> None:
-        for name, value in self.headers_sent.items():
+        for name, value in ISOLATING.items() if self.isolating else ():
             self.send_header(name, value)
         super().end_headers()
 
@@ -28,7 +28,7 @@ class _Handler(SimpleHTTPRequestHandler):
 @contextmanager
 def served(folder: Path, *, isolated: bool = True) -> Iterator[str]:
     """Serve a folder on a free port of 127.0.0.1 until the block ends; gives its address."""
-    handler = type("Handler", (_Handler,), {"headers_sent": ISOLATING if isolated else {}})
+    handler = type("Handler", (_Handler,), {"isolating": isolated})
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

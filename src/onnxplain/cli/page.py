@@ -15,9 +15,7 @@ from .common import Json, LabelsFile, LayoutText, PreprocessingName, Quiet, guar
 def page(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(
-            metavar="[MODEL]...", help="ONNX models. Default: the bundled classifier.", show_default=False
-        ),
+        typer.Argument(metavar="[MODEL]...", help="ONNX models. Default: the bundled classifier.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")
@@ -26,8 +24,8 @@ def page(
         Path | None,
         typer.Option(
             "--runtime-files",
-            help="ONNX Runtime's files for browsers: the folder dist of the npm package onnxruntime-web, or the archive "
-            "of npm pack, which is kept for the next time and for onnxplain serve.",
+            help="ONNX Runtime's files for browsers: the npm package onnxruntime-web, or the archive that npm pack "
+            "makes of it, which is kept for the next time and for onnxplain serve.",
         ),
     ] = None,
     preprocessing: PreprocessingName = None,
@@ -36,7 +34,7 @@ def page(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a page with the differentiated models in it: any server of static files shows it, photos stay in the browser.
+    """Write a page for any server of static files that explains photos in the browser, where they stay.
 
     ONNX Runtime's files for browsers come from npm, once: npm pack onnxruntime-web, then --runtime-files with the
     archive; docs/page.md has the lines.

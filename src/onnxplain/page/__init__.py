@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from .runtime_files import VERSION, find_runtime, keep_runtime
-from .write import write_page
+from .write import CONTENT_POLICY, write_page
 
-__all__ = ["VERSION", "find_runtime", "keep_runtime", "write_page"]
+__all__ = ["CONTENT_POLICY", "VERSION", "find_runtime", "keep_runtime", "write_page"]

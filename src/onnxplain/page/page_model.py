@@ -1,4 +1,4 @@
-"""The differentiated model that a page runs: it picks the predicted class itself, and says how photos become tensors."""
+"""The differentiated model that a page runs: it picks the predicted class, and says how photos become tensors."""
 
 from __future__ import annotations
 

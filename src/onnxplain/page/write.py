@@ -6,14 +6,14 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 
 from .._version import __version__
 from ..autodiff.graph.io import ModelSource
 from ..bundled import bundled_photo
-from ..errors import InputError, OutputError
+from ..errors import InputError, OnnxplainError, OutputError
 from ..files import make_folder, unfinished_folder
 from ..layout import LayoutLike
 from ..methods.smoothgrad import SmoothGrad, noise_key
@@ -26,6 +26,12 @@ from .runtime_files import FILES, VERSION, find_runtime
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 #: Noisy copies for which the page has keys.
 _COPIES = 200
+#: What the page and its worker may do: run their own scripts and WebAssembly, and ask their own server alone. The page
+#: says so itself; a server that says it, too, binds the worker.
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; media-src blob:; connect-src 'self'; base-uri 'none'; form-action 'none'"
+)
 
 
 def write_page(
@@ -36,6 +42,7 @@ def write_page(
     preprocessing: PreprocessingLike | None = None,
     labels: LabelsLike | None = None,
     layout: LayoutLike | None = None,
+    skip: Callable[[str, OnnxplainError], None] | None = None,
 ) -> list[Path]:
     """Write a page that explains photos with ``models``, for any server of static files.
 
@@ -45,6 +52,8 @@ def write_page(
         runtime: ONNX Runtime's files for browsers, as :func:`find_runtime` takes them.
         preprocessing, labels, layout: as for an :class:`~onnxplain.Explainer`, of all models; None takes what each
             model or a file beside it states.
+        skip: is told of a model that cannot be shown, and why; the page is then without it. None refuses such models,
+            and nothing is written where none is left.
 
     Returns:
         The files written. ``folder`` appears whole or not at all.
@@ -68,11 +77,19 @@ def write_page(
             _assets(made)
             _runtime(source, made / "runtime")
             (made / "models").mkdir()
+            shown = []
             for name, model in models.items():
-                proto = page_model(model, preprocessing=preprocessing, labels=labels, layout=layout)
-                (made / "models" / f"{name}.onnx").write_bytes(proto.SerializeToString())
+                try:
+                    proto = page_model(model, preprocessing=preprocessing, labels=labels, layout=layout)
+                except OnnxplainError as error:
+                    if skip is None or (not shown and name == list(models)[-1]):
+                        raise
+                    skip(name, error)
+                else:
+                    (made / "models" / f"{name}.onnx").write_bytes(proto.SerializeToString())
+                    shown.append(name)
             shutil.copyfile(bundled_photo(), made / "example.jpg")
-            (made / "page.json").write_text(json.dumps(_facts(made, list(models))), encoding="utf-8")
+            (made / "page.json").write_text(json.dumps(_facts(made, shown)), encoding="utf-8")
             os.replace(made, place)
     except OSError as error:
         if isinstance(error, OutputError):

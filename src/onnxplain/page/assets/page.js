@@ -154,6 +154,7 @@ function draw() {
     Object.assign(byId(id), { width: image.width, height: image.height });
     byId(id).getContext("2d").putImageData(image, 0, 0);
   }
+  byId("stage").style.width = `calc(70vh * ${photo.width / photo.height})`;
   reveal();
 }
 

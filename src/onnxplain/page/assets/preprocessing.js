@@ -195,10 +195,3 @@ function interpolated(input, taps, lines, [inputLine, inputStep], output, [outpu
     }
   });
 }
-
-/** Return a box (x0, y0, x1, y1) in pixels of the model's input in those of a photo that is shown at [height, width]. */
-export function boxToPhoto([x0, y0, x1, y1], place, [height, width]) {
-  const x = (value) => cut(((value + place.offset[1]) * width) / place.resized[1], 0, width);
-  const y = (value) => cut(((value + place.offset[0]) * height) / place.resized[0], 0, height);
-  return [x(x0), y(y0), x(x1), y(y1)];
-}

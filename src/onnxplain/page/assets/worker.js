@@ -7,7 +7,7 @@
 import { openRuntime, openSession } from "./engine.js";
 import { attribution, mapsOf } from "./methods.js";
 import { readModel } from "./onnx_file.js";
-import { boxToPhoto, tensorOf, toPhoto } from "./preprocessing.js";
+import { tensorOf, toPhoto } from "./preprocessing.js";
 import { Refusal } from "./refusal.js";
 import { signatureOf } from "./signature.js";
 
@@ -47,7 +47,7 @@ const ORDERS = {
     if (photo) photo.values = null;
     const { labels, probability } = signature;
     const seconds = (performance.now() - started) / 1000;
-    return { labels, probability, engine: runtime.title, seconds, detector: signature.boxes !== null };
+    return { labels, probability, engine: runtime.title, seconds };
   },
 
   async explain({ id, bitmap, shown, target, versus, method, smoothgrad }) {
