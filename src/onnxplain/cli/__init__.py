@@ -17,7 +17,7 @@ from .. import __version__
 from .bulk import bulk
 from .cache import cache
 from .check import check
-from .common import INTERRUPTED, report
+from .common import INTERRUPTED, report, set_debug
 from .detect import detect
 from .differentiate import differentiate
 from .evaluate import evaluate
@@ -58,6 +58,9 @@ def _print_version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", callback=set_debug, help="Before an error, print the calls that led to it and to its causes.")
     ] = False,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""
