@@ -21,9 +21,9 @@ struct Windows {
 };
 
 struct Kernels {
-    //! out = dy · ramp(y), or dy · (first(y) · second(y)); out may be dy.
-    void (*gate)(const float* dy, const float* y, float* out, std::size_t count, const Ramp* ramps,
-                 std::size_t ramp_count);
+    //! out = dy · ramp(y), or dy · (first(y) · second(y)), where dy is the sum of `dys`, one or two; out may be the first.
+    void (*gate)(const float* const* dys, std::size_t dy_count, const float* y, float* out, std::size_t count,
+                 const Ramp* ramps, std::size_t ramp_count);
     //! Puts dy on the first maximum of each window of x; one plane of `lanes` channels, 1, 8 or 16.
     void (*pool_gradient)(const float* x, const float* dy, float* dx, const Windows& windows, std::size_t lanes);
     //! One row of `width` elements: element x is element x / count of row x % count, or zero where that row is null or

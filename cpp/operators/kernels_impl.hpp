@@ -18,28 +18,35 @@ typename V::Floats ramp(typename V::Floats y, Ramp r) {
 }
 
 //! Gates what is left from `start` on in whole vectors; returns where it ended.
-template <class V>
-std::size_t gate_from(std::size_t start, const float* dy, const float* y, float* out, std::size_t count,
-                      const Ramp* ramps, std::size_t ramp_count) {
-    const Ramp first = ramps[0], second = ramps[ramp_count - 1];
+template <class V, bool Add, bool Two>
+std::size_t gate_from(std::size_t start, const float* const* dys, const float* y, float* out, std::size_t count,
+                      const Ramp* ramps) {
+    const float *first = dys[0], *second = dys[Add ? 1 : 0];
     std::size_t i = start;
-    if (ramp_count == 1) {
-        for (; i + V::width <= count; i += V::width) {
-            V::store(out + i, V::mul(V::load(dy + i), ramp<V>(V::load(y + i), first)));
-        }
-        return i;
-    }
     for (; i + V::width <= count; i += V::width) {
-        const auto at = V::load(y + i);
-        V::store(out + i, V::mul(V::load(dy + i), V::mul(ramp<V>(at, first), ramp<V>(at, second))));
+        const auto at = V::load(y + i), once = V::load(first + i);
+        const auto dy = Add ? V::add(once, V::load(second + i)) : once;
+        const auto mask = ramp<V>(at, ramps[0]);
+        V::store(out + i, V::mul(dy, Two ? V::mul(mask, ramp<V>(at, ramps[1])) : mask));
     }
     return i;
 }
 
+template <class V, bool Add, bool Two>
+void gate_all(const float* const* dys, const float* y, float* out, std::size_t count, const Ramp* ramps) {
+    const std::size_t done = gate_from<V, Add, Two>(0, dys, y, out, count, ramps);
+    gate_from<One, Add, Two>(done, dys, y, out, count, ramps);
+}
+
 template <class V>
-void gate(const float* dy, const float* y, float* out, std::size_t count, const Ramp* ramps, std::size_t ramp_count) {
-    const std::size_t done = gate_from<V>(0, dy, y, out, count, ramps, ramp_count);
-    gate_from<One>(done, dy, y, out, count, ramps, ramp_count);
+void gate(const float* const* dys, std::size_t dy_count, const float* y, float* out, std::size_t count,
+          const Ramp* ramps, std::size_t ramp_count) {
+    if (dy_count == 1) {
+        return ramp_count == 1 ? gate_all<V, false, false>(dys, y, out, count, ramps)
+                               : gate_all<V, false, true>(dys, y, out, count, ramps);
+    }
+    return ramp_count == 1 ? gate_all<V, true, false>(dys, y, out, count, ramps)
+                           : gate_all<V, true, true>(dys, y, out, count, ramps);
 }
 
 //! The rows or columns of a window that lie inside: from `first` up to `end`.

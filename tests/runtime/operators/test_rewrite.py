@@ -192,6 +192,38 @@ def test_a_mask_is_fused() -> None:
     onnx.checker.check_model(model)
 
 
+def shortcut(a: Sequence[int | str] = ("N", 4), sum_is_output: bool = False) -> onnx.ModelProto:
+    """z = (a + b) HardSigmoid(y)."""
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["dy"]),
+        helper.make_node("HardSigmoid", ["y"], ["mask"], **RELU),
+        helper.make_node("Mul", ["mask", "dy"], ["z"]),
+    ]
+    shape = ("N", 4)
+    outputs = [("z", FLOAT, shape), *([("dy", FLOAT, shape)] if sum_is_output else [])]
+    model = small.build(nodes, [("a", FLOAT, a), ("b", FLOAT, shape), ("y", FLOAT, shape)], outputs)
+    model.graph.value_info.append(helper.make_tensor_value_info("dy", FLOAT, shape))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (shortcut(), {"Gate": 1}),
+        (shortcut(a=("N", 1)), {"Add": 1, "Gate": 1}),
+        (shortcut(sum_is_output=True), {"Add": 1, "Gate": 1}),
+    ],
+)
+def test_the_addition_of_a_shortcut_is_part_of_the_mask(model: onnx.ModelProto, expected: dict[str, int]) -> None:
+    plain, rng = onnx.ModelProto.FromString(model.SerializeToString()), np.random.default_rng(0)
+    feeds = {v.name: rng.standard_normal((3, v.type.tensor_type.shape.dim[1].dim_value)) for v in model.graph.input}
+    rewrite(model)
+    assert kinds(model) == expected
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    found = [Session(one, providers=CPU, optimised=True).run(feeds, ["z"])[0] for one in (plain, model)]
+    np.testing.assert_array_equal(found[0].view(np.uint32), found[1].view(np.uint32))
+
+
 def test_the_portable_file_has_no_operators_of_ours() -> None:
     for kind in ("mobile", "pooled", "strided"):
         model = differentiate(network(kind))

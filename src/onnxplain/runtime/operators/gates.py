@@ -14,10 +14,10 @@ _ALPHA, _BETA = 0.2, 0.5
 
 
 def gates(graph: Graph) -> Iterator[Note]:
-    """dy · HardSigmoid(y), and dy · (HardSigmoid(y) · HardSigmoid'(y)), are Gate(dy, y).
+    """dy · HardSigmoid(y), and dy · (HardSigmoid(y) · HardSigmoid'(y)), are Gate(dy, y); of dy = a + b, Gate(a, b, y).
 
-    Three passes over memory, or five, become one, and dy's memory may be the result's. The same products are taken in
-    the same order, so results stay bit for bit the same.
+    Three passes over memory, or five, become one, and dy's memory may be the result's. The same sums and products are
+    taken in the same order, so results stay bit for bit the same.
     """
     for node in graph.nodes("Mul"):
         if _ramps(graph, node.output[0]):
@@ -33,7 +33,8 @@ def gates(graph: Graph) -> Iterator[Note]:
             yield left("Gate", node, reason)
             continue
         alpha, beta = zip(*ramps)
-        graph.replace(node, graph.make("Gate", [dy, y], node.output[0], alpha=[*alpha], beta=[*beta]))
+        dys = _summands(graph, dy, y)
+        graph.replace(node, graph.make("Gate", [*dys, y], node.output[0], alpha=[*alpha], beta=[*beta]))
         yield fused("Gate", node)
 
 
@@ -41,6 +42,14 @@ def _refused(graph: Graph, dy: str, y: str) -> str | None:
     if not (graph.is_float(dy) and graph.is_float(y)):
         return "it is not known to be float32"
     return None if graph.alike(dy, y) else "its inputs are not known to have one shape"
+
+
+def _summands(graph: Graph, dy: str, y: str) -> list[str]:
+    """Return the two values that make ``dy``, if it is used once and is the sum of two of its shape; else itself."""
+    add = graph.alone(dy, "Add", "Sum")
+    if add is None or len(add.input) != 2 or _refused(graph, add.input[0], y) or _refused(graph, add.input[1], y):
+        return [dy]
+    return [*add.input]
 
 
 def _reordered(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:

@@ -10,14 +10,18 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 
-def gate(dy: Array, y: Array, alpha: Sequence[float], beta: Sequence[float]) -> Array:
-    """Return dy times the product of min(max(alpha y + beta, 0), 1) over the pairs of alpha and beta; any one shape."""
+def gate(*inputs: Array, alpha: Sequence[float], beta: Sequence[float]) -> Array:
+    """Return dy times the product of min(max(alpha y + beta, 0), 1) over the pairs of alpha and beta; any one shape.
+
+    ``inputs`` are dy and y, or the two values whose sum dy is, and y.
+    """
+    *dys, y = inputs
     with np.errstate(over="ignore"):
         lines = [np.float32(a) * y + np.float32(b) for a, b in zip(alpha, beta)]
     ramps = [np.maximum(np.minimum(line, np.float32(1)), np.float32(0)) for line in lines]
     mask: Array = ramps[0] if len(ramps) == 1 else ramps[0] * ramps[1]
-    with np.errstate(invalid="ignore"):
-        return np.multiply(dy, mask)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.multiply(dys[0] if len(dys) == 1 else dys[0] + dys[1], mask)
 
 
 def pool_gradient(

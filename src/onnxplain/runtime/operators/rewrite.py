@@ -32,9 +32,9 @@ def rewrite(model: onnx.ModelProto) -> Report:
     """Rewrite a model in place. Patterns are found by structure, and left wherever the result might differ."""
     graph, report = Graph(model), Report()
     width = lanes() if any(node.domain == BLOCKED for node in model.graph.node) else 1
-    report.add(gates(graph))
     report.add(interleaved(graph, width))
     report.add(pools(graph, width))
+    report.add(gates(graph))
     if report.fused:
         reorders(graph, width)
         graph.write()
