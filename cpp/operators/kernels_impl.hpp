@@ -121,26 +121,26 @@ void pool_gradient(const float* x, const float* dy, float* dx, const Windows& wi
     }
 }
 
-template <class V>
-void copy(const float* from, float* to, std::size_t lanes) {
-    for (std::size_t c = 0; c < lanes; c += V::width) {
+template <class V, std::size_t Lanes>
+void copy(const float* from, float* to) {
+    for (std::size_t c = 0; c < Lanes; c += V::width) {
         V::store(to + c, V::load(from + c));
     }
 }
 
-template <class V>
+template <class V, std::size_t Lanes>
 void interleave_lanes(const float* const* rows, const std::int64_t* widths, std::size_t count, float* out,
-                      std::int64_t width, std::size_t lanes) {
+                      std::int64_t width) {
     const std::int64_t step = static_cast<std::int64_t>(count);
     for (std::int64_t phase = 0; phase < step; ++phase) {
         const float* row = rows[phase];
         const std::int64_t filled = row == nullptr ? 0 : std::min(width, widths[phase] * step);
         std::int64_t x = phase;
-        for (; x < filled; x += step, row += lanes) {
-            copy<V>(row, out + static_cast<std::size_t>(x) * lanes, lanes);
+        for (; x < filled; x += step, row += Lanes) {
+            copy<V, Lanes>(row, out + static_cast<std::size_t>(x) * Lanes);
         }
         for (; x < width; x += step) {
-            std::fill_n(out + static_cast<std::size_t>(x) * lanes, lanes, 0.0f);
+            std::fill_n(out + static_cast<std::size_t>(x) * Lanes, Lanes, 0.0f);
         }
     }
 }
@@ -149,9 +149,9 @@ template <class V8, class V16>
 void interleave(const float* const* rows, const std::int64_t* widths, std::size_t count, float* out,
                 std::int64_t width, std::size_t lanes) {
     switch (lanes) {
-        case 16: return interleave_lanes<V16>(rows, widths, count, out, width, lanes);
-        case 8: return interleave_lanes<V8>(rows, widths, count, out, width, lanes);
-        default: return interleave_lanes<One>(rows, widths, count, out, width, lanes);
+        case 16: return interleave_lanes<V16, 16>(rows, widths, count, out, width);
+        case 8: return interleave_lanes<V8, 8>(rows, widths, count, out, width);
+        default: return interleave_lanes<One, 1>(rows, widths, count, out, width);
     }
 }
 
