@@ -6,16 +6,11 @@
 #include <limits>
 
 #include "kernels.hpp"
+#include "steps_impl.hpp"
 #include "vec_one.hpp"
 
 namespace onnxplain::operators {
 namespace {
-
-template <class V>
-typename V::Floats ramp(typename V::Floats y, Ramp r) {
-    const auto line = V::add(V::mul(V::set(r.alpha), y), V::set(r.beta));
-    return V::larger(V::smaller(line, V::set(1.0f)), V::set(0.0f));
-}
 
 //! Gates what is left from `start` on in whole vectors; returns where it ended.
 template <class V, bool Add, bool Two>
@@ -158,7 +153,7 @@ void interleave(const float* const* rows, const std::int64_t* widths, std::size_
 //! All kernels, over vectors `V`; `V8` and `V16` are those whose width divides 8 and 16.
 template <class V, class V8, class V16>
 constexpr Kernels compiled() {
-    return {gate<V>, pool_gradient<V8, V16>, interleave<V8, V16>};
+    return {gate<V>, pool_gradient<V8, V16>, interleave<V8, V16>, step<V>, add_up};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from .chains import chains
 from .editing import BLOCKED, Graph
 from .gates import gates
 from .interleave import interleaved
@@ -35,6 +36,8 @@ def rewrite(model: onnx.ModelProto) -> Report:
     report.add(interleaved(graph, width))
     report.add(pools(graph, width))
     report.add(gates(graph))
+    reorders(graph, width)
+    report.add(chains(graph, width))
     if report.fused:
         reorders(graph, width)
         graph.write()
