@@ -21,8 +21,8 @@ struct Windows {
 };
 
 //! What a step of a chain does with one to three values; `sum` is the sum over a whole row, in every place of it.
-enum class Step : std::int64_t { add, sub, mul, div, ramp, exp, erf, sigmoid, abs, sum };
-constexpr std::int64_t steps = 10;
+enum class Step : std::int64_t { add, sub, mul, div, ramp, exp, abs, sum };
+constexpr std::int64_t steps = 8;
 
 struct Kernels {
     //! out = dy · ramp(y), or dy · (first(y) · second(y)), where dy is the sum of `dys`, one or two; out may be the first.

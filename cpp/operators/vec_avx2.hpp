@@ -20,6 +20,7 @@ struct Eight {
     static Floats sub(Floats a, Floats b) { return _mm256_sub_ps(a, b); }
     static Floats mul(Floats a, Floats b) { return _mm256_mul_ps(a, b); }
     static Floats div(Floats a, Floats b) { return _mm256_div_ps(a, b); }
+    static Floats fma(Floats a, Floats b, Floats c) { return _mm256_fmadd_ps(a, b, c); }
     static Floats exponent(Floats v) { return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 23)); }
     static Floats smaller(Floats a, Floats b) { return _mm256_min_ps(a, b); }
     static Floats larger(Floats a, Floats b) { return _mm256_max_ps(a, b); }

@@ -20,6 +20,7 @@ struct Sixteen {
     static Floats sub(Floats a, Floats b) { return _mm512_sub_ps(a, b); }
     static Floats mul(Floats a, Floats b) { return _mm512_mul_ps(a, b); }
     static Floats div(Floats a, Floats b) { return _mm512_div_ps(a, b); }
+    static Floats fma(Floats a, Floats b, Floats c) { return _mm512_fmadd_ps(a, b, c); }
     static Floats exponent(Floats v) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 23)); }
     static Floats smaller(Floats a, Floats b) { return _mm512_min_ps(a, b); }
     static Floats larger(Floats a, Floats b) { return _mm512_max_ps(a, b); }

@@ -1,6 +1,7 @@
 // One float, for what is left over at an end and for planes of one channel.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -20,6 +21,8 @@ struct One {
     static Floats sub(Floats a, Floats b) { return a - b; }
     static Floats mul(Floats a, Floats b) { return a * b; }
     static Floats div(Floats a, Floats b) { return a / b; }
+    //! a b + c, rounded once.
+    static Floats fma(Floats a, Floats b, Floats c) { return std::fma(a, b, c); }
     //! The float whose exponent's bits are the lowest ones of `v`.
     static Floats exponent(Floats v) {
         std::uint32_t bits;

@@ -1,6 +1,7 @@
 // Four floats in plain C++, which compilers turn into the vectors of any processor.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -41,6 +42,9 @@ struct Four {
     }
     static Floats div(const Floats& a, const Floats& b) {
         return each([&](int i) { return a.of[i] / b.of[i]; });
+    }
+    static Floats fma(const Floats& a, const Floats& b, const Floats& c) {
+        return each([&](int i) { return std::fma(a.of[i], b.of[i], c.of[i]); });
     }
     static Floats exponent(const Floats& v) {
         Floats out;

@@ -10,10 +10,9 @@ import onnx
 from .editing import Graph, attributes
 
 #: What a step does, by its number in ``cpp/operators/kernels.hpp``.
-STEPS = ("add", "sub", "mul", "div", "ramp", "exp", "erf", "sigmoid", "abs", "sum")
+STEPS = ("add", "sub", "mul", "div", "ramp", "exp", "abs", "sum")
 _DIRECT = {
-    "Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Exp": "exp", "Erf": "erf",
-    "Sigmoid": "sigmoid", "Abs": "abs",
+    "Add": "add", "Sum": "add", "Sub": "sub", "Mul": "mul", "Div": "div", "Exp": "exp", "Abs": "abs",
 }  # fmt: skip
 #: Operators that become steps.
 ELEMENTWISE = (*_DIRECT, "Neg", "HardSigmoid", "Gate", "Expand")

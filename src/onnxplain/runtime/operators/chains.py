@@ -22,7 +22,7 @@ _LONGEST_ROW = 8192
 #: A program has at most so many steps.
 _MOST_STEPS = 48
 #: What is made again rather than read.
-_CHEAP = frozenset({"Add", "Sub", "Mul", "Div", "Abs", "Neg", "HardSigmoid", "Sigmoid", "Erf", "Expand"})
+_CHEAP = frozenset({"Add", "Sub", "Mul", "Div", "Abs", "Neg", "HardSigmoid", "Expand"})
 
 
 @dataclass
@@ -45,8 +45,8 @@ class _Group:
 def chains(graph: Graph, lanes: int) -> Iterator[Note]:
     """Put a Chain, or a ChainSum for a sum over all columns, in place of each group of elementwise nodes.
 
-    Sums and products are those of the nodes, in their order. Sums over rows, and exp, erf and sigmoid, are within two
-    units in the last place.
+    Sums and products are those of the nodes, in their order. Sums over rows or columns are added up in float64, and
+    exp is within two units in the last place.
     """
     for root in reversed(list(graph.nodes(*ELEMENTWISE, "ReduceSum"))):
         if graph.maker(root.output[0]) is not root or not _takes(graph, root):
