@@ -68,7 +68,7 @@ def _takes(graph: Graph, node: onnx.NodeProto) -> bool:
 
 
 def _found(graph: Graph, root: onnx.NodeProto, lanes: int) -> tuple[_Group | None, str | None]:
-    """Return the group of a root, in blocks if that can be; else None and why there is none, if that is worth saying."""
+    """Return the group of a root, in blocks if that can be; else None, and why if that is worth saying."""
     name = root.input[0] if root.op_type in REDUCTIONS else root.output[0]
     frame, native = graph.shape(name), graph.blocked(root.output[0])
     if native and root.op_type in REDUCTIONS:
@@ -168,7 +168,7 @@ def _uses(graph: Graph, group: _Group, value: str, lanes: int) -> list[onnx.Node
 
 
 def _leaves(graph: Graph, group: _Group, name: str, lanes: int, depth: int = 6) -> set[str]:
-    """Return the values of the group's shape out of which a value can be made again by cheap steps; or itself and ""."""
+    """Return the values of the group's shape out of which cheap steps make a value again; or itself and ""."""
     made = graph.maker(name)
     if depth == 0 or made is None or made.op_type not in _CHEAP or not _takes(graph, made):
         return {name, ""}
