@@ -52,10 +52,11 @@ def chains(graph: Graph, lanes: int) -> Iterator[Note]:
         if graph.maker(root.output[0]) is not root or not _takes(graph, root):
             continue
         group, reason = _found(graph, root, lanes)
-        if group is None:
-            if reason is not None:
-                yield left("Chain", root, reason)
-        elif len(group.nodes) > 1 or group.crossed:
+        if len(group.nodes) < 2 and not group.crossed:
+            continue  # nothing would be gained
+        if reason is not None:
+            yield left("Chain", root, reason)
+        else:
             kind = _put(graph, group, lanes)
             yield fused(kind, root)
 
@@ -67,21 +68,17 @@ def _takes(graph: Graph, node: onnx.NodeProto) -> bool:
     return node.op_type not in REDUCTIONS or columns_of(graph, node) is not None
 
 
-def _found(graph: Graph, root: onnx.NodeProto, lanes: int) -> tuple[_Group | None, str | None]:
-    """Return the group of a root, in blocks if that can be; else None, and why if that is worth saying."""
+def _found(graph: Graph, root: onnx.NodeProto, lanes: int) -> tuple[_Group, str | None]:
+    """Return the group of a root, in blocks if that can be, and why it cannot become a chain."""
     name = root.input[0] if root.op_type in REDUCTIONS else root.output[0]
     frame, native = graph.shape(name), graph.blocked(root.output[0])
-    if native and root.op_type in REDUCTIONS:
-        return None, None
     if lanes > 1 and (native or _has_blocks(frame, lanes)):
         group = _Group(root, frame, True)
-        if _grow(graph, group, lanes) is None:
-            return group, None
-    if native or frame is None:
-        return None, None if native else "its shape is not known"
+        reason = _grow(graph, group, lanes)
+        if native or reason is None:
+            return group, reason
     group = _Group(root, frame, False)
-    reason = _grow(graph, group, lanes)
-    return (group, None) if reason is None else (None, reason)
+    return group, _grow(graph, group, lanes) if frame is not None else "its shape is not known"
 
 
 def _has_blocks(frame: Shape | None, lanes: int) -> bool:

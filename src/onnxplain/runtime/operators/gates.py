@@ -24,8 +24,6 @@ def gates(graph: Graph) -> Iterator[Note]:
             continue  # a mask that is still to be multiplied
         found = next((pair for pair in ((0, 1), (1, 0)) if _ramps(graph, node.input[pair[1]])), None)
         if found is None:
-            if any(_ramps(graph, reorder.input[0]) for reorder in _reordered(graph, node)):
-                yield left("Gate", node, "its mask is in the blocked layout and its gradient is not")
             continue
         dy, (y, ramps) = node.input[found[0]], _ramps(graph, node.input[found[1]])[0]
         reason = _refused(graph, dy, y)
@@ -50,12 +48,6 @@ def _summands(graph: Graph, dy: str, y: str) -> list[str]:
     if add is None or len(add.input) != 2 or _refused(graph, add.input[0], y) or _refused(graph, add.input[1], y):
         return [dy]
     return [*add.input]
-
-
-def _reordered(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the reorders into plain layout that only ``node`` reads."""
-    makers = [graph.alone(name, "ReorderOutput") for name in node.input]
-    return [maker for maker in makers if maker is not None]
 
 
 def _ramps(graph: Graph, name: str) -> list[tuple[str, list[tuple[float, float]]]]:
