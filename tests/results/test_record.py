@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 import onnxplain
-from onnxplain import Explainer, Explanation, Target
+from onnxplain import Box, Explainer, Explanation, InputError, Target
 from onnxplain.bundled import bundled_model, bundled_photo
+from onnxplain.results.record import question_of, read_question
 
 from support import REPOSITORY
 from support import small_models as small
@@ -127,3 +128,26 @@ def test_the_command_prints_a_document_of_records(tmp_path: Path, monkeypatch: p
     assert code == 1 and [one["image"] for one in document["errors"]] == ["bad.jpg"]
     assert [one["files"] for one in document["results"]] == [[f"out/photo_saliency_{n}.png"] for n in (1, 2)]
     assert {one["model"]["path"] for one in document["results"]} == {"model.onnx"}
+
+
+PLACES = [None, "best", 7, -1, (3, 4), Box(1, 2, 3.5, 4)]
+
+
+@pytest.mark.parametrize("at", PLACES, ids=str)
+def test_questions_are_read_back(at: Any) -> None:
+    asked = Target("cat", at=at, versus=Target("dog", at=at), output="logits")
+    made = question_of(asked, 3, {"dog": 5}.__getitem__)
+    validator = jsonschema.Draft202012Validator({**SCHEMA, "$ref": "#/$defs/question"})
+    validator.validate(json.loads(json.dumps(made)))
+    read = read_question(json.loads(json.dumps(made)))
+    assert (read.of, read.at, read.output) == (3, at, "logits")
+    assert isinstance(read.versus, Target) and (read.versus.of, read.versus.at) == (5, at)
+
+
+def test_a_question_has_the_hash_of_a_mask_alone() -> None:
+    made = question_of(Target(2, at=np.ones((8, 9), np.float32)), 2, int)
+    assert made["at"]["array"]["shape"] == [8, 9] and len(made["at"]["array"]["sha256"]) == 64
+    with pytest.raises(InputError, match="place of the target was an array in memory"):
+        read_question(made)
+    assert read_question(question_of(Target(like=[1.0, 2.0]), 0, int)).like.tolist() == [1, 2]  # type: ignore[union-attr]
+    assert read_question(question_of(Target("box.width"), 0, int)).of == "box.width"

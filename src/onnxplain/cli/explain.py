@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .again import again
 from .common import (
     FAILED,
     Failures,
@@ -100,6 +101,14 @@ def explain(
             metavar="CLASS",
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--again",
+            help="Make a recorded map again (a JSON or PNG file of explain), and say whether it is the same.",
+            metavar="RECORD",
+        ),
+    ] = None,
     *,
     question: QuestionOptions,
     loading: ModelOptions,
@@ -116,6 +125,17 @@ def explain(
     from ..bundled import bundled_photo
     from ..results.explanation import parse_formats
 
+    if record is not None:
+        _refuse_settings(question, method, option, expected)
+        drawing = drawing_options(colormap, alpha, percentiles, signed)
+
+        def written_for(count: int, read: list[Path]) -> list[Sink]:
+            asked = out is not None or page is not None or formats is not None or picture is not None
+            chosen = (out, parse_formats(formats), picture, drawing, page, read)
+            return sinks(*chosen, photos=count, methods=1) if asked else []
+
+        again(record, paths or [], written_for, loading, as_json=as_json, quiet=quiet)
+        return
     hows = chosen_methods(method, option or [])
     question.check()
     if expected is not None:
@@ -177,6 +197,13 @@ def explained(
                     found += ranked
                     heads[number] = next(stream, None)
             yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
+
+
+def _refuse_settings(question: QuestionOptions, method: str, option: list[str] | None, expected: str | None) -> None:
+    """Refuse what a record states itself."""
+    asked = (question.target, question.at, question.versus, question.like, question.model_output, option, expected)
+    if any(one is not None for one in asked) or method != "saliency":
+        raise InputError("--again takes the question and the method from the record; leave out others.")
 
 
 def _refuse_others(

@@ -113,7 +113,6 @@ class LoadedModel:
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing
         self._threads = threads
-        self._stated_labels = str(labels) if isinstance(labels, (str, os.PathLike)) else None
 
     @property
     def provider(self) -> str:
@@ -182,7 +181,6 @@ class LoadedModel:
             **options,
             "layout": None if layout is None else layout.to_dict(),
             "channel_axis": self._stated_channel_axis,
-            "labels": self._stated_labels,
             "threads": self._threads,
         }
         return Origin(

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import shown
+from ..errors import InputError
 from ..methods import Method
 from ..runtime.fingerprint import file_digest
 from ..target import Box, Target
@@ -138,8 +140,6 @@ def without_folders(record: Mapping[str, Any]) -> dict[str, Any]:
     for part in ("model", "photo"):
         if shown[part] is not None:
             shown[part] = {**shown[part], "path": _name(shown[part]["path"])}
-    if shown["loading"] is not None:
-        shown["loading"] = {**shown["loading"], "labels": _name(shown["loading"]["labels"])}
     return {**shown, "files": [_name(path) for path in record["files"]]}
 
 
@@ -159,3 +159,67 @@ def _versus(versus: Any, class_of: Callable[[Any], int]) -> Any:
     if isinstance(versus, Target):
         return question_of(versus, None if versus.of is None else class_of(versus.of), class_of)
     return class_of(versus)
+
+
+def known_value(what: str, value: Any) -> Any:
+    """Return a value that :func:`plain` made plain.
+
+    Raises:
+        InputError: the record has a hash in its place.
+    """
+    if isinstance(value, dict):
+        kind = next((word for word in ("array", "object", "number") if word in value), "object")
+        raise InputError(f"{what} was an {kind} in memory, of which a record has no more than a hash.")
+    return value
+
+
+def read_question(question: Any, *, depth: int = 0) -> Target:
+    """Return the target that :func:`question_of` made plain; ``depth`` counts the targets around it.
+
+    Raises:
+        InputError, TargetError: it is no target, or the record has not all of it.
+    """
+    names = [one.name for one in fields(Target)]
+    if not isinstance(question, dict) or not set(question) <= set(names) or depth > 1:
+        raise InputError(f"question of the record is an object with {', '.join(names)}; found {shown(question)}.")
+    given = {name: value for name, value in question.items() if value is not None}
+    at = given.get("at")
+    if isinstance(at, dict) and set(at) == {"box"}:
+        if not _are_finite(at["box"]) or len(at["box"]) != 4:
+            raise InputError(f"question.at.box of the record is x0, y0, x1, y1; found {shown(at['box'])}.")
+        given["at"] = Box(*at["box"])
+    elif at is not None:
+        given["at"] = _read_place(at)
+    versus = given.get("versus")
+    if isinstance(versus, dict):
+        given["versus"] = read_question(versus, depth=depth + 1)
+    elif versus is not None and not _is_class(versus):
+        raise InputError(f"question.versus of the record is a class or a question; found {shown(versus)}.")
+    for name in ("like", "weights"):
+        if name in given:
+            value = known_value(f"the target's {name}", given[name])
+            if not _are_finite(value):
+                raise InputError(f"question.{name} of the record is a list of numbers; found {shown(value)}.")
+            given[name] = np.asarray(value, np.float32)
+    return Target(**given)
+
+
+def _read_place(at: Any) -> Any:
+    value = known_value("the place of the target", at)
+    if isinstance(value, str) or _is_class(value):
+        return value
+    if isinstance(value, list) and len(value) == 2 and all(map(_is_class, value)):
+        return value[0], value[1]
+    raise InputError(
+        f"question.at of the record is a word, a position, a row and a column, or a box; found {shown(at)}."
+    )
+
+
+def _is_class(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31
+
+
+def _are_finite(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) < 1e30 for one in value
+    )
