@@ -24,7 +24,7 @@ from .common import (
     split_model,
 )
 from .expected import compare
-from .methods import chosen_methods
+from .methods import chosen_methods, method_help
 from .questions import QuestionOptions
 from .results import Sink, drawing_options, sinks
 
@@ -57,7 +57,12 @@ def explain(
     ] = None,
     method: Annotated[
         str,
-        typer.Option("--method", "-m", help='One attribution method, or several: saliency,occlusion. "?" lists all.'),
+        typer.Option(
+            "--method",
+            "-m",
+            help='One attribution method, or several: saliency,occlusion. "help" lists all, with their options.',
+            callback=method_help,
+        ),
     ] = "saliency",
     option: Annotated[
         list[str] | None,
@@ -182,7 +187,7 @@ def explained(
 
     def started(method: Method, target: Asked) -> Iterator[Any]:
         first = method is methods[0] and target is targets[0]
-        progress = None if first and not quiet else False
+        progress = first and not quiet
         return explainer.stream(photos, target, method, on_error=failures, progress=progress)
 
     streams = [[started(method, target) for target in targets] for method in methods]
