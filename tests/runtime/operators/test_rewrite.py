@@ -128,7 +128,7 @@ def test_gradients_stay_the_same_bit_for_bit(
 def test_sizes_that_are_open_are_left(tmp_path: Path) -> None:
     model = optimised(differentiate(network("strided", "H"), form="cpu_shared"), tmp_path)
     report = rewrite(model)
-    assert report.fused == {"Gate": 1}
+    assert "Interleave" not in report.fused and "Gate" in report.fused
 
 
 def test_the_cache_keeps_the_operators(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
