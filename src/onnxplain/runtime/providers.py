@@ -30,7 +30,7 @@ def import_runtime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise RuntimeMissingError(
-            f"ONNX Runtime is missing; install exactly one of {install_hint('cpu')} and {install_hint('gpu')} ({error})."
+            f"ONNX Runtime is missing; take exactly one of {install_hint('cpu')} and {install_hint('gpu')} ({error})."
         ) from error
     module: ModuleType = onnxruntime
     return module
