@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layout": {"errors", "checks"},
     "files": {"errors"},
     "progress": {"errors"},
-    "native": {"errors", "_native"},
+    "native": {"errors", "checks", "_native"},
     "native_reference": {"native"},
     "bundled": {"errors"},
     "autodiff/graph": {"errors", "checks", "signature"},

@@ -144,7 +144,7 @@ class Inference:
         """Yield shapes of outputs that ONNX's inference of one node leaves open."""
         if node.op_type == "Loop" and is_standard(node.domain):
             yield from zip(node.outputs, loop_shapes(node, Inference(self._opsets, self._foreign).infer))
-        yield from zip(node.outputs[:1], [self._values.output_shape(node)])
+        yield from zip(node.outputs, self._values.output_shapes(node))
         for index, output in enumerate(node.outputs):
             if node.domain == "ai.onnx.ml":
                 yield output, machine_learning_shape(node, index)
