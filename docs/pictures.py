@@ -45,11 +45,11 @@ def draw_questions(explainer: Explainer, zoo: Path) -> None:
     against = explainer.explain(PUG, Target("pug", versus="tennis ball"), "guided_grad_cam")
     detector = Explainer(zoo / "tasks" / "nanodet_m.onnx", layout="nanodet", preprocessing=NANODET)
     found = next(one for one in detector.detect(PUG) if one.index and one.score < 0.5)
-    box = detector.explain(PUG, found, "smoothgrad")
+    box = detector.explain(PUG, found, "smoothgrad", samples=20)
     facts = {"size": [256, 256], "resize": "exact", "layout": "NHWC"}
     network = zoo / "tasks" / "selfie_segmentation.onnx"
     outline = Explainer(network, layout="segmentation", score="probability", preprocessing=facts)
-    person = outline.explain(zoo / "photos" / "skimage_astronaut.jpg", Target(at="own"), "smoothgrad")
+    person = outline.explain(zoo / "photos" / "skimage_astronaut.jpg", Target(at="own"), "smoothgrad", samples=20)
     seen = explainer.visualize_class("pug")
     cells = [against.overlay(), box.overlay(), person.overlay(), seen.image]
     captions = ["why pug rather than tennis ball?", "why this box?", "why this region?", "what is a pug, to the model?"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -70,12 +71,18 @@ def _entry(name: str) -> Iterator[str]:
     described = "\n".join(api.described(f"onnxplain.{prefix}".rstrip("."), last, owner)).strip()
     yield from (f"### {name}", "")
     if described:
-        yield from ("```text", described, "```", "")
+        yield from ("```text", "\n".join(map(_wrapped, described.splitlines())), "```", "")
     words = NOTES.get(name) or inspect.getdoc(value) or ""
     yield from (markdown(words), "")
     if inspect.isclass(value) and value.__module__.startswith("onnxplain"):
         yield from _methods_of(value)
     yield from ("```python", EXAMPLES[name].strip(), "```", "")
+
+
+def _wrapped(line: str) -> str:
+    """A signature in lines that a page has room for."""
+    indent = " " * (len(line) - len(line.lstrip()) + 8)
+    return textwrap.fill(line, 96, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _methods_of(kind: type) -> Iterator[str]:

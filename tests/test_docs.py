@@ -40,6 +40,20 @@ def everything() -> list[Path]:
     return [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+    """Return the current folder, which has the files that pages name; pages share the cache of prepared models."""
+    furnish(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ONNXPLAIN_CACHE", str(cache))
+    return tmp_path
+
+
 @pytest.fixture
 def reference(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     if sys.version_info < (3, 11):
@@ -66,13 +80,11 @@ def test_every_command_says_what_its_page_says() -> None:
         assert part and isinstance(helped, str | None)
 
 
-def test_every_example_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reference: ModuleType, recwarn: pytest.WarningsRecorder
-) -> None:
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default::onnxplain.ConvergenceWarning")
+def test_every_example_runs(folder: Path, monkeypatch: pytest.MonkeyPatch, reference: ModuleType) -> None:
     pytest.importorskip("torch")
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("ONNXPLAIN_CACHE", str(folder / "cache"))  # an example empties it
     from api_examples import EXAMPLES, GROUPS
 
     x = np.random.default_rng(0).standard_normal((2, 3, 224, 224)).astype(np.float32)
@@ -95,12 +107,10 @@ def test_every_example_runs(
 @pytest.mark.slow
 @pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
 def test_the_blocks_run(
-    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    furnish(tmp_path)
-    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
     there = [block for block in blocks(page) if block.reason is None]
-    assert run_page(page, Runner(tmp_path, monkeypatch, capsys)) == len(there)
+    assert run_page(page, Runner(folder, monkeypatch, capsys)) == len(there)
 
 
 def test_blocks_are_left_out_for_reasons_that_are_listed() -> None:
@@ -124,32 +134,27 @@ def test_the_chart_has_the_numbers_of_the_results(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.slow
 @pytest.mark.parametrize("notebook", sorted(DOCS.glob("notebooks/*.py")), ids=lambda path: path.stem)
-def test_the_notebooks_run(notebook: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    furnish(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
+def test_the_notebooks_run(notebook: Path, folder: Path) -> None:
     runpy.run_path(str(notebook), run_name="__main__")
 
 
 @pytest.mark.slow
-def test_a_hugging_face_folder_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its preprocessing is stated in two files, its labels have a gap."""
-    furnish(tmp_path)
-    model = onnx.load(tmp_path / "model.onnx")
+def test_a_hugging_face_folder_is_enough(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its facts are stated in two files, its labels have a gap."""
+    model = onnx.load(folder / "model.onnx")
     labels = json.loads(next(one.value for one in model.metadata_props if one.key == "onnxplain.labels"))
     del model.metadata_props[:]
-    onnx.save(model, tmp_path / "model.onnx")
+    onnx.save(model, folder / "model.onnx")
     names = {str(index): label for index, label in enumerate(labels) if index != 5}
-    (tmp_path / "config.json").write_text(json.dumps({"id2label": names}), encoding="utf-8")
+    (folder / "config.json").write_text(json.dumps({"id2label": names}), encoding="utf-8")
     facts = {"do_resize": True, "size": {"shortest_edge": 256}, "resample": 3, "do_center_crop": True, "crop_size": 224}
     facts |= {"do_rescale": True, "rescale_factor": 1 / 255, "do_normalize": True}
     facts |= {"image_mean": [127 / 255] * 3, "image_std": [128 / 255] * 3}
-    (tmp_path / "preprocessor_config.json").write_text(json.dumps(facts), encoding="utf-8")
+    (folder / "preprocessor_config.json").write_text(json.dumps(facts), encoding="utf-8")
     program = str(DOCS / "integrations" / "hugging_face_folder.py")
-    monkeypatch.setattr(sys, "argv", [program, str(tmp_path), str(tmp_path / "photo.jpg"), str(tmp_path / "why.png")])
-    monkeypatch.setenv("ONNXPLAIN_CACHE", "off")
+    monkeypatch.setattr(sys, "argv", [program, str(folder), str(folder / "photo.jpg"), str(folder / "why.png")])
     runpy.run_path(program, run_name="__main__")
-    with Image.open(tmp_path / "why.png") as picture:
+    with Image.open(folder / "why.png") as picture:
         assert picture.size == (451, 300)
 
 
