@@ -50,9 +50,14 @@ def draw_questions(explainer: Explainer, zoo: Path) -> None:
     network = zoo / "tasks" / "selfie_segmentation.onnx"
     outline = Explainer(network, layout="segmentation", score="probability", preprocessing=facts)
     person = outline.explain(zoo / "photos" / "skimage_astronaut.jpg", Target(at="own"), "smoothgrad", samples=20)
-    seen = explainer.visualize_class("pug")
+    seen = explainer.visualize_class("killer whale")
     cells = [against.overlay(), box.overlay(), person.overlay(), seen.image]
-    captions = ["why pug rather than tennis ball?", "why this box?", "why this region?", "what is a pug, to the model?"]
+    captions = [
+        "why pug rather than tennis ball?",
+        "why this box?",
+        "why this region?",
+        "what is a killer whale, to the model?",
+    ]
     save_image(IMAGES / "questions.jpg", grid_sheet([cells], captions=[captions], cell=250))
 
 

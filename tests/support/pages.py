@@ -70,6 +70,7 @@ def furnish(folder: Path) -> None:
     """Write the models and photos that the pages name: the real classifier, and tiny ones of the other kinds."""
     photo = bundled_photo()
     shutil.copy(bundled_model(), folder / "model.onnx")
+    shutil.copy(bundled_model(), folder / "with_gradient.onnx")
     (folder / "photos").mkdir()
     for name in ("photo.jpg", "a.jpg", "b.jpg", "photos/a.jpg", "photos/b.jpg"):
         shutil.copy(photo, folder / name)
