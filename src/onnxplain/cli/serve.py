@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .common import Threads, guarded
+from .methods import method_help
 
 
 @guarded
@@ -24,12 +25,18 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
     providers: Annotated[
-        str | None, typer.Option("--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
+        str | None, typer.Option("--provider", "--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
     ] = None,
     threads: Threads = 0,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", help="The methods that are offered: saliency,grad_cam. Default: all."),
+        typer.Option(
+            "--method",
+            "--methods",
+            "-m",
+            help='The methods that are offered: saliency,grad_cam; "help" lists all. Default: all.',
+            callback=method_help,
+        ),
     ] = None,
     queue: Annotated[int, typer.Option("--queue", help="Requests that wait; one more gets 429.")] = 16,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds for a request.")] = 60.0,

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..methods import METHODS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(B|P)?")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kMG]?)(B|P)?")
 _FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 #: Option of a method -> it costs so many runs of the model for each sample.
 COUNTS = ("samples", "steps", "masks")
@@ -101,7 +101,7 @@ def parse_size(text: str, unit: str, option: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None or found[3] not in (None, unit) or (size := round(float(found[1]) * _FACTORS[found[2]])) < 1:
-        raise InputError(f"{option} is a number such as 20M{unit}; found {text!r}.")
+        raise InputError(f"{option} is a number such as 20M{unit}; found {text[:60]!r}.")
     return size
 
 

@@ -48,7 +48,7 @@ def depends_on(nodes: Sequence[ir.Node], sources: Sequence[ir.Value]) -> set[ir.
     """``sources`` and every value with a path of floats or quantised numbers from one of them."""
     reached = set(sources)
     for node in nodes:
-        if node.op_type not in _SHAPE_ONLY and any(v in reached for v in reads(node)):
+        if node.op_type not in _SHAPE_ONLY and not reached.isdisjoint(reads(node)):
             reached.update([v for v in node.outputs if is_float(v) or carries(node, v, reached)])
     return reached
 
@@ -57,7 +57,7 @@ def needed_for(nodes: Sequence[ir.Node], output: ir.Value) -> set[ir.Value]:
     """``output`` and every value it is computed from."""
     needed = {output}
     for node in reversed(nodes):
-        if any(v in needed for v in node.outputs) and node.op_type not in _SHAPE_ONLY:
+        if not needed.isdisjoint(node.outputs) and node.op_type not in _SHAPE_ONLY:
             needed.update(reads(node))
     return needed
 
