@@ -31,7 +31,7 @@ SETTINGS = DOCS / "reference" / "settings.md"
 ELSEWHERE = {"bulk.md", "serving.md", "custom_rules.md", "engines"}
 #: Pages with long runs of this repository's own tests.
 CONTRIBUTORS = {"reliability.md"}
-PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators")
+PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators", "records")
 RUN = [REPOSITORY / "README.md", *sorted(DOCS.glob("guides/*.md")), *(DOCS / f"{name}.md" for name in PAGES)]
 #: Why a block may be left out of the run.
 REASONS = {"it needs Keras", "it needs scikit-learn", "it needs ultralytics", "it needs a detector of that shape"}

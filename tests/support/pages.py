@@ -60,9 +60,12 @@ def run_page(page: Path, run: Runner) -> int:
         for words in commands(block.code):
             if words[:4] == ["python", "-m", "pip", "install"]:
                 continue
+            words, place = (words[:-2], words[-1]) if ">" in words else (words, None)
             assert words[0] == "onnxplain", words
             result = run(*words[1:])
             assert result.code == 0, (words, result.err)
+            if place is not None:
+                Path(place).write_text(result.out, encoding="utf-8")
     return count
 
 
