@@ -25,6 +25,7 @@ from .explain import explain
 from .export_torch import export_torch
 from .helping import HelpfulCommand, HelpfulGroup, examples
 from .package import package
+from .page import page
 from .serve import serve
 from .visualize_class import visualize_class
 
@@ -47,6 +48,7 @@ _COMMANDS = {
     "export-torch": export_torch,
     "bulk": bulk,
     "package": package,
+    "page": page,
     "serve": serve,
     "cache": cache,
 }
@@ -66,7 +68,10 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", callback=set_debug, help="Before an error, print the calls that led to it and to its causes.")
+        bool,
+        typer.Option(
+            "--debug", callback=set_debug, help="Before an error, print the calls that led to it and to its causes."
+        ),
     ] = False,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""
