@@ -28,7 +28,7 @@ from support.pages import blocks, commands, furnish, run_page
 DOCS = REPOSITORY / "docs"
 SETTINGS = DOCS / "reference" / "settings.md"
 #: Pages whose blocks other tests run, with a service or in an environment of its own.
-ELSEWHERE = {"bulk.md", "serving.md", "custom_rules.md", "engines"}
+ELSEWHERE = {"bulk.md", "serving.md", "page.md", "custom_rules.md", "engines"}
 #: Pages with long runs of this repository's own tests.
 CONTRIBUTORS = {"reliability.md"}
 PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators", "records")
