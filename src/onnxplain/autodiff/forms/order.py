@@ -74,6 +74,7 @@ PASSES: dict[str, tuple[Pass[Work], ...]] = {
     "cpu": (*_CPU, winograd_convolutions, gate_residuals),
     "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
     "cuda": (),
+    "openvino": _EVERYWHERE,
 }
 
 
