@@ -128,7 +128,9 @@ class OpenVinoSession:
         except Exception as error:
             if "property" in str(error) or "option" in str(error).lower():
                 raise InputError(f"OpenVINO does not take a property: {_reason(error)}") from error
-            raise ProviderError(f"OpenVINO cannot compile the model for {_described(feeds)}: {_reason(error)}") from error
+            raise ProviderError(
+                f"OpenVINO cannot compile the model for {_described(feeds)}: {_reason(error)}"
+            ) from error
         self._blobs.keep(shapes, lambda: compiled.export_model().getvalue())
         return _Compiled(compiled)
 
