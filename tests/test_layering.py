@@ -140,6 +140,7 @@ ONLY_FOR = {
     "torch": {"from_torch"},
     "torchvision": set[str](),
     "onnxruntime": {"runtime"},
+    "openvino": {"runtime"},
     "pyarrow": {"bulk"},
     "ray": {"bulk"},
 }
@@ -156,7 +157,7 @@ ONLY_NEEDS = {
     "native": {"numpy"},
     "metrics": {"numpy"},
     **dict.fromkeys(_AUTODIFF, _GRAPHS),
-    "runtime": {"numpy", "onnx", "onnxruntime"},
+    "runtime": {"numpy", "onnx", "onnxruntime", "openvino"},
 }
 
 
