@@ -103,10 +103,11 @@ def test_any_batch(both: tuple[Explainer, Explainer], count: int) -> None:
     assert_same(mine.scores(x), theirs.scores(x))
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name != "attention_rollout"])
+@pytest.mark.parametrize("method", [name for name in METHODS if not name.startswith("attention")])
 def test_every_method(both: tuple[Explainer, Explainer], method: str) -> None:
     x = photos(2)
-    assert_same(*(one.attribute(x, [1, 3], method) for one in both))
+    options = {"references": photos(4)} if method == "expected_gradients" else {}
+    assert_same(*(one.attribute(x, [1, 3], method, **options) for one in both))
 
 
 def test_open_height_and_width() -> None:

@@ -154,7 +154,7 @@ class ModelLoader:
     def _opened(self, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes]:
         """Return the model in a session, and its graph without weights: from the cache, or prepared."""
         key = None if self.cache is None else self._key(part, changes)
-        found = None if key is None else self._load(key)
+        found = None if key is None else self._load(key, part, changes)
         return found or self._prepare(part, changes, key)
 
     def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Runner, bytes]:
@@ -202,7 +202,7 @@ class ModelLoader:
         """Return whether operators of ours may be put in: not where the user chose how far ONNX Runtime optimises."""
         return part == "gradients" and "graph_optimization_level" not in self.session_options and library() is not None
 
-    def _load(self, key: str) -> tuple[Signature, Runner, bytes] | None:
+    def _load(self, key: str, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes] | None:
         """Return what the cache holds as ``key``; None if that is nothing that can be used."""
         try:
             entry, signature, facts = self._entry(key)

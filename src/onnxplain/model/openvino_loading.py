@@ -68,11 +68,19 @@ class OpenVinoLoader(ModelLoader):
                         self.cache.keep(key, folder)
         return model.signature, session, graph
 
-    def _load(self, key: str) -> tuple[Signature, Runner, bytes] | None:
+    def _load(self, key: str, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes] | None:
         try:
             entry, signature, facts = self._entry(key)
             graph, folder = (entry / GRAPH).read_bytes(), self._origin if facts["beside"] is True else None
-            return signature, self._in_openvino(_reading(entry / MODEL), folder, key, read=False), graph
+            path = entry / MODEL
+
+            def model() -> onnx.ModelProto:
+                with suppress(OSError):  # it was removed meanwhile
+                    return _read(path)
+                made = self.differentiate(**changes)
+                return made.proto if part == "gradients" else made.scores_only()
+
+            return signature, self._in_openvino(model, folder, key, read=False), graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
 
@@ -112,13 +120,10 @@ class _KeptBlobs(Blobs):
         return hashlib.sha256(json.dumps([_COMPILED, *self._basis, shapes]).encode()).hexdigest()
 
 
-def _reading(path: Path) -> Callable[[], onnx.ModelProto]:
-    def read() -> onnx.ModelProto:
-        import onnx
+def _read(path: Path) -> onnx.ModelProto:
+    import onnx
 
-        return onnx.load(path, load_external_data=False)
-
-    return read
+    return onnx.load(path, load_external_data=False)
 
 
 def _refuse_what_goes_wrong(proto: onnx.ModelProto) -> None:

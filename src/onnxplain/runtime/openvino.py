@@ -30,6 +30,18 @@ OPENVINO = "OpenVINO"
 #: Shapes with a compiled model of their own. Those of a batch are one photo, many, and what is left at the end.
 _SHAPES = 3
 
+#: How lines of OpenVINO's messages begin that say nothing of the reason.
+_NOT_TELLING = (
+    "Exception from",
+    "Check '",
+    "FrontEnd API",
+    "Model wasn't",
+    "Summary:",
+    "To facilitate",
+    "Loading input",
+)
+_LONGEST_REASON = 300
+
 #: The shapes of all inputs, in the order of the model's.
 Shapes = tuple[tuple[int, ...], ...]
 
@@ -210,20 +222,22 @@ def _settings(threads: int) -> dict[str, Any]:
 
 
 def _read_from(proto: onnx.ModelProto, folder: Path | None) -> Any:
-    """Read a model; of one whose weights are in files, from a folder with links to these."""
+    """Read a model, with the weights that it keeps in files in ``folder``.
+
+    OpenVINO looks for these beside a model's file, and follows no links out of there: both are written anew.
+    """
     core = _core()
     if folder is None:
         return core.read_model(proto.SerializeToString(), b"")
-    with TemporaryDirectory(prefix="onnxplain-") as name:
-        place = Path(name)
-        for tensor in proto.graph.initializer:
-            for entry in tensor.external_data:
-                link = place / entry.value
-                if entry.key == "location" and not link.exists():
-                    link.parent.mkdir(parents=True, exist_ok=True)
-                    link.symlink_to(folder.resolve() / entry.value)
-        (place / "model.onnx").write_bytes(proto.SerializeToString())
-        return core.read_model(str(place / "model.onnx"))
+    import onnx
+
+    whole = onnx.ModelProto()
+    whole.CopyFrom(proto)
+    onnx.load_external_data_for_model(whole, str(folder))
+    with TemporaryDirectory(prefix="onnxplain-", ignore_cleanup_errors=True) as name:
+        path = Path(name) / "model.onnx"
+        onnx.save_model(whole, path, save_as_external_data=True, location="weights")
+        return core.read_model(str(path))
 
 
 def _names(ports: Sequence[Any]) -> list[str]:
@@ -235,7 +249,7 @@ def _described(feeds: Mapping[str, Array]) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of OpenVINO's message that is no place in its sources."""
+    """OpenVINO's message without places in its sources, and without what it says of every failure."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return ((telling or lines or [type(error).__name__])[-1])[:300]
+    telling = [line for line in lines if not line.startswith(_NOT_TELLING)]
+    return " ".join(telling or lines or [type(error).__name__])[:_LONGEST_REASON]
