@@ -14,6 +14,7 @@ from ..layout import LayoutLike
 from ..target import Target
 from .describe import describe
 from .forms.order import finish, passes_for
+from .graph.collection import collection_waits
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
 from .graph.guard import guarded
@@ -165,6 +166,7 @@ def differentiate_ir(model: ModelSource, target: Target | str | None = None, **o
     return hand_out(graph_model)
 
 
+@collection_waits()
 @guarded()
 def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:
     """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -109,11 +110,30 @@ class ModelOptions:
 
 
 def report(message: object, kind: str = "error") -> None:
-    """One line on stderr."""
+    """One line on stderr; with ``--debug``, after the calls that led to it, if it is an error."""
+    if isinstance(message, BaseException):
+        _trace(message)
     text = " ".join(str(message).split())
     if len(text) > _LONGEST_LINE:  # with a name in it, or a value, that is long beyond all reading
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 4 :]}"
     print(printable(f"onnxplain: {kind}: {text}"), file=sys.stderr)
+
+
+#: Whether ``--debug`` was given.
+_debug = False
+
+
+def set_debug(wanted: bool) -> None:
+    """Take over ``--debug``: errors are reported with the calls that led to them."""
+    global _debug
+    _debug = wanted
+
+
+def _trace(error: BaseException) -> None:
+    """Print the calls that led to an error and to its causes, if that is wanted."""
+    if _debug:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 class Failures:
@@ -151,7 +171,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except (OnnxplainError, OSError) as error:
             report(error)
             raise typer.Exit(FAILED) from None
-        except MemoryError:
+        except MemoryError as error:
+            _trace(error)
             report("out of memory; use smaller photos or a smaller --batch-size.")
             raise typer.Exit(FAILED) from None
 

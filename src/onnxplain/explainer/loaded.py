@@ -21,7 +21,9 @@ from ..model.inputs import check_inputs
 from ..model.runtimes import loader_for
 from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from ..photos.labels import LabelsLike
+from ..results.record import Origin
 from ..runtime import Plan, Provider, open_cache
+from ..runtime.fingerprint import versions
 from ..runtime.operators.report import Report
 from ..signature import InputTensor
 from .inputs import Arrays
@@ -107,6 +109,7 @@ class LoadedModel:
             batching={"batch_size": batch_size, "memory_limit": memory_limit},
             cache=open_cache(cache),
         )
+        self._loader = loader
         self._model, session = loader.open("gradients" if gradients else "scores")
         stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
         found = find_labels(labels, required=tensor is None, **stated)
@@ -171,6 +174,25 @@ class LoadedModel:
             input_shape=tensor.shape,
             input_dtype=tensor.dtype,
             layout="NHWC" if axis in (-1, len(tensor.shape) - 1) else "NCHW",
+        )
+
+    @cached_property
+    def _origin(self) -> Origin:
+        """How explanations of photos are made, for their records."""
+        options = dict(self._loader.options)
+        layout, _ = options.pop("layout"), options.pop("layout_beside")
+        loading = {
+            **options,
+            "layout": None if layout is None else layout.to_dict(),
+            "channel_axis": self._stated_channel_axis,
+            "threads": self._threads,
+        }
+        return Origin(
+            model=self._loader.facts(),
+            loading=loading,
+            preprocessing=self.preprocessing.preprocessing.to_dict(),
+            form=self._loader.form if options["gradients"] else None,
+            versions=versions(),
         )
 
     def plan(self, x: Arrays) -> Plan:

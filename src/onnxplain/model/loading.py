@@ -79,6 +79,7 @@ class ModelLoader:
     batching: Mapping[str, Any]
     cache: ModelCache | None
     _warned: bool = field(default=False, init=False)
+    _outside: list[str] = field(default_factory=list, init=False)
 
     def open(self, part: Part = "gradients", **changes: Any) -> tuple[Signature, BatchedSession]:
         """Return the model in a session.
@@ -132,7 +133,7 @@ class ModelLoader:
         from ..autodiff.explainable import DifferentiatedModel
         from ..autodiff.request import Request
 
-        return DifferentiatedModel.build(self.source, Request.of(**{**self.options, "form": self._form, **changes}))
+        return DifferentiatedModel.build(self.source, Request.of(**{**self.options, "form": self.form, **changes}))
 
     def forward_graph(self, *, written_out: bool = False) -> ForwardGraph:
         """Return the model without gradients; see :class:`~..autodiff.landmarks.forward_graph.ForwardGraph`.
@@ -146,7 +147,7 @@ class ModelLoader:
         return ForwardGraph.read(self.source, Request.of(**{**self.options, "written_out": written_out}))
 
     @property
-    def _form(self) -> str:
+    def form(self) -> str:
         """How gradients are written: for a core to itself, for all cores together, or for another provider."""
         form = _FORMS.get(expected(self.providers), "portable")
         return "cpu" if form == "cpu_shared" and (self.threads or cores()) == 1 else form
@@ -164,6 +165,7 @@ class ModelLoader:
         model = self.differentiate(**changes)
         proto = model.proto if part == "gradients" else model.scores_only()
         graph = without_weights(proto)
+        self._outside = self._beside(model.files)
         kept = self.cache if key is not None else None
         if kept is None and not self._takes_operators(part):
             return model.signature, self._session(proto, model.folder), graph
@@ -212,6 +214,7 @@ class ModelLoader:
             model = file if folder is None else file.read_bytes()
             session = self._session(model, folder, optimised=facts["optimised"] is True)
             session.operators = Report.from_dict(facts["operators"])
+            self._outside = list(facts["outside"])
             return signature, session, graph
         except (OSError, ValueError, KeyError, TypeError, ProviderError):
             return None
@@ -326,15 +329,28 @@ class ModelLoader:
 
     def _facts(self, model: DifferentiatedModel, session: Runner, optimised: bool) -> dict[str, Any]:
         """Return what the cache says of an entry; it is read as data, nothing of it names an argument or a file."""
-        origin = self._origin or Path()
-        outside = [os.path.relpath(path, origin) for path in model.files]
         return {
             "signature": model.signature.to_dict(),
             "optimised": optimised,
             "operators": session.operators.to_dict(),
-            "outside": self._digests(outside),
+            "outside": self._digests(self._beside(model.files)),
             "beside": model.folder is not None,
         }
+
+    def _beside(self, files: Iterable[Path]) -> list[str]:
+        """Return files by their names beside the model."""
+        return [os.path.relpath(path, self._origin or Path()) for path in files]
+
+    def facts(self) -> dict[str, Any]:
+        """Return the path of the model (None: it is in memory), its SHA-256, and those of its files of weights.
+
+        A hash is None where the model has none, or its file has gone.
+        """
+        path = str(self.source) if isinstance(self.source, (str, os.PathLike)) else None
+        files: dict[str, str | None] = dict.fromkeys(self._outside)
+        with suppress(OSError):
+            files.update(self._digests(self._outside))
+        return {"path": path, "sha256": self._digest, "files": files}
 
     def _digests(self, names: Iterable[str]) -> dict[str, str]:
         """SHA-256 of files that the model keeps weights in, by their names beside it.
@@ -356,7 +372,7 @@ class ModelLoader:
             rules = {str(operator): _name(rule) for operator, rule in rules.items()}
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
-        form = None if part == "scores" else self._form  # scores are computed alike in all forms
+        form = None if part == "scores" else self.form  # scores are computed alike in all forms
         settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
         everything = [self._digest, settings, self.session_options, processor(), *self._runtime()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .. import native
 from ..errors import ImageError, InputError, OutputError
@@ -160,24 +162,38 @@ def dimmed(
     return np.asarray(Image.fromarray(picture).convert("RGB", matrix))
 
 
-def encode(picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92) -> bytes:
-    """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP"; ``quality`` (1..100) is that of the latter two.
+def encode(
+    picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92, text: Mapping[str, str] | None = None
+) -> bytes:
+    """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP".
+
+    ``quality`` (1..100) is that of the latter two; ``text``, by keyword, is written into a PNG alone.
 
     Raises:
         OutputError: the picture is too large for the format.
     """
     encoded = io.BytesIO()
+    chunks = PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_itxt(keyword, value, zip=True)
+    options = {"pnginfo": chunks} if kind == "PNG" else {"quality": quality}
     try:
-        Image.fromarray(checked_picture(picture)).save(encoded, format=kind, quality=quality)
+        Image.fromarray(checked_picture(picture)).save(encoded, format=kind, **options)
     except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
         raise OutputError(f"this picture cannot be stored as {kind}: {error}.") from error
     return encoded.getvalue()
 
 
-def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, quality: int = 92) -> Path:
+def save_image(
+    path: str | os.PathLike[str],
+    picture: NDArray[np.uint8],
+    *,
+    quality: int = 92,
+    text: Mapping[str, str] | None = None,
+) -> Path:
     """Write uint8 RGB [H,W,3] as PNG, JPEG or WebP, by the suffix; see :func:`write_bytes`.
 
-    ``quality`` (1..100) is that of JPEG and WebP. Returns the path.
+    ``quality`` (1..100) is that of JPEG and WebP; a PNG carries ``text``, by keyword. Returns the path.
 
     Raises:
         OutputError: another suffix, or the file cannot be written.
@@ -185,7 +201,7 @@ def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, qual
     place = Path(path)
     kind = picture_format(place)
     try:
-        content = encode(picture, kind, quality=quality)
+        content = encode(picture, kind, quality=quality, text=text)
     except OutputError as error:
         raise OutputError(f"{place}: {error}") from error
     return write_bytes(place, content)

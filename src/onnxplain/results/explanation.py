@@ -24,6 +24,7 @@ from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
 from ..target import Box
 from ..text import json_text, utf8
+from .record import METADATA_KEY, SCHEMA, Origin, map_facts, origin_facts, photo_facts, without_folders
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +66,7 @@ class Explanation:
     - ``role``: "predicted" or "expected" in a :class:`~onnxplain.results.comparison.Comparison`, else None.
     - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places
       of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures outline both.
+    - ``origin``: the model, the question and all else that :meth:`to_dict` records; None if it is not known.
     """
 
     image: NDArray[np.uint8]
@@ -87,6 +89,7 @@ class Explanation:
     role: str | None = None
     box: Box | None = None
     region: NDArray[np.float32] | None = None
+    origin: Origin | None = None
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
@@ -164,8 +167,13 @@ class Explanation:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the arrays, as plain values for JSON."""
+        """Return the record of this explanation: everything but the arrays, as plain values for JSON.
+
+        It has what is needed to make the map again (``onnxplain explain --again``) and to see whether it is the same:
+        SHA-256 of the model, of the photo and of the map. docs/schemas/explanation-1.json describes it.
+        """
         return {
+            "schema": SCHEMA,
             "source": self.source,
             "size": list(self.image.shape[:2]),
             "method": self.method,
@@ -182,6 +190,10 @@ class Explanation:
             "straight_through": self.straight_through,
             "details": dict(self.details),
             "box": None if self.box is None else asdict(self.box),
+            "photo": photo_facts(self.source, self.image),
+            "map": map_facts(self.saliency_input),
+            **origin_facts(self.origin),
+            "files": [],
         }
 
     def save(
@@ -193,6 +205,8 @@ class Explanation:
         **options: Unpack[PictureOptions],
     ) -> list[Path]:
         """Write files; each appears whole or not at all. Existing ones are replaced.
+
+        Pictures in PNG carry the record, :meth:`to_dict`, without folders, as the text ``onnxplain``.
 
         Args:
             path: a file (.png, .jpg, .jpeg or .webp for the picture, .svg or .pdf for the figure of :meth:`plot`, .npy
@@ -211,8 +225,9 @@ class Explanation:
         """
         paths = self.paths(path, formats)
         make_folder(paths[0].parent)
+        record = {**self.to_dict(), "files": [str(place) for place in paths]}
         for place in paths:
-            self._write(place, kind, options)
+            self._write(place, kind, options, record)
         return paths
 
     def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
@@ -278,17 +293,18 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"<Explanation of {self.source or 'an image'} ({height}x{width}): {self.title}, target {self.target}>"
 
-    def _write(self, path: Path, kind: str, options: PictureOptions) -> None:
+    def _write(self, path: Path, kind: str, options: PictureOptions, record: Mapping[str, Any]) -> None:
         if path.suffix.lower() == ".npy":
             encoded = io.BytesIO()
             np.save(encoded, self.saliency, allow_pickle=False)
             write_bytes(path, encoded.getvalue())
         elif path.suffix.lower() == ".json":
-            write_bytes(path, utf8(json_text(self.to_dict()) + "\n"))
+            write_bytes(path, utf8(json_text(record) + "\n"))
         elif path.suffix.lower() in _FIGURES:
             write_bytes(path, encode_figure(self.plot(kind, **options), path.suffix[1:].lower()))
         else:
-            save_image(path, self.picture(kind, **options))
+            text = {METADATA_KEY: json_text(without_folders(record))}
+            save_image(path, self.picture(kind, **options), text=text)
 
 
 _DRAWN: dict[str, Callable[..., NDArray[np.uint8]]] = {

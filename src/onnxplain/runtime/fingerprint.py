@@ -45,6 +45,17 @@ def differentiating() -> list[str]:
 
 
 @lru_cache(maxsize=1)
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that make a map, by their names."""
+    return {
+        "onnxplain": __version__,
+        "onnxruntime": import_runtime().__version__,
+        "onnx": _version("onnx"),
+        "numpy": _version("numpy"),
+    }
+
+
+@lru_cache(maxsize=1)
 def processor() -> list[str]:
     """Return what decides the memory layouts that ONNX Runtime chooses: the instruction sets of the processor."""
     return [platform.system(), platform.machine(), *native.available_instruction_sets(), _flags()]

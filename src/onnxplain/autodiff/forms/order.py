@@ -102,9 +102,11 @@ def finish(work: Work, passes: Sequence[Pass[Work]], report: Report | None = Non
         unordered = Runner(work.model, "after", report, ordered=False)
         changed = False
         for one in passes:
-            changed = unordered.run(one, work) or changed
-            remove_dead(work.emit.graph, work.forward)
+            nodes = len(work.emit.graph)
+            if unordered.run(one, work) or len(work.emit.graph) != nodes:
+                remove_dead(work.emit.graph, work.forward)
+                changed = True
         if changed:
             work.emit.graph.sort()
-        runner.run(prune, work.model)
+            runner.run(prune, work.model)
     runner.run(transpose_in_float32, work)
