@@ -337,6 +337,10 @@ def test_explain_takes_the_runtime(run: Runner) -> None:
     found = run("explain", "model.onnx", "photo.png", "--json", "--runtime", "openvino")
     document = json.loads(found.out)
     assert document["provider"] == "OpenVINO" and document["results"][0]["files"]
+    assert "onnxruntime" not in document["results"][0]["versions"] and document["results"][0]["versions"]["openvino"]
+    (run.folder / "record.json").write_text(found.out)
+    again = run("explain", "--again", "record.json", "--json")
+    assert again.code == 0 and json.loads(again.out)["provider"] == "OpenVINO"
     refused = run("explain", "model.onnx", "photo.png", "--runtime", "openvino", "--provider", "cpu")
     assert refused.code == 1 and "providers are those of ONNX Runtime" in refused.err
 

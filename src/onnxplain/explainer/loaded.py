@@ -23,7 +23,6 @@ from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preproces
 from ..photos.labels import LabelsLike
 from ..results.record import Origin
 from ..runtime import Plan, Provider, open_cache
-from ..runtime.fingerprint import versions
 from ..runtime.operators.report import Report
 from ..signature import InputTensor
 from .inputs import Arrays
@@ -192,7 +191,7 @@ class LoadedModel:
             loading=loading,
             preprocessing=self.preprocessing.preprocessing.to_dict(),
             form=self._loader.form if options["gradients"] else None,
-            versions=versions(),
+            versions=self._loader.versions(),
         )
 
     def plan(self, x: Arrays) -> Plan:

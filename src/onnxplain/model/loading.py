@@ -20,8 +20,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checks import check_file
-from ..errors import BatchWarning, ModelError, ProviderError
+from ..errors import BatchWarning, ProviderError
 from ..runtime import (
     CPU,
     CUDA,
@@ -35,12 +34,13 @@ from ..runtime import (
     usable,
 )
 from ..runtime.cache import aside
-from ..runtime.fingerprint import file_digest, processor, software
+from ..runtime.fingerprint import file_digest, processor, software, versions
 from ..runtime.halves import Halves, cut, state_types
 from ..runtime.operators.library import library, state
 from ..runtime.operators.report import Report
 from ..runtime.workers import cores
 from ..signature import Signature
+from .content import content_of, name_of
 
 if TYPE_CHECKING:
     import onnx
@@ -179,7 +179,8 @@ class ModelLoader:
                         (folder / MODEL).write_bytes(proto.SerializeToString())
                     (folder / GRAPH).write_bytes(graph)
                     (folder / FACTS).write_text(json.dumps(self._facts(model, session, optimised)), encoding="utf-8")
-                    if self._content() == self._digest:  # else the file was replaced meanwhile, and which one was read?
+                    # Else the file was replaced meanwhile, and which one was read?
+                    if content_of(self.source) == self._digest:
                         kept.keep(key, folder)
         return model.signature, session, graph
 
@@ -369,7 +370,7 @@ class ModelLoader:
         """Return the hash of everything that a prepared model depends on; None if something has no hash."""
         rules = changes.get("rules") or {}
         if not isinstance(rules, str):
-            rules = {str(operator): _name(rule) for operator, rule in rules.items()}
+            rules = {str(operator): name_of(rule) for operator, rule in rules.items()}
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
         form = None if part == "scores" else self.form  # scores are computed alike in all forms
@@ -377,34 +378,17 @@ class ModelLoader:
         everything = [self._digest, settings, self.session_options, processor(), *self._runtime()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
 
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages that make a map, by their names."""
+        return versions()
+
     def _runtime(self) -> list[object]:
         """What else a prepared model depends on, of the runtime that it is prepared for."""
         return [usable(self.providers), software(), state()]
 
     @cached_property
     def _digest(self) -> str | None:
-        return self._content()
-
-    def _content(self) -> str | None:
-        """SHA-256 of the model; None of an onnx_ir.Model, of a proto too large to be bytes, or without such a file."""
-        if isinstance(self.source, (str, os.PathLike)):
-            check_file(self.source, ModelError)
-            with suppress(OSError):
-                return file_digest(self.source)
-            return None
-        if isinstance(self.source, (bytes, bytearray, memoryview)):
-            return hashlib.sha256(self.source).hexdigest()
-        serialize = getattr(self.source, "SerializeToString", None)  # an onnx_ir.Model has none
-        with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            return None if serialize is None else hashlib.sha256(serialize(deterministic=True)).hexdigest()
-        return None
-
-
-def _name(rule: Callable[..., Any]) -> str | None:
-    """Return the name of a rule of this package; None for one whose code may be anything."""
-    module, name = getattr(rule, "__module__", ""), getattr(rule, "__qualname__", "<locals>")
-    package = __name__.partition(".")[0]
-    return None if module.partition(".")[0] != package or "<locals>" in name else f"{module}.{name}"
+        return content_of(self.source)
 
 
 def _has_foreign_rules() -> bool:

@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import ModelError, ProviderError
 from ..runtime import ModelCache, Runner
-from ..runtime.fingerprint import differentiating
+from ..runtime.fingerprint import differentiating, versions
 from ..runtime.halves import Halves
 from ..runtime.openvino import Blobs, OpenVinoSession, Shapes, version
 from ..signature import Signature
+from .content import content_of
 from .loading import FACTS, GRAPH, MODEL, ModelLoader, Part
 
 if TYPE_CHECKING:
@@ -38,8 +39,11 @@ class OpenVinoLoader(ModelLoader):
     """
 
     @property
-    def _form(self) -> str:
+    def form(self) -> str:
         return _ENGINE
+
+    def versions(self) -> dict[str, str]:
+        return versions(openvino=version())
 
     def _runtime(self) -> list[object]:
         return [_ENGINE, version(), differentiating()]
@@ -54,6 +58,7 @@ class OpenVinoLoader(ModelLoader):
         from ..runtime.memory import without_weights
 
         model = self.differentiate(**changes)
+        self._outside = self._beside(model.files)
         proto = model.proto if part == "gradients" else model.scores_only()
         _refuse_what_goes_wrong(proto)
         graph = without_weights(proto)
@@ -64,7 +69,7 @@ class OpenVinoLoader(ModelLoader):
                     (folder / MODEL).write_bytes(proto.SerializeToString())
                     (folder / GRAPH).write_bytes(graph)
                     (folder / FACTS).write_text(json.dumps(self._facts(model, session, False)), encoding="utf-8")
-                    if self._content() == self._digest:
+                    if content_of(self.source) == self._digest:
                         self.cache.keep(key, folder)
         return model.signature, session, graph
 
@@ -72,6 +77,7 @@ class OpenVinoLoader(ModelLoader):
         try:
             entry, signature, facts = self._entry(key)
             graph, folder = (entry / GRAPH).read_bytes(), self._origin if facts["beside"] is True else None
+            self._outside = list(facts["outside"])
             path = entry / MODEL
 
             def model() -> onnx.ModelProto:

@@ -44,12 +44,11 @@ def differentiating() -> list[str]:
     return [__version__, _sources(), _version("onnx"), _version("onnx-ir")]
 
 
-@lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that make a map, by their names."""
+def versions(**runtime: str) -> dict[str, str]:
+    """Return the versions of the packages that make a map, by their names; of a ``runtime`` other than ONNX Runtime."""
     return {
         "onnxplain": __version__,
-        "onnxruntime": import_runtime().__version__,
+        **(runtime or {"onnxruntime": import_runtime().__version__}),
         "onnx": _version("onnx"),
         "numpy": _version("numpy"),
     }
