@@ -4,9 +4,9 @@ inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) ar
 steps look equally large; so is cividis (Nuñez, Anderton and Renslow 2018, CC0), which looks the same without red
 cones or without green ones. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
 Each is stored as 33 of its colours (cividis: 52); in between is interpolated, at most 3/255 off the original. gray
-is linear; diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black there and
-bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind people tell
-apart.
+is linear; diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black
+there and bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind
+people tell apart.
 """
 
 from __future__ import annotations
