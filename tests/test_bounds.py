@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,14 @@ from onnx import TensorProto, helper
 
 from onnxplain import Explainer, differentiate
 from onnxplain.checks import LONGEST_LITERAL, read_literal
-from onnxplain.errors import ImageError, InputError, ModelError, OnnxplainError, PreprocessingError
+from onnxplain.errors import (
+    ImageError,
+    InputError,
+    ModelError,
+    OnnxplainError,
+    PreprocessingError,
+    UnsupportedOperatorError,
+)
 from onnxplain.layout import layout_beside
 from onnxplain.photos.labels import resolve_labels
 from onnxplain.photos.load import load_image
@@ -53,6 +61,35 @@ def test_nested_branches_do_not_double_the_model_at_every_level() -> None:
     """It was twice the bytes for every level, for names that were made of the names around them."""
     small, large = (differentiate(nested(depth)).ByteSize() for depth in (12, 24))
     assert large < 5 * small
+
+
+@pytest.mark.parametrize("operator", ["AveragePool", "MaxPool"])
+@pytest.mark.parametrize(
+    ("kernel", "pads", "extent"),
+    [
+        ([2, 2**31 - 1], [1, 2**31 - 3, 1, 2**31 - 3], 5),
+        ([3, 3], [2**31, 0, 2**31, 0], 2**31),
+        ([3, 3], [1] * 4, 2**33),
+    ],
+    ids=["taps", "pads", "windows"],
+)
+def test_windows_that_would_take_gigabytes_are_refused(
+    operator: str, kernel: list[int], pads: list[int], extent: int
+) -> None:
+    nodes = [
+        helper.make_node(operator, ["x"], ["p"], kernel_shape=kernel, pads=pads, name="pool"),
+        helper.make_node("ReduceMean", ["p", "axes"], ["y"], keepdims=0),
+    ]
+    axes = helper.make_tensor("axes", TensorProto.INT64, [2], [2, 3])
+    x, y = VALUE("x", TensorProto.FLOAT, [1, 3, 5, extent]), VALUE("y", TensorProto.FLOAT, [1, 3])
+    graph = helper.make_graph(nodes, "g", [x], [y], [axes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=9)
+    tracemalloc.start()
+    with pytest.raises(UnsupportedOperatorError, match="pool"):
+        differentiate(model)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 24
 
 
 def functions(depth: int, last: str) -> onnx.ModelProto:

@@ -46,6 +46,17 @@ def test_explain_without_arguments_explains_the_bundled_photo(run: Runner) -> No
         assert overlay.size == photo.size
 
 
+def test_debug_shows_the_calls_before_an_error_and_its_cause(run: Runner) -> None:
+    Path("odd\x1b[2J.onnx").write_bytes(b"\xff\xff")
+    plain = run("check", "odd\x1b[2J.onnx")
+    assert plain.code == 1 and len(plain.err.splitlines()) == 1
+    shown = run("--debug", "check", "odd\x1b[2J.onnx")
+    assert shown.code == 1 and shown.err.endswith(plain.err)
+    assert "Traceback" in shown.err and "direct cause of the following exception" in shown.err
+    assert "\x1b" not in shown.err
+    assert run("check", "odd\x1b[2J.onnx") == plain
+
+
 def test_explain_one_photo_with_the_bundled_model(run: Runner) -> None:
     code, out, _ = run("explain", bundled_photo(), "-o", "cat.jpg")
     assert code == 0 and "cat" in out

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from .campaign import Tally, campaign, report, write
 
@@ -18,11 +19,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first one's seed; the others follow it")
     parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--no-write", action="store_true", help="leave docs/reliability.md as it is")
+    parser.add_argument("--keep", type=Path, help="a file for what came of each seed, from which a later run goes on")
     asked = parser.parse_args()
     tallies: list[Tally] = []
     for kind in ("models", "pictures", "sidecars"):
         if count := getattr(asked, kind):
-            tallies.append(campaign(kind, count, asked.seed, asked.processes))
+            tallies.append(campaign(kind, count, asked.seed, asked.processes, keep=asked.keep))
             for (outcome, what), times in tallies[-1].places.most_common():
                 seed, text = tallies[-1].examples[outcome, what]
                 print(f"{times:6d} {kind} {outcome}: {what}; first seed {seed}: {text}", flush=True)

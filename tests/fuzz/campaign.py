@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from .worker import SECONDS
 
@@ -35,12 +36,14 @@ class Tally:
     longest: float = 0.0
     growth: int = 0
 
-    def add(self, seed: int, kind: str, what: str, text: str, seconds: float = 0.0) -> None:
-        self.outcomes[kind] += 1
-        self.longest = max(self.longest, seconds)
-        if kind not in ("fine", "refused"):
-            self.places[kind, what] += 1
-            self.examples.setdefault((kind, what), (seed, text))
+    def add(self, seed: int, found: Mapping[str, Any]) -> None:
+        """Count what came of a seed: its kind, what and where it was, seconds, and bytes that the process grew by."""
+        self.outcomes[found["kind"]] += 1
+        self.longest = max(self.longest, found["seconds"])
+        self.growth = max(self.growth, found["growth"])
+        if found["kind"] not in ("fine", "refused"):
+            self.places[found["kind"], found["what"]] += 1
+            self.examples.setdefault((found["kind"], found["what"]), (seed, found["text"]))
 
     @property
     def failed(self) -> int:
@@ -48,13 +51,21 @@ class Tally:
         return sum(self.outcomes[kind] for kind in ("traceback", "hang", "memory", "died"))
 
 
-def campaign(kind: str, count: int, first: int = 0, processes: int = 1, *, zoo: bool = True) -> Tally:
-    """Try ``count`` seeds of a kind ("models", "pictures" or "sidecars"); without ``zoo`` they are alike everywhere."""
+def campaign(
+    kind: str, count: int, first: int = 0, processes: int = 1, *, zoo: bool = True, keep: Path | None = None
+) -> Tally:
+    """Try ``count`` seeds of a kind ("models", "pictures" or "sidecars"); without ``zoo`` they are alike everywhere.
+
+    What came of each seed is a line of the file ``keep``; seeds that are in it count, and are not tried again.
+    """
     environment = {key: value for key, value in os.environ.items() if zoo or key != "ONNXPLAIN_ZOO"}
     tally, lock = Tally(kind), threading.Lock()
+    kept = {seed: line for seed, line in _kept(keep, kind) if first <= seed < first + count}
+    for seed, line in kept.items():
+        tally.add(seed, line)
     shares: queue.SimpleQueue[range] = queue.SimpleQueue()
-    for start in range(first, first + count, _SHARE):
-        shares.put(range(start, min(start + _SHARE, first + count)))
+    for share in _shares(first, first + count, kept.keys()):
+        shares.put(share)
 
     def work(_: int) -> None:
         while True:
@@ -62,19 +73,40 @@ def campaign(kind: str, count: int, first: int = 0, processes: int = 1, *, zoo: 
                 share = shares.get_nowait()
             except queue.Empty:
                 return
-            for seed, found, growth in _tried(kind, share, environment):
+            for seed, found in _tried(kind, share, environment):
                 with lock:
-                    seconds = float(str(found.get("seconds", 0.0)))
-                    tally.add(seed, str(found["kind"]), str(found["what"]), str(found["text"]), seconds)
-                    tally.growth = max(tally.growth, growth)
+                    tally.add(seed, found)
+                    if keep is not None:
+                        with keep.open("a", encoding="utf-8") as file:
+                            file.write(json.dumps({"of": kind, "seed": seed, **found}) + "\n")
 
     with ThreadPoolExecutor(processes) as pool:
         list(pool.map(work, range(processes)))
     return tally
 
 
-def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tuple[int, dict[str, object], int]]:
-    """Yield every seed, what came of it and by how many bytes the process grew; one that dies is started again."""
+def _kept(keep: Path | None, kind: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the seeds that an interrupted run finished, and what came of them."""
+    if keep is None or not keep.exists():
+        return
+    for line in keep.read_text(encoding="utf-8").splitlines():
+        found = json.loads(line)
+        if found.pop("of") == kind:
+            yield found.pop("seed"), found
+
+
+def _shares(first: int, end: int, done: Collection[int]) -> Iterator[range]:
+    """Yield what is left to try, at most ``_SHARE`` seeds in a row."""
+    start = first
+    for seed in range(first, end + 1):
+        if seed == end or seed in done or seed - start == _SHARE:
+            if start < seed:
+                yield range(start, seed)
+            start = seed + (seed in done)
+
+
+def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield every seed and what came of it; a process that dies is started again."""
     start = seeds.start
     while start < seeds.stop:
         command = [sys.executable, "-m", "fuzz.worker", kind, str(start), str(seeds.stop)]
@@ -92,8 +124,9 @@ def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tup
                 continue  # a library's own words
             current = found.pop("seed")
             if "kind" in found:
-                base = base or int(found["peak"])
-                yield current, found, int(found["peak"]) - base
+                peak = found.pop("peak")
+                base = base or peak
+                yield current, {**found, "growth": peak - base}
                 start = current + 1
         assert process.stderr is not None
         with process.stderr:
@@ -104,7 +137,8 @@ def _tried(kind: str, seeds: range, environment: dict[str, str]) -> Iterator[tup
             where = re.search(r'File "[^"]*/onnxplain/[^"]*?([^/"]+)", line \d+ in (\w+)', errors)
             kind = "hang" if "Timeout (" in errors else "died"
             what = f"code {process.returncode} in {':'.join(where.groups()) if where else '?'}"
-            yield current, {"kind": kind, "what": what, "text": errors.strip()[-300:]}, 0
+            text = errors.strip()[-300:]
+            yield current, {"kind": kind, "what": what, "text": text, "seconds": 0.0, "growth": 0}
             start = current + 1
 
 

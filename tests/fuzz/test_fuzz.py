@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sys
 from pathlib import Path
@@ -92,15 +93,29 @@ def test_a_process_that_dies_is_noticed_and_started_again(monkeypatch: pytest.Mo
     assert tally.examples["died", "code 7 in ?"][0] == 3
 
 
+@linux
+def test_a_run_goes_on_where_another_ended(tmp_path: Path) -> None:
+    keep = tmp_path / "kept.jsonl"
+    first = campaign("sidecars", 8, first=3, keep=keep)
+    lines = keep.read_text().splitlines()
+    assert [json.loads(line)["seed"] for line in lines] == list(range(3, 11))
+    keep.write_text("\n".join([*lines[:2], *lines[5:]]) + "\n")
+    again = campaign("sidecars", 10, first=3, keep=keep)
+    assert [json.loads(line)["seed"] for line in keep.read_text().splitlines()[5:]] == [5, 6, 7, 11, 12]
+    assert again.outcomes.total() == 10
+    assert all(again.outcomes[kind] >= first.outcomes[kind] for kind in first.outcomes)
+
+
 def test_the_table_takes_the_place_of_the_last_one(tmp_path: Path) -> None:
     page = tmp_path / "reliability.md"
     page.write_text("# A\n\n<!-- the fuzz: written by tests/fuzz -->\nold\n<!-- end of the fuzz -->\n\n# B\n")
     tally = Tally("models")
-    tally.add(0, "fine", "", "", 2.5)
+    tally.add(0, {"kind": "fine", "what": "", "text": "", "seconds": 2.5, "growth": 3 << 20})
     write([tally], page)
     text = page.read_text()
     assert "old" not in text
     assert "| models | 1 | 1 | 0 |" in text
+    assert "| 2.5 s | 3 MB |" in text
     assert text.startswith("# A\n\n<!--")
     assert text.endswith("<!-- end of the fuzz -->\n\n# B\n")
 

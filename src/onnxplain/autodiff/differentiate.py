@@ -14,6 +14,7 @@ from ..layout import LayoutLike
 from ..target import Target
 from .describe import describe
 from .forms.order import finish, passes_for
+from .graph.collection import collection_waits
 from .graph.editing import begin_at
 from .graph.emitter import Emitter
 from .graph.guard import guarded
@@ -103,8 +104,8 @@ def differentiate(
             ``"guided_backprop"`` or ``"deconvnet"``.
         form: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider,
             ``"cpu_shared"`` in those for one sample at a time on several cores; ``"portable"`` in those that the
-            engines of ``docs/engines.md`` run right; ``"cuda"`` leaves it as the rules write it. All agree to float32
-            rounding in ONNX Runtime.
+            engines of ``docs/engines.md`` run right; ``"openvino"`` in those that are fastest in OpenVINO; ``"cuda"``
+            leaves it as the rules write it. All agree to float32 rounding in ONNX Runtime.
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.
@@ -165,6 +166,7 @@ def differentiate_ir(model: ModelSource, target: Target | str | None = None, **o
     return hand_out(graph_model)
 
 
+@collection_waits()
 @guarded()
 def add_gradients(model: ir.Model, request: Request, report: Report | None = None) -> Scores | None:
     """:func:`differentiate` for a model that :func:`~.graph.io.read_model` read, in place.

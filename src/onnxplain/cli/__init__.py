@@ -17,7 +17,7 @@ from .. import __version__
 from .bulk import bulk
 from .cache import cache
 from .check import check
-from .common import INTERRUPTED, report
+from .common import INTERRUPTED, report, set_debug
 from .detect import detect
 from .differentiate import differentiate
 from .evaluate import evaluate
@@ -25,6 +25,7 @@ from .explain import explain
 from .export_torch import export_torch
 from .helping import HelpfulCommand, HelpfulGroup, examples
 from .package import package
+from .page import page
 from .serve import serve
 from .visualize_class import visualize_class
 
@@ -47,6 +48,7 @@ _COMMANDS = {
     "export-torch": export_torch,
     "bulk": bulk,
     "package": package,
+    "page": page,
     "serve": serve,
     "cache": cache,
 }
@@ -64,6 +66,10 @@ def _print_version(wanted: bool) -> None:
 def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", callback=set_debug, help="Before an error, print what led to it and to its causes."),
     ] = False,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""

@@ -7,6 +7,7 @@ import inspect
 import json
 import re
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..layout import LayoutLike
 
 FAILED, INTERRUPTED = 1, 130
+ONNX_RUNTIME = "onnxruntime"
 #: Of a number that is a class or a place.
 _DIGITS = 15
 _LONGEST_LINE = 1000
@@ -38,6 +40,10 @@ LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Class names: 
 Providers = Annotated[
     list[str] | None,
     typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+]
+
+RuntimeName = Annotated[
+    str, typer.Option("--runtime", help="What runs the model: onnxruntime, or openvino (on the CPU).", metavar="NAME")
 ]
 
 
@@ -76,6 +82,7 @@ class ModelOptions:
 
     preprocessing: PreprocessingName = None
     labels: LabelsFile = None
+    runtime: RuntimeName = ONNX_RUNTIME
     provider: Providers = None
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None
     threads: Threads = 0
@@ -89,10 +96,11 @@ class ModelOptions:
         """Return the arguments of an Explainer that these options are."""
         from ..runtime.providers import full_name
 
+        named = full_name if self.runtime == ONNX_RUNTIME else str
         given = {one.name: getattr(self, one.name) for one in fields(self)}
         names, layout = given.pop("provider"), given.pop("layout")
         given["layout"] = None if layout is None else layout_of(layout)
-        return {**given, "providers": [full_name(name) for name in names] if names else None}
+        return {**given, "providers": [named(name) for name in names] if names else None}
 
     def explainer(self, model: Path | None, **others: Any) -> Explainer:
         """Return the Explainer of ``model`` (None: the bundled classifier); ``others`` are further arguments of it."""
@@ -102,11 +110,30 @@ class ModelOptions:
 
 
 def report(message: object, kind: str = "error") -> None:
-    """One line on stderr."""
+    """One line on stderr; with ``--debug``, after the calls that led to it, if it is an error."""
+    if isinstance(message, BaseException):
+        _trace(message)
     text = " ".join(str(message).split())
     if len(text) > _LONGEST_LINE:  # with a name in it, or a value, that is long beyond all reading
         text = f"{text[: _LONGEST_LINE // 2]} ... {text[-_LONGEST_LINE // 4 :]}"
     print(printable(f"onnxplain: {kind}: {text}"), file=sys.stderr)
+
+
+#: Whether ``--debug`` was given.
+_debug = False
+
+
+def set_debug(wanted: bool) -> None:
+    """Take over ``--debug``: errors are reported with the calls that led to them."""
+    global _debug
+    _debug = wanted
+
+
+def _trace(error: BaseException) -> None:
+    """Print the calls that led to an error and to its causes, if that is wanted."""
+    if _debug:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        print("\n".join(map(printable, lines)), file=sys.stderr)
 
 
 class Failures:
@@ -144,7 +171,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except (OnnxplainError, OSError) as error:
             report(error)
             raise typer.Exit(FAILED) from None
-        except MemoryError:
+        except MemoryError as error:
+            _trace(error)
             report("out of memory; use smaller photos or a smaller --batch-size.")
             raise typer.Exit(FAILED) from None
 

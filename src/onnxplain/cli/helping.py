@@ -42,6 +42,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "onnxplain bulk model.onnx photos.csv -o maps --resume --format png,html",
     ),
     "package": ("onnxplain package model.onnx -o repository --server triton",),
+    "page": (
+        "onnxplain page -o page",
+        "onnxplain page model.onnx -o page --runtime-files onnxruntime-web-1.30.0.tgz",
+    ),
     "serve": (
         "onnxplain serve model.onnx=classifier --port 8080",
         "onnxplain serve model.onnx --method saliency,grad_cam --api-key-file keys.txt --host 0.0.0.0",
@@ -90,7 +94,7 @@ _COUNTS = (
     "batch_size threads steps seed size limit shard_size max_errors actors opset max_batch queue max_samples samples"
 )
 _NUMBERS = "alpha threshold overlap tolerance learning_rate l2 gpus sample"
-_FILES = "page root api_key_file log_explanations"
+_FILES = "page runtime_files root api_key_file log_explanations"
 for _names, _shown in ((_COUNTS, "N"), (_NUMBERS, "NUMBER"), (_FILES, "PATH")):
     _METAVARS.update(dict.fromkeys(_names.split(), _shown))
 

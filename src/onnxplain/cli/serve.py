@@ -60,6 +60,12 @@ def serve(
     ] = None,
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page", help="A folder of onnxplain page, shown at /. Default: one of the models.", metavar="DIR"
+        ),
+    ] = None,
 ) -> None:
     """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC.
 
@@ -90,6 +96,7 @@ def serve(
             log_folder=log_explanations,
             log_share=sample,
             log_photos=log_photos,
+            page=page,
         )
     )
 

@@ -13,7 +13,7 @@ from ..errors import InputError
 from ..methods import METHODS
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kMG]?)(B|P)?")
+_SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kMG]?)(B|P)?")
 _FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 #: Option of a method -> it costs so many runs of the model for each sample.
 COUNTS = ("samples", "steps", "masks")
@@ -33,6 +33,7 @@ class Settings:
     - ``api_key_file``: keys, one a line; ``insecure``: none is needed beyond loopback. ``cors``: origins of pages.
     - ``log_folder``, ``log_share``, ``log_photos``: where explanations are logged, of which share of requests (0..1),
       and whether with the photo.
+    - ``page``: the folder of a page that is shown at ``/``; None makes one of the models.
     """
 
     models: Mapping[str, Path | None]
@@ -54,6 +55,7 @@ class Settings:
     log_folder: Path | None = None
     log_share: float = 0.01
     log_photos: bool = False
+    page: Path | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("queue", 1), ("max_body", 1), ("max_pixels", 1), ("max_batch", 1), ("max_samples", 1)):
@@ -101,7 +103,7 @@ def parse_size(text: str, unit: str, option: str) -> int:
     """
     found = _SIZE.fullmatch(text.strip())
     if found is None or found[3] not in (None, unit) or (size := round(float(found[1]) * _FACTORS[found[2]])) < 1:
-        raise InputError(f"{option} is a number such as 20M{unit}; found {text!r}.")
+        raise InputError(f"{option} is a number such as 20M{unit}; found {text[:60]!r}.")
     return size
 
 

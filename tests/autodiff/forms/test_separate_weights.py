@@ -46,6 +46,16 @@ def convolution(outputs: int, inputs: int, group: int = 1) -> onnx.ModelProto:
     return build(nodes, [("x", FLOAT, ["N", inputs, 6, 5])], [("y", FLOAT, ["N", outputs])], constants)
 
 
+def test_products_with_one_weight_share_its_way() -> None:
+    """A recurrent net that is written out reads the same weight at every step."""
+    steps = [helper.make_node("MatMul", [f"h{i}" if i else "x", "W"], [f"h{i + 1}"]) for i in range(5)]
+    model = dense([*steps, helper.make_node("Identity", ["h5"], ["y"])], 4, 4)
+    feeds = {"x": np.random.default_rng(1).standard_normal((2, 4)).astype(np.float32), "target": np.array([1, 0])}
+    after, report = same_outputs(model, feeds, LEVELS)
+    assert report.counts()[NAME][0] == 5
+    assert gradient_operators(after).count("Slice") == 2
+
+
 MATMUL = [helper.make_node("MatMul", ["x", "W"], ["y"])]
 DEQUANTIZED = [
     helper.make_node("DequantizeLinear", ["Q", "S"], ["W"], axis=0),

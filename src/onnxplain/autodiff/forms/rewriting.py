@@ -47,8 +47,8 @@ def substitute_outputs(emit: Emitter, node: ir.Node, values: Sequence[ir.Value])
 def remove_dead(graph: ir.Graph, forward: Sequence[ir.Node]) -> None:
     """Remove the nodes that nothing reads any more, but for the ``forward`` ones."""
     kept = set(forward)
-    for node in reversed(list(graph)):
-        if node not in kept and not any(v.is_graph_output() or any(v.uses()) for v in node.outputs):
+    for node in reversed(graph):
+        if node not in kept and not any(v.uses() or v.is_graph_output() for v in node.outputs):
             graph.remove(node, safe=True)
 
 

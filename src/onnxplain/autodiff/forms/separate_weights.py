@@ -36,12 +36,14 @@ _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.DOUBLE)
 def separate_weights(work: Work) -> Iterator[Step]:
     """Rewrite, in place, the operands of every product that is not in ``forward``."""
     emit, forward = work.emit, set(work.forward)
+    read = {value for node in work.forward for value in node.inputs}
     done: set[tuple[ir.Node, int]] = set()
+    ways: dict[tuple[ir.Value, str], ir.Value] = {}
     for node in [n for n in emit.graph if n.op_type in _PRODUCTS and n.domain == "" and n not in forward]:
         for index in range(2):
             reader, at = _first_reader(node, index, forward)
             weight = reader.inputs[at]
-            if weight is None or (reader, at) in done or not _is_shared(weight, forward):
+            if weight is None or (reader, at) in done or not _is_shared(weight, forward, read):
                 continue
             done.add((reader, at))
             reason = _reason_to_leave(node, weight)
@@ -49,8 +51,11 @@ def separate_weights(work: Work) -> Iterator[Step]:
                 yield left(node, reason)
                 continue
             yield fired(node)
-            with emit.scope(scope_of(node)):
-                set_input(reader, at, _rejoined(emit, weight))
+            way = weight, str([reader.op_type, *reader.attributes.values()])
+            if way not in ways:
+                with emit.scope(scope_of(node)):
+                    ways[way] = _rejoined(emit, weight)
+            set_input(reader, at, ways[way])
 
 
 def _first_reader(node: ir.Node, index: int, forward: set[ir.Node]) -> tuple[ir.Node, int]:
@@ -62,14 +67,14 @@ def _first_reader(node: ir.Node, index: int, forward: set[ir.Node]) -> tuple[ir.
     return _first_reader(made, 0, forward)
 
 
-def _is_shared(weight: ir.Value, forward: set[ir.Node]) -> bool:
+def _is_shared(weight: ir.Value, forward: set[ir.Node], read: set[ir.Value | None]) -> bool:
     """Whether a value is constant, and the model reads it, or what it is made of, too."""
     if not is_constant(weight):
         return False
     made = weight.producer()
     if made is None or made in forward:
-        return made is not None or any(use.node in forward for use in weight.uses())
-    return any(value is not None and _is_shared(value, forward) for value in made.inputs)
+        return made is not None or weight in read
+    return any(value is not None and _is_shared(value, forward, read) for value in made.inputs)
 
 
 def _reason_to_leave(product: ir.Node, weight: ir.Value) -> str | None:

@@ -46,18 +46,18 @@ class Windows:
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations))
 
     def counts(self, with_padding: bool) -> list[np.ndarray]:
-        """Return how many taps of each window lie inside the image (or its padding), axis by axis."""
+        """Return how many taps of each window lie inside the image (or its padding), axis by axis.
+
+        Tap t of window p lies before position b where t < ceil((b + head - p stride) / dilation).
+        """
         assert self.extents is not None and self.positions is not None
         assert isinstance(self.head, tuple) and isinstance(self.tail, tuple)
         counts = []
         for axis, extent in enumerate(self.extents):
-            taps = (
-                np.arange(self.positions[axis])[:, None] * self.strides[axis]
-                + np.arange(self.kernel[axis]) * self.dilations[axis]
-                - self.head[axis]
-            )
-            low, high = (-self.head[axis], extent + self.tail[axis]) if with_padding else (0, extent)
-            counts.append(np.sum((taps >= low) & (taps < high), axis=1))
+            starts = np.arange(self.positions[axis]) * self.strides[axis] - self.head[axis]
+            ends = (-self.head[axis], extent + self.tail[axis]) if with_padding else (0, extent)
+            low, high = (np.clip(-((starts - end) // self.dilations[axis]), 0, self.kernel[axis]) for end in ends)
+            counts.append(high - low)
         return counts
 
 

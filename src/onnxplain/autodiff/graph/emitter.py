@@ -96,8 +96,7 @@ class Emitter:
         if not domain and not self.inference.takes(op_type, values):
             return self._in_float32(op_type, values, outputs, attributes)
         name = self.fresh(op_type)
-        given = {k: v for k, v in attributes.items() if v is not None}
-        stated = ir.convenience.convert_attributes(given) if given else ()
+        stated = [_attribute(k, v) for k, v in attributes.items() if v is not None]
         node = ir.Node(domain, op_type, values, stated, num_outputs=outputs, name=name)
         for index, output in enumerate(node.outputs):
             output.name = name if index == 0 else f"{name}:{index}"
@@ -270,6 +269,13 @@ class Emitter:
         if len(name) > _LONGEST_NAME:  # bodies of bodies are named after both: their names would double at every level
             name = f"{name[:_KEPT_OF_NAME]}...{name[-_KEPT_OF_NAME:]}"
         return self._names.fresh(name)
+
+
+def _attribute(name: str, value: Any) -> ir.Attr:
+    """Return an attribute of the type of ``value``; onnx_ir knows lists and tensors by protocols, which is slow."""
+    if isinstance(value, list) and value and all(isinstance(item, int) for item in value):
+        return ir.AttrInt64s(name, value)
+    return ir.AttrTensor(name, value) if isinstance(value, ir.Tensor) else ir.convenience.convert_attribute(name, value)
 
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:

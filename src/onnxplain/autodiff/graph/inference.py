@@ -18,10 +18,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from .carried_shapes import loop_shapes
+from .bodies import bodies
 from .machine_learning_shapes import ML_LIKE_FIRST, machine_learning_shape
 from .schemas import is_standard
 from .shape_values import ShapeValues
+from .shapes_of_bodies import if_shapes, loop_shapes
 
 _DATA_DEPENDENT = {
     "NonZero", "Unique", "Compress", "NonMaxSuppression", "Range", "Resize", "Upsample", "StringSplit",
@@ -122,7 +123,7 @@ class Inference:
             elif like is not None:
                 output.type = output.type or like.type
                 _fill(output, like.shape)
-        if any(output.shape is None or any(unknown(d) for d in output.shape) for output in node.outputs):
+        if any(is_open(output.shape) for output in node.outputs):
             for output, shape in self._followed(node):
                 _fill(output, shape)
         for index, output in enumerate(node.outputs):
@@ -135,16 +136,19 @@ class Inference:
     def _name_unknown(self, node: ir.Node, index: int) -> None:
         """Name the dimensions of an output that nothing is known of."""
         output = node.outputs[index]
-        if output.shape is not None and any(unknown(d) for d in output.shape):
+        if output.shape is not None and is_open(output.shape):
             output.shape = ir.Shape(
                 [self._name(node, index, axis) if unknown(d) else d for axis, d in enumerate(output.shape)]
             )
 
     def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
         """Yield shapes of outputs that ONNX's inference of one node leaves open."""
-        if node.op_type == "Loop" and is_standard(node.domain):
-            yield from zip(node.outputs, loop_shapes(node, Inference(self._opsets, self._foreign).infer))
-        yield from zip(node.outputs[:1], [self._values.output_shape(node)])
+        if node.op_type in ("If", "Loop") and is_standard(node.domain):
+            follow, before = (if_shapes, 0) if node.op_type == "If" else (loop_shapes, 1)
+            for output, inner in zip(node.outputs, bodies(node)[0].outputs[before:]):
+                output.type = output.type or inner.type
+            yield from zip(node.outputs, follow(node, Inference(self._opsets, self._foreign).infer))
+        yield from zip(node.outputs, self._values.output_shapes(node))
         for index, output in enumerate(node.outputs):
             if node.domain == "ai.onnx.ml":
                 yield output, machine_learning_shape(node, index)
@@ -289,7 +293,7 @@ def _likeness(node: ir.Node) -> Hashable | None:
             continue
         _take_type_of_constant(read)
         kind = read.dtype if isinstance(read.type, ir.TensorType) else repr(read.type)
-        shape = None if read.shape is None else tuple(d if isinstance(d, int) else d.value for d in read.shape)
+        shape = None if read.shape is None else read.shape.dims
         tensor = read.const_value if _decides_shapes(read) else None
         parts.append((kind, shape, None if tensor is None else tensor.tobytes()))
     return tuple(parts)
@@ -315,10 +319,10 @@ def _fill(value: ir.Value, found: Found) -> None:
     """Take over what is found of a shape where nothing is known yet."""
     if found is None or (value.shape is not None and len(value.shape) != len(found)):
         return
-    if value.shape is not None and not any(unknown(d) for d in value.shape):
-        return
-    known = [ir.SymbolicDim(None)] * len(found) if value.shape is None else list(value.shape)
-    value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(known, found)])
+    if value.shape is None:
+        value.shape = ir.Shape(found)
+    elif is_open(value.shape):
+        value.shape = ir.Shape([new if unknown(old) else old for old, new in zip(value.shape, found)])
 
 
 def _take_stated_extents(value: ir.Value) -> None:
@@ -361,6 +365,11 @@ def is_provisional(dim: int | ir.SymbolicDim) -> bool:
 def unknown(dim: int | ir.SymbolicDim) -> bool:
     """Return whether a dimension has neither a value nor a name."""
     return isinstance(dim, ir.SymbolicDim) and dim.value is None
+
+
+def is_open(shape: ir.Shape | None) -> bool:
+    """Return whether a rank is unknown, or an extent has neither a value nor a name."""
+    return shape is None or any(not isinstance(extent, int) and extent.value is None for extent in shape)
 
 
 def _ints(node: ir.Node, name: str) -> list[int] | None:

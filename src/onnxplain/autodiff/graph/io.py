@@ -15,6 +15,7 @@ import onnx_ir as ir
 from ...checks import check_file
 from ...errors import ModelError
 from .checks import complaint_of
+from .collection import collection_waits
 from .guard import guarded
 from .schemas import NEWEST_OPSET, is_standard
 from .well_formed import check_form
@@ -32,6 +33,7 @@ _SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 
+@collection_waits()
 @guarded()
 def read_model(source: ModelSource) -> ir.Model:
     """Return the model as a fresh graph that shares nothing writable with ``source``.
@@ -69,6 +71,7 @@ def read_model(source: ModelSource) -> ir.Model:
     return model
 
 
+@collection_waits()
 @guarded()
 def write_model(model: ir.Model) -> onnx.ModelProto:
     """Return the proto of a model that :func:`read_model` read, with what was added, its ZipMaps and all weights."""

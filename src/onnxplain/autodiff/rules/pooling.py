@@ -18,6 +18,9 @@ from ..graph.emitter import Emitter
 from ..graph.operator import Operator
 from ..reverse.registry import Gradients, vjp
 
+#: Windows, or numbers in the kernel that spreads a gradient over them, of which a constant is made.
+_MOST = 1 << 25
+
 
 @vjp("MaxPool")
 def max_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
@@ -48,17 +51,20 @@ def average_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     padded = bool(node.attribute("count_include_pad", 0))
     whole = padded or _no_padding(windows)
     if windows.positions is not None:
+        found = _counts(node, windows, padded)
+        if all(np.all(taps == extent) for taps, extent in zip(found, kernel)):
+            return _spread(emit, node, windows, dy, 1 / prod(kernel))
+        _refuse_many(node, "windows", prod(windows.positions))
         counts = np.ones(windows.positions)
-        for axis, taps in enumerate(windows.counts(padded)):
-            counts = counts * np.expand_dims(taps, [a for a in range(len(kernel)) if a != axis])
-        if np.all(counts == prod(kernel)):
-            return _spread(emit, windows, dy, x, 1 / prod(kernel))
-        weight = emit.constant((1 / np.maximum(counts, 1))[None, None], dy.dtype)
+        for axis, taps in enumerate(found):
+            counts *= np.expand_dims(taps, [a for a in range(len(kernel)) if a != axis])
+        np.reciprocal(np.maximum(counts, 1, out=counts), out=counts)
+        weight = emit.constant(counts[None, None], dy.dtype)
     elif whole and not (node.attribute("ceil_mode", 0) and max(windows.strides) > 1):
-        return _spread(emit, windows, dy, x, 1 / prod(kernel))
+        return _spread(emit, node, windows, dy, 1 / prod(kernel))
     else:
         weight = _weight_at_run_time(emit, node, x, padded)
-    return _spread(emit, windows, emit.Mul(dy, weight), x, 1.0)
+    return _spread(emit, node, windows, emit.Mul(dy, weight), 1.0)
 
 
 @vjp("LpPool")
@@ -66,7 +72,7 @@ def lp_pool(emit: Emitter, node: Operator, dy: ir.Value) -> Gradients:
     """y = (sum of |x|^p over the window)^(1/p); dx = x |x|^(p-2) scatter(dy / y^(p-1)), zero where y = 0."""
     x = node.input(0)
     windows, order = _sum_windows(emit, node, kernel_of(node, None)), _order(node)
-    return _times_power(emit, x, order, _spread(emit, windows, _over_power(emit, node, order, dy), x, 1.0))
+    return _times_power(emit, x, order, _spread(emit, node, windows, _over_power(emit, node, order, dy), 1.0))
 
 
 @vjp("GlobalLpPool")
@@ -103,7 +109,7 @@ def _refuse_windows_of_padding(emit: Emitter, node: Operator, kernel: tuple[int,
     if node.attribute("auto_pad", "NOTSET").startswith("SAME"):
         return
     windows = windows_of(emit, node, kernel)
-    if windows.positions is not None and any(not taps.all() for taps in windows.counts(False)):
+    if windows.positions is not None and any(not taps.all() for taps in _counts(node, windows, False)):
         raise node.refuse("pads", node.attribute("pads", []), "a window lies wholly in the padding; make pads smaller")
 
 
@@ -130,10 +136,29 @@ def _no_padding(windows: Windows) -> bool:
     return not isinstance(head, ir.Value) and not isinstance(tail, ir.Value) and not any(head + tail)
 
 
-def _spread(emit: Emitter, windows: Windows, grid: ir.Value, x: ir.Value, weight: float) -> ir.Value:
+def _counts(node: Operator, windows: Windows, with_padding: bool) -> list[np.ndarray]:
+    """:meth:`Windows.counts`, of no more windows along an axis than memory is for."""
+    _refuse_many(node, "windows", max(windows.positions or (0,)))
+    return windows.counts(with_padding)
+
+
+def _refuse_many(node: Operator, what: str, count: int) -> None:
+    """Refuse what would take a constant of gigabytes.
+
+    Raises:
+        UnsupportedOperatorError: as said.
+    """
+    if count > _MOST:
+        raise node.refuse(f"number of {what}", count, f"at most {_MOST} are supported; check its kernel_shape and pads")
+
+
+def _spread(emit: Emitter, node: Operator, windows: Windows, grid: ir.Value, weight: float) -> ir.Value:
     """Every value of the grid, times ``weight``, added to all positions of its window, channel by channel."""
-    taps = np.full((1, 1, *windows.kernel), weight)
+    x = node.input(0)
     channels = None if x.shape is None else x.shape[1]
+    _refuse_many(node, "taps", prod(windows.kernel) * (channels if isinstance(channels, int) else 1))
+    assert grid.dtype is not None
+    taps = np.full((1, 1, *windows.kernel), weight, dtype=grid.dtype.numpy())
     if isinstance(channels, int):
         return scatter(emit, windows, grid, emit.constant(np.repeat(taps, channels, 0), grid.dtype), channels, x)
     columns = emit.Reshape(grid, emit.vector([-1, 1, spatial_shape(emit, grid)]))
