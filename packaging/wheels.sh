@@ -31,7 +31,7 @@ for python in "${@:-python3}"; do
   echo "== Python $version: which systems"
   PATH="$work/tools/bin:$PATH" "$work/tools/bin/auditwheel" repair --wheel-dir "$work/made-$version" \
     "$work/raw-$version"/onnxplain-*.whl 2>/dev/null
-  "$work/tools/bin/auditwheel" show "$work/made-$version"/onnxplain-*.whl | head -4
+  "$work/tools/bin/auditwheel" show "$work/made-$version"/onnxplain-*.whl | sed -n 1,3p
   cp "$work/made-$version"/onnxplain-*.whl "$folder"
 
   echo "== Python $version: the first picture"

@@ -70,10 +70,10 @@ def test_a_panel_has_a_colour_bar_with_its_words() -> None:
     picture = np.zeros((100, 400, 3), np.uint8)
     plain = panel([picture], title="a")
     sheet = panel([picture], title="a", bar=ColourBar(colormap("turbo"), "little", "much"))
-    added = sheet[len(plain) - 12 :]
+    added = sheet[len(plain) - 12 :].astype(int)
     assert sheet.shape[1] == plain.shape[1] and sheet.shape[0] > plain.shape[0]
-    colours = {tuple(colour) for colour in added.reshape(-1, 3).tolist()}
-    assert {tuple(colormap("turbo")[n]) for n in (40, 128, 200)} <= colours
+    for colour in colormap("turbo")[[40, 128, 200]].astype(int):
+        assert np.abs(added - colour).max(axis=2).min() < 10
     third = sheet.shape[1] // 3
     assert (added[:, :third] < 150).any() and (added[:, -third:] < 150).any()
 

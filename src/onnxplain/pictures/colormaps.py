@@ -3,10 +3,10 @@
 inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) are perceptually uniform: equal
 steps look equally large; so is cividis (Nuñez, Anderton and Renslow 2018, CC0), which looks the same without red
 cones or without green ones. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
-Each is stored as 33 of its colours (cividis: 52); in between is interpolated, at most 3/255 off the original. gray
-is linear; diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black
-there and bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind
-people tell apart.
+Each is stored as 33 of its colours (cividis: 86); in between is interpolated, at most 3/255 off. gray is linear;
+diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black there and
+bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind people tell
+apart.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ _COLOURS = {
         "3dbc74 4cc26c 5cc863 6ece58 81d34d 95d840 aadc32 c0df25 d5e21a eae51a fde725"
     ),
     "cividis": (
-        "00224e 002656 002a5f 002d68 003070 083370 163770 203a6f 273e6e 2e416d 34456c 3a486c 3f4c6c "
-        "444f6c 49536c 4e566c 535a6d 575d6d 5c616e 60646f 656870 696b71 6d6f72 727274 767676 7a7a78 "
-        "7e7d78 838179 888578 8d8878 928c78 969077 9b9476 a09875 a59c74 aaa073 afa471 b5a86f baac6d "
-        "bfb06b c4b468 c9b965 cfbd62 d4c15f dac65b dfca57 e5cf52 ead34c f0d846 f6dd3f fce236 fee838"
+        "00224e 002553 002758 00295d 002b62 002d68 002f6d 003170 053371 0f3570 163770 1c396f 213b6e "
+        "263d6e 2a3f6d 2e416d 32436d 35456c 39486c 3c4a6c 3f4c6c 424e6c 45506c 48526c 4b546c 4e566c "
+        "51586d 545a6d 565c6d 595e6e 5c616e 5e636f 61656f 646770 666970 696b71 6c6d72 6e6f73 717274 "
+        "737475 767676 787877 7b7a78 7e7c78 807f78 838179 868379 898578 8c8878 8f8a78 928c78 948e77 "
+        "979177 9a9376 9d9576 a09875 a39a74 a69c74 a99f73 aca172 afa471 b3a670 b6a96f b9ab6d bcae6c "
+        "bfb06b c2b369 c5b568 c8b866 ccba64 cfbd62 d2c060 d5c25e d9c55c dcc859 dfca57 e2cd54 e6d051 "
+        "e9d34e edd54a f0d846 f3db42 f7de3e fbe138 fee434 fee838"
     ),
     "turbo": (
         "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2 "
