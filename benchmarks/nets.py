@@ -15,15 +15,8 @@ import onnx
 import torch
 from torch import Tensor, nn
 
-CLASSES = 1000
-
-
-def conv(
-    inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1, act: type[nn.Module] | None = nn.ReLU
-) -> nn.Sequential:
-    """Convolution that keeps the size at stride 1, BatchNorm, activation."""
-    layers = [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)]
-    return nn.Sequential(*layers, nn.BatchNorm2d(outputs), *([] if act is None else [act()]))
+import nets_more
+from layers import CLASSES, conv
 
 
 class Basic(nn.Module):
@@ -189,6 +182,7 @@ NETS: dict[str, Callable[[], nn.Module]] = {
     "mobilenet_v2": mobilenet_v2,
     "squeezenet": squeezenet,
     "vit_s": VisionTransformer,
+    **nets_more.NETS,
 }
 
 

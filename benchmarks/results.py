@@ -19,6 +19,7 @@ RESULTS = HERE / "RESULTS.md"
 #: Name -> the title of its section, the script that prints it and its arguments, in the order of the file.
 SECTIONS: dict[str, tuple[str, list[str]]] = {
     "saliency": ("Saliency end to end", ["saliency"]),
+    "operators": ("Operators of our own, on and off", ["operators"]),
     "narrow": ("Saliency end to end, on a processor without AVX-512", ["saliency"]),
     "large": (
         "Saliency end to end, batch 32",

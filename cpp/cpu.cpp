@@ -65,8 +65,8 @@ bool has(std::uint32_t value, std::initializer_list<int> bits) {
 std::vector<Isa> detect() {
     std::vector<Isa> found{Isa::portable};
     const Registers basic = cpuid(1);
-    const bool osxsave_avx_f16c = has(basic.c, {27, 28, 29});
-    if (!osxsave_avx_f16c) {
+    const bool osxsave_avx_f16c_fma = has(basic.c, {12, 27, 28, 29});
+    if (!osxsave_avx_f16c_fma) {
         return found;
     }
     const std::uint64_t states = saved_states();

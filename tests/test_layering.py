@@ -66,7 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layout": {"errors", "checks"},
     "files": {"errors"},
     "progress": {"errors"},
-    "native": {"errors", "_native"},
+    "native": {"errors", "checks", "_native"},
     "native_reference": {"native"},
     "bundled": {"errors"},
     "autodiff/graph": {"errors", "checks", "signature"},
@@ -115,8 +115,9 @@ MAY_IMPORT: dict[str, set[str]] = {
     "extend": _METHODS,
     "__init__": _EXPLAINER | _FRONTS | {"extend", "bulk"},
     "bulk": _EXPLAINER,
-    "serve": _EXPLAINER | {"__init__"},
-    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve", "bulk"},
+    "page": _EXPLAINER | {"_version"},
+    "serve": _EXPLAINER | {"__init__", "page"},
+    "cli": _EXPLAINER | _FRONTS | {"__init__", "serve", "bulk", "page"},
     "__main__": {"cli"},
 }
 
@@ -140,6 +141,7 @@ ONLY_FOR = {
     "torch": {"from_torch"},
     "torchvision": set[str](),
     "onnxruntime": {"runtime"},
+    "openvino": {"runtime"},
     "pyarrow": {"bulk"},
     "ray": {"bulk"},
 }
@@ -156,7 +158,7 @@ ONLY_NEEDS = {
     "native": {"numpy"},
     "metrics": {"numpy"},
     **dict.fromkeys(_AUTODIFF, _GRAPHS),
-    "runtime": {"numpy", "onnx", "onnxruntime"},
+    "runtime": {"numpy", "onnx", "onnxruntime", "openvino"},
 }
 
 

@@ -1,4 +1,5 @@
-// Gate(dy, y) = dy · Π HardSigmoid(y): the gradient of ReLU and of Clip in one pass over memory, in any layout.
+// Gate(dy, y) = dy · Π HardSigmoid(y), and Gate(a, b, y) with dy = a + b: the gradient of ReLU and of Clip, and the
+// addition of a shortcut's gradient before it, in one pass over memory, in any layout.
 #include <stdexcept>
 
 #include "kernels.hpp"
@@ -22,13 +23,18 @@ class Gate final : public Kernel {
     }
 
     void compute(const Context& context) const override {
-        const Tensor dy = context.input(0), y = context.input(1);
-        if (dy.dims != y.dims) {
-            throw std::invalid_argument("Gate takes two inputs of one shape");
+        const std::size_t count = context.inputs();
+        if (count != 2 && count != 3) {
+            throw std::invalid_argument("Gate takes one or two gradients, and what they are gated by");
         }
-        float* out = context.output(dy.dims);
-        context.pieces(dy.size(), piece, [&](std::size_t start, std::size_t end) {
-            kernels_.gate(dy.data + start, y.data + start, out + start, end - start, ramps_.data(), ramps_.size());
+        const Tensor first = context.input(0), second = context.input(count - 2), y = context.input(count - 1);
+        if (first.dims != y.dims || second.dims != y.dims) {
+            throw std::invalid_argument("Gate takes inputs of one shape");
+        }
+        float* out = context.output(y.dims);
+        context.pieces(y.size(), piece, [&](std::size_t start, std::size_t end) {
+            const float* dys[] = {first.data + start, second.data + start};
+            kernels_.gate(dys, count - 1, y.data + start, out + start, end - start, ramps_.data(), ramps_.size());
         });
     }
 
@@ -42,7 +48,7 @@ std::unique_ptr<Kernel> create(const Attributes& attributes) { return std::make_
 }  // namespace
 
 const Definition& gate() {
-    static const Definition definition{"Gate", 2, true, true, create};
+    static const Definition definition{"Gate", 0, true, true, create};
     return definition;
 }
 

@@ -6,40 +6,42 @@
 #include <limits>
 
 #include "kernels.hpp"
+#include "steps_impl.hpp"
 #include "vec_one.hpp"
 
 namespace onnxplain::operators {
 namespace {
 
-template <class V>
-typename V::Floats ramp(typename V::Floats y, Ramp r) {
-    const auto line = V::add(V::mul(V::set(r.alpha), y), V::set(r.beta));
-    return V::larger(V::smaller(line, V::set(1.0f)), V::set(0.0f));
-}
-
 //! Gates what is left from `start` on in whole vectors; returns where it ended.
-template <class V>
-std::size_t gate_from(std::size_t start, const float* dy, const float* y, float* out, std::size_t count,
-                      const Ramp* ramps, std::size_t ramp_count) {
-    const Ramp first = ramps[0], second = ramps[ramp_count - 1];
+template <class V, bool Add, bool Two>
+std::size_t gate_from(std::size_t start, const float* const* dys, const float* y, float* out, std::size_t count,
+                      const Ramp* ramps) {
+    const float *first = dys[0], *second = dys[Add ? 1 : 0];
     std::size_t i = start;
-    if (ramp_count == 1) {
-        for (; i + V::width <= count; i += V::width) {
-            V::store(out + i, V::mul(V::load(dy + i), ramp<V>(V::load(y + i), first)));
-        }
-        return i;
-    }
     for (; i + V::width <= count; i += V::width) {
-        const auto at = V::load(y + i);
-        V::store(out + i, V::mul(V::load(dy + i), V::mul(ramp<V>(at, first), ramp<V>(at, second))));
+        const auto at = V::load(y + i), once = V::load(first + i);
+        const auto dy = Add ? V::add(once, V::load(second + i)) : once;
+        const auto mask = ramp<V>(at, ramps[0]);
+        V::store(out + i, V::mul(dy, Two ? V::mul(mask, ramp<V>(at, ramps[1])) : mask));
     }
     return i;
 }
 
+template <class V, bool Add, bool Two>
+void gate_all(const float* const* dys, const float* y, float* out, std::size_t count, const Ramp* ramps) {
+    const std::size_t done = gate_from<V, Add, Two>(0, dys, y, out, count, ramps);
+    gate_from<One, Add, Two>(done, dys, y, out, count, ramps);
+}
+
 template <class V>
-void gate(const float* dy, const float* y, float* out, std::size_t count, const Ramp* ramps, std::size_t ramp_count) {
-    const std::size_t done = gate_from<V>(0, dy, y, out, count, ramps, ramp_count);
-    gate_from<One>(done, dy, y, out, count, ramps, ramp_count);
+void gate(const float* const* dys, std::size_t dy_count, const float* y, float* out, std::size_t count,
+          const Ramp* ramps, std::size_t ramp_count) {
+    if (dy_count == 1) {
+        return ramp_count == 1 ? gate_all<V, false, false>(dys, y, out, count, ramps)
+                               : gate_all<V, false, true>(dys, y, out, count, ramps);
+    }
+    return ramp_count == 1 ? gate_all<V, true, false>(dys, y, out, count, ramps)
+                           : gate_all<V, true, true>(dys, y, out, count, ramps);
 }
 
 //! The rows or columns of a window that lie inside: from `first` up to `end`.
@@ -114,26 +116,26 @@ void pool_gradient(const float* x, const float* dy, float* dx, const Windows& wi
     }
 }
 
-template <class V>
-void copy(const float* from, float* to, std::size_t lanes) {
-    for (std::size_t c = 0; c < lanes; c += V::width) {
+template <class V, std::size_t Lanes>
+void copy(const float* from, float* to) {
+    for (std::size_t c = 0; c < Lanes; c += V::width) {
         V::store(to + c, V::load(from + c));
     }
 }
 
-template <class V>
+template <class V, std::size_t Lanes>
 void interleave_lanes(const float* const* rows, const std::int64_t* widths, std::size_t count, float* out,
-                      std::int64_t width, std::size_t lanes) {
+                      std::int64_t width) {
     const std::int64_t step = static_cast<std::int64_t>(count);
     for (std::int64_t phase = 0; phase < step; ++phase) {
         const float* row = rows[phase];
         const std::int64_t filled = row == nullptr ? 0 : std::min(width, widths[phase] * step);
         std::int64_t x = phase;
-        for (; x < filled; x += step, row += lanes) {
-            copy<V>(row, out + static_cast<std::size_t>(x) * lanes, lanes);
+        for (; x < filled; x += step, row += Lanes) {
+            copy<V, Lanes>(row, out + static_cast<std::size_t>(x) * Lanes);
         }
         for (; x < width; x += step) {
-            std::fill_n(out + static_cast<std::size_t>(x) * lanes, lanes, 0.0f);
+            std::fill_n(out + static_cast<std::size_t>(x) * Lanes, Lanes, 0.0f);
         }
     }
 }
@@ -142,16 +144,16 @@ template <class V8, class V16>
 void interleave(const float* const* rows, const std::int64_t* widths, std::size_t count, float* out,
                 std::int64_t width, std::size_t lanes) {
     switch (lanes) {
-        case 16: return interleave_lanes<V16>(rows, widths, count, out, width, lanes);
-        case 8: return interleave_lanes<V8>(rows, widths, count, out, width, lanes);
-        default: return interleave_lanes<One>(rows, widths, count, out, width, lanes);
+        case 16: return interleave_lanes<V16, 16>(rows, widths, count, out, width);
+        case 8: return interleave_lanes<V8, 8>(rows, widths, count, out, width);
+        default: return interleave_lanes<One, 1>(rows, widths, count, out, width);
     }
 }
 
 //! All kernels, over vectors `V`; `V8` and `V16` are those whose width divides 8 and 16.
 template <class V, class V8, class V16>
 constexpr Kernels compiled() {
-    return {gate<V>, pool_gradient<V8, V16>, interleave<V8, V16>};
+    return {gate<V>, pool_gradient<V8, V16>, interleave<V8, V16>, step<V>, add_up};
 }
 
 }  // namespace

@@ -119,7 +119,8 @@ Registered registered(const Definition& of) {
 
 //! Makes the domain with all operators.
 OrtStatus* make_domain(OrtCustomOpDomain** made) {
-    static const Registered all[] = {registered(gate()), registered(pool_gradient()), registered(interleave())};
+    static const Registered all[] = {registered(gate()), registered(pool_gradient()), registered(interleave()),
+                                     registered(chain()), registered(chain_sum())};
     OrtCustomOpDomain* domain = nullptr;
     OrtStatus* status = ort::CreateCustomOpDomain::call(table, domain_name, &domain);
     for (const Registered& op : all) {

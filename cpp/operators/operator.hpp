@@ -70,5 +70,7 @@ struct Definition {
 const Definition& gate();
 const Definition& pool_gradient();
 const Definition& interleave();
+const Definition& chain();
+const Definition& chain_sum();
 
 }  // namespace onnxplain::operators

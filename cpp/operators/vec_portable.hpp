@@ -1,8 +1,10 @@
 // Four floats in plain C++, which compilers turn into the vectors of any processor.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace onnxplain::operators {
 namespace {
@@ -35,6 +37,25 @@ struct Four {
     static Floats add(const Floats& a, const Floats& b) {
         return each([&](int i) { return a.of[i] + b.of[i]; });
     }
+    static Floats sub(const Floats& a, const Floats& b) {
+        return each([&](int i) { return a.of[i] - b.of[i]; });
+    }
+    static Floats div(const Floats& a, const Floats& b) {
+        return each([&](int i) { return a.of[i] / b.of[i]; });
+    }
+    static Floats fma(const Floats& a, const Floats& b, const Floats& c) {
+        return each([&](int i) { return std::fma(a.of[i], b.of[i], c.of[i]); });
+    }
+    static Floats exponent(const Floats& v) {
+        Floats out;
+        std::uint32_t bits[4];
+        std::memcpy(bits, v.of, sizeof bits);
+        for (std::uint32_t& one : bits) {
+            one <<= 23;
+        }
+        std::memcpy(out.of, bits, sizeof bits);
+        return out;
+    }
     static Floats mul(const Floats& a, const Floats& b) {
         return each([&](int i) { return a.of[i] * b.of[i]; });
     }
@@ -47,6 +68,9 @@ struct Four {
     static Mask all() { return {{1, 1, 1, 1}}; }
     static Mask equal(const Floats& a, const Floats& b) {
         return each_bit([&](int i) { return static_cast<std::uint32_t>(a.of[i] == b.of[i]); });
+    }
+    static Mask less(const Floats& a, const Floats& b) {
+        return each_bit([&](int i) { return static_cast<std::uint32_t>(a.of[i] < b.of[i]); });
     }
     static Mask both(const Mask& a, const Mask& b) {
         return each_bit([&](int i) { return a.of[i] & b.of[i]; });

@@ -63,6 +63,11 @@ class Layout:
         """Whether the output holds detections."""
         return self.name in DETECTORS
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is stated, as plain values for JSON; :func:`find_layout` reads it back to an equal object."""
+        stated = {"name": self.name, "class_axis": self.class_axis, "batch_axis": self.batch_axis, **self.fields}
+        return {name: value for name, value in stated.items() if value is not None}
+
 
 LayoutLike = str | Mapping[str, Any] | Layout
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import _native
+from .checks import check_unmasked
 from .errors import GradientError, InputError
 
 __all__ = [
@@ -294,12 +295,14 @@ def _check_gradient(name: str, gradient: object) -> None:
             f"{name} must be a NumPy array of float16, float32 or float64 in native byte order; found {found}; "
             f"convert it with np.asarray({name}, dtype=np.float32)."
         )
+    check_unmasked(name, gradient)
 
 
 def _check_array(name: str, array: object, dtype: np.dtype[Any]) -> None:
     if not isinstance(array, np.ndarray) or array.dtype != dtype:
         found = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
         raise InputError(f"{name} must be a NumPy array of {dtype}; found {found}.")
+    check_unmasked(name, array)
 
 
 def _check_output(

@@ -143,7 +143,7 @@ class Checked:
         return FORMS if windows else FORMS[:2]
 
     def draw(self, world: int, draw: int) -> Arrays:
-        rng = np.random.default_rng([int(self.facts["seed"]), world, draw])
+        rng = np.random.default_rng([int(self.facts["seed"]), world, draw, 1])  # not the stream of the weights
         feeds = {}
         for value in self.inputs:
             dims = value.type.tensor_type.shape.dim

@@ -215,6 +215,7 @@ def _merge(b: Builder, tail: _Tail) -> None:
     before, after = tail.shape[:at], tail.shape[at + 2 :]
     if any(not d.static for d in after):
         return
+    tail.stated |= tail.shape[tail.classes].extents == ONE.extents  # an axis of one element is any of those
     tail.shape = (*before, both, *after)
     tail.classes -= at < tail.classes
     tail.batch = None if tail.batch is None else tail.batch - (at < tail.batch)

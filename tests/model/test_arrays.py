@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from onnxplain import Explainer, OnnxplainError, metrics
+from onnxplain import Explainer, OnnxplainError, metrics, native
+from onnxplain.photos import load_image
 
 from support import small_models as small
 from support.graphs import classifier
@@ -65,6 +66,8 @@ MASKED: dict[str, Call] = {
     "targets": lambda e: e.attribute(X, hiding(np.array([1, 2]))),
     "tokens": lambda e: Explainer(small.tokens()).explain_tokens(hiding(IDS), target=1),
     "maps": lambda e: metrics.sparseness(hiding(np.abs(X[:, 0]))),
+    "gradients": lambda e: native.saliency(hiding(X)),
+    "a photo": lambda e: load_image(hiding(np.zeros((4, 5, 3), np.uint8))),
     "masks": lambda e: metrics.energy_in_mask(np.abs(X[:, 0]), hiding(X[:, 0] > 0)),
 }
 

@@ -23,29 +23,37 @@ from .differentiate import differentiate
 from .evaluate import evaluate
 from .explain import explain
 from .export_torch import export_torch
+from .helping import HelpfulCommand, HelpfulGroup, examples
 from .package import package
+from .page import page
 from .serve import serve
 from .visualize_class import visualize_class
 
 app = typer.Typer(
     name="onnxplain",
     no_args_is_help=True,
-    add_completion=False,
+    cls=HelpfulGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     epilog="Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line, 130 interrupted.",
 )
-app.command()(explain)
-app.command()(detect)
-app.command()(differentiate)
-app.command()(check)
-app.command("visualize-class")(visualize_class)
-app.command()(evaluate)
-app.command("export-torch")(export_torch)
-app.command()(bulk)
-app.command()(package)
-app.command()(serve)
-app.command()(cache)
+_COMMANDS = {
+    "explain": explain,
+    "detect": detect,
+    "differentiate": differentiate,
+    "check": check,
+    "visualize-class": visualize_class,
+    "evaluate": evaluate,
+    "export-torch": export_torch,
+    "bulk": bulk,
+    "package": package,
+    "page": page,
+    "serve": serve,
+    "cache": cache,
+}
+for _name, _command in _COMMANDS.items():
+    app.command(_name, cls=HelpfulCommand, epilog=examples(_name))(_command)
 
 
 def _print_version(wanted: bool) -> None:

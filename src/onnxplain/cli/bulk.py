@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InputError
 from .common import Failures, Json, ModelOptions, Precision, Quiet, guarded, print_json
-from .methods import chosen_methods
+from .methods import chosen_methods, method_help
 from .questions import QuestionOptions
 
 if TYPE_CHECKING:
@@ -104,7 +104,8 @@ def bulk(
     ],
     out: Annotated[Path, typer.Option("-o", "--output", help="The folder of the shards.", metavar="DIR")],
     method: Annotated[
-        str, typer.Option("--method", "-m", help="The attribution method; see onnxplain explain.")
+        str,
+        typer.Option("--method", "-m", help='The attribution method; "help" lists all.', callback=method_help),
     ] = "saliency",
     option: Annotated[
         list[str] | None,

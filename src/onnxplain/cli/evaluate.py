@@ -22,6 +22,7 @@ from .common import (
     split_model,
     target_of,
 )
+from .methods import method_help
 
 #: Characters of a line where the output is no terminal.
 _FILE_WIDTH = 240
@@ -45,7 +46,13 @@ def evaluate(
     ] = Path(),
     methods: Annotated[
         str,
-        typer.Option("--methods", "-m", help="Attribution methods: saliency,grad_cam,...; an unknown one lists all."),
+        typer.Option(
+            "--method",
+            "--methods",
+            "-m",
+            help='Attribution methods: saliency,grad_cam,...; "help" lists all.',
+            callback=method_help,
+        ),
     ] = "saliency",
     metrics: Annotated[
         str | None,
@@ -89,7 +96,7 @@ def evaluate(
     photos = photos or [bundled_photo()]
     make_folder(out)
     failures = Failures()
-    progress = False if quiet else None
+    progress = not quiet
     found = measure(
         loading.explainer(model),
         photos,

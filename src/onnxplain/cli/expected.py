@@ -69,7 +69,7 @@ def compare(
     made = Report(title="What the model mistook", **drawing)
     explain = partial(explainer.explain, method=method, progress=False)
     found: Comparison
-    for found in compared(explain, track(photos, len(photos), show=False if quiet else None), classes, failures):
+    for found in compared(explain, track(photos, len(photos), show=not quiet), classes, failures):
         results.append(found.to_dict())
         mistakes += found.is_mistake
         if single:

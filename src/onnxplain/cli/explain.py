@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InputError
+from .again import again
 from .common import (
     FAILED,
     Failures,
@@ -23,7 +24,7 @@ from .common import (
     split_model,
 )
 from .expected import compare
-from .methods import chosen_methods
+from .methods import chosen_methods, method_help
 from .questions import QuestionOptions
 from .results import Sink, drawing_options, sinks
 
@@ -56,7 +57,12 @@ def explain(
     ] = None,
     method: Annotated[
         str,
-        typer.Option("--method", "-m", help='One attribution method, or several: saliency,occlusion. "?" lists all.'),
+        typer.Option(
+            "--method",
+            "-m",
+            help='One attribution method, or several: saliency,occlusion. "help" lists all, with their options.',
+            callback=method_help,
+        ),
     ] = "saliency",
     option: Annotated[
         list[str] | None,
@@ -76,8 +82,15 @@ def explain(
         bool, typer.Option("--signed", help="Draw what speaks for and against the class, where the method tells.")
     ] = False,
     colormap: Annotated[
-        str | None, typer.Option("--colormap", help="inferno, magma, viridis, turbo, gray, diverging, diverging_dark.")
+        str | None,
+        typer.Option(
+            "--colormap",
+            "--palette",
+            help="inferno, magma, viridis, cividis, turbo, gray, diverging, diverging_dark, blue_orange; colour_blind: "
+            "cividis or blue_orange, by the sign of the map.",
+        ),
     ] = None,
+    bright: Annotated[bool, typer.Option("--bright", help="Keep the photo below the map bright and coloured.")] = False,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Weight of the map over the photo, 0..1.")] = None,
     percentiles: Annotated[
         str | None,
@@ -100,6 +113,14 @@ def explain(
             metavar="CLASS",
         ),
     ] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--again",
+            help="Make a recorded map again (a JSON or PNG file of explain), and say whether it is the same.",
+            metavar="RECORD",
+        ),
+    ] = None,
     *,
     question: QuestionOptions,
     loading: ModelOptions,
@@ -116,11 +137,22 @@ def explain(
     from ..bundled import bundled_photo
     from ..results.explanation import parse_formats
 
+    if record is not None:
+        _refuse_settings(question, method, option, expected)
+        drawing = drawing_options(colormap, alpha, percentiles, signed, bright)
+
+        def written_for(count: int, read: list[Path]) -> list[Sink]:
+            asked = out is not None or page is not None or formats is not None or picture is not None
+            chosen = (out, parse_formats(formats), picture, drawing, page, read)
+            return sinks(*chosen, photos=count, methods=1) if asked else []
+
+        again(record, paths or [], written_for, loading, as_json=as_json, quiet=quiet)
+        return
     hows = chosen_methods(method, option or [])
     question.check()
     if expected is not None:
         _refuse_others(question, formats, picture, hows)
-        drawing = drawing_options(colormap, alpha, percentiles, signed)
+        drawing = drawing_options(colormap, alpha, percentiles, signed, bright)
         compare(paths or [], expected, hows[0], out, page, drawing, loading, precision, as_json=as_json, quiet=quiet)
         return
     model, photos = split_model(paths or [])
@@ -129,7 +161,7 @@ def explain(
         out,
         parse_formats(formats),
         picture,
-        drawing_options(colormap, alpha, percentiles, signed),
+        drawing_options(colormap, alpha, percentiles, signed, bright),
         page,
         files_read(model, photos),
         photos=len(photos),
@@ -162,7 +194,7 @@ def explained(
 
     def started(method: Method, target: Asked) -> Iterator[Any]:
         first = method is methods[0] and target is targets[0]
-        progress = None if first and not quiet else False
+        progress = first and not quiet
         return explainer.stream(photos, target, method, on_error=failures, progress=progress)
 
     streams = [[started(method, target) for target in targets] for method in methods]
@@ -177,6 +209,13 @@ def explained(
                     found += ranked
                     heads[number] = next(stream, None)
             yield from ((rank if len(found) > 1 else None, one) for rank, one in enumerate(found, 1))
+
+
+def _refuse_settings(question: QuestionOptions, method: str, option: list[str] | None, expected: str | None) -> None:
+    """Refuse what a record states itself."""
+    asked = (question.target, question.at, question.versus, question.like, question.model_output, option, expected)
+    if any(one is not None for one in asked) or method != "saliency":
+        raise InputError("--again takes the question and the method from the record; leave out others.")
 
 
 def _refuse_others(

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from .common import Threads, guarded
+from .methods import method_help
 
 
 @guarded
@@ -24,12 +25,18 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
     providers: Annotated[
-        str | None, typer.Option("--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
+        str | None, typer.Option("--provider", "--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
     ] = None,
     threads: Threads = 0,
     methods: Annotated[
         str | None,
-        typer.Option("--methods", help="The methods that are offered: saliency,grad_cam. Default: all."),
+        typer.Option(
+            "--method",
+            "--methods",
+            "-m",
+            help='The methods that are offered: saliency,grad_cam; "help" lists all. Default: all.',
+            callback=method_help,
+        ),
     ] = None,
     queue: Annotated[int, typer.Option("--queue", help="Requests that wait; one more gets 429.")] = 16,
     timeout: Annotated[float, typer.Option("--timeout", help="Seconds for a request.")] = 60.0,
@@ -53,6 +60,12 @@ def serve(
     ] = None,
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+    page: Annotated[
+        Path | None,
+        typer.Option(
+            "--page", help="A folder of onnxplain page, shown at /. Default: one of the models.", metavar="DIR"
+        ),
+    ] = None,
 ) -> None:
     """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC.
 
@@ -83,6 +96,7 @@ def serve(
             log_folder=log_explanations,
             log_share=sample,
             log_photos=log_photos,
+            page=page,
         )
     )
 

@@ -62,7 +62,7 @@ def visualize_class(
     make_folder(out)
     stated = {"steps": steps, "learning_rate": learning_rate, "l2": l2}
     options: dict[str, Any] = {name: value for name, value in stated.items() if value is not None}
-    options |= {"preset": preset, "seed": seed, "size": size, "every": every, "progress": False if quiet else None}
+    options |= {"preset": preset, "seed": seed, "size": size, "every": every, "progress": not quiet}
     pictures: list[ClassVisualization] = []
     if names:
         pictures += explainer.visualize_class(names, **options)

@@ -376,7 +376,7 @@ class Explainer(Drawing):
     def _stream(self, sources: Iterable[Any], asked: Asked, method: Method, on_error: OnError | None) -> Iterator[Any]:
         axes, preprocessing = method.axes(self._attributor), self.preprocessing.preprocessing
         only(axes)
-        explained = PhotoExplainer(self._attributor, preprocessing, method, asked)
+        explained = PhotoExplainer(self._attributor, preprocessing, method, asked, self._origin)
         session = self._attributor.session
         yield from stream_photos(explained, sources, workers=session.workers, share=session.share, on_error=on_error)
 

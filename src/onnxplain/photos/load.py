@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from ..checks import check_file
+from ..checks import check_file, check_unmasked
 from ..errors import ImageError
 from ..files import MAX_PIXELS
 from .decoders import lines_caught
@@ -55,8 +55,10 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
         ImageError: there is no such file; it is empty, truncated or of another format; the picture has more than
             ``max_pixels`` pixels or none at all; an array has another rank or type, holds NaN, or is float outside
             0..1.
+        InputError: an array with masked elements.
     """
     if isinstance(source, np.ndarray):
+        check_unmasked("the photo", source)
         return _from_array(source, "the array")
     if isinstance(source, Image.Image):
         with _decoding("the PIL image"):

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from .. import native
 from ..errors import ImageError, InputError, OutputError
 from ..files import write_bytes
-from .colormaps import colormap as table_of
+from .colormaps import shown_colormap
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
@@ -101,9 +103,7 @@ def heatmap(
     :func:`signed_contrast`.
     """
     level, _ = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
-    return native.overlay(
-        level, None, table_of(colormap if colormap is not None else "diverging" if signed else "inferno")
-    )
+    return native.overlay(level, None, shown_colormap(colormap, signed, usual_signed="diverging"))
 
 
 def overlay_image(
@@ -133,7 +133,7 @@ def overlay_image(
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; it lies within 0..1.")
     level, weight = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
-    table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
+    table = shown_colormap(colormap, signed)
     if not signed:
         return native.overlay(level, base, table, alpha=alpha, weight_by_saliency=True, threads=threads)
     colours = native.overlay(level, None, table, threads=threads)
@@ -160,24 +160,38 @@ def dimmed(
     return np.asarray(Image.fromarray(picture).convert("RGB", matrix))
 
 
-def encode(picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92) -> bytes:
-    """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP"; ``quality`` (1..100) is that of the latter two.
+def encode(
+    picture: NDArray[np.uint8], kind: str = "PNG", *, quality: int = 92, text: Mapping[str, str] | None = None
+) -> bytes:
+    """uint8 RGB [H,W,3] as the bytes of a "PNG", "JPEG" or "WEBP".
+
+    ``quality`` (1..100) is that of the latter two; ``text``, by keyword, is written into a PNG alone.
 
     Raises:
         OutputError: the picture is too large for the format.
     """
     encoded = io.BytesIO()
+    chunks = PngInfo()
+    for keyword, value in (text or {}).items():
+        chunks.add_itxt(keyword, value, zip=True)
+    options = {"pnginfo": chunks} if kind == "PNG" else {"quality": quality}
     try:
-        Image.fromarray(checked_picture(picture)).save(encoded, format=kind, quality=quality)
+        Image.fromarray(checked_picture(picture)).save(encoded, format=kind, **options)
     except (OSError, ValueError) as error:  # WebP ends at 16383 pixels, JPEG at 65535
         raise OutputError(f"this picture cannot be stored as {kind}: {error}.") from error
     return encoded.getvalue()
 
 
-def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, quality: int = 92) -> Path:
+def save_image(
+    path: str | os.PathLike[str],
+    picture: NDArray[np.uint8],
+    *,
+    quality: int = 92,
+    text: Mapping[str, str] | None = None,
+) -> Path:
     """Write uint8 RGB [H,W,3] as PNG, JPEG or WebP, by the suffix; see :func:`write_bytes`.
 
-    ``quality`` (1..100) is that of JPEG and WebP. Returns the path.
+    ``quality`` (1..100) is that of JPEG and WebP; a PNG carries ``text``, by keyword. Returns the path.
 
     Raises:
         OutputError: another suffix, or the file cannot be written.
@@ -185,7 +199,7 @@ def save_image(path: str | os.PathLike[str], picture: NDArray[np.uint8], *, qual
     place = Path(path)
     kind = picture_format(place)
     try:
-        content = encode(picture, kind, quality=quality)
+        content = encode(picture, kind, quality=quality, text=text)
     except OutputError as error:
         raise OutputError(f"{place}: {error}") from error
     return write_bytes(place, content)

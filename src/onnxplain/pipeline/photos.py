@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
@@ -17,6 +17,8 @@ from ..model.question import Asked, Question, ask_all, sharing
 from ..photos import Preprocessing
 from ..results.explanation import Explanation
 from ..results.explanations import Explanations
+from ..results.record import Origin, options_of, question_of
+from ..target import Target
 from .attributions import answers, facts
 from .detection import shown_place
 from .stream import Outcome, Photo, load_photo, photo_name
@@ -26,13 +28,15 @@ from .stream import Outcome, Photo, load_photo, photo_name
 class PhotoExplainer:
     """Explains photos for what is asked of them by one method; called by several threads at once.
 
-    ``asked`` has one target for each photo, or one for all of a number that is not known.
+    ``asked`` has one target for each photo, or one for all of a number that is not known; ``origin`` is recorded in
+    the explanations.
     """
 
     attributor: Attributor
     preprocessing: Preprocessing
     method: Method
     asked: Asked
+    origin: Origin | None = None
 
     def __call__(self, photos: Sequence[tuple[int, Any]]) -> list[Outcome]:
         """Return what came of each of these numbered photos: its explanation (or a list of them), or an error.
@@ -61,20 +65,27 @@ class PhotoExplainer:
         questions = ask_all(self.attributor, self.asked, [photo.index for photo in photos], feeds, geometries)
         parts = answers(questions, self.method, feeds)
         for row, photo in enumerate(photos):
+            asked = [targets[row] for targets in self.asked.of([one.index for one in photos])]
             try:
-                found = [self._explanation(question, photo, part, row) for question, part in parts]
+                found = [
+                    self._explanation(question, photo, part, row, asked[number % len(asked)])
+                    for number, (question, part) in enumerate(parts)
+                ]
                 outcomes[photo.index] = photo.name, Explanations(found) if self.asked.lists else found[0]
             except GradientError as error:
                 outcomes[photo.index] = photo.name, error
         return outcomes
 
-    def _explanation(self, question: Question, photo: Photo, part: Attribution, row: int) -> Explanation:
+    def _explanation(
+        self, question: Question, photo: Photo, part: Attribution, row: int, target: Target
+    ) -> Explanation:
         method = self.method
         attribution, axis = part.attributions[0][row].copy(), next(iter(method.axes(question.attributor).values()))
         reduced = method.map(attribution[None], [photo.name], channel_axis=axis, threads=1)[0]
         if reduced.ndim != 2:
             raise InputError(f"an attribution of shape {list(attribution.shape)} makes no map [h,w]; use saliency().")
         signed = method.signed_map(attribution[None], axis)
+        known = facts(question, method, part, row, row)
         return Explanation(
             image=photo.image,
             source=photo.source,
@@ -82,6 +93,11 @@ class PhotoExplainer:
             saliency_input=reduced,
             signed_input=None if signed is None else signed[0].astype(np.float32),
             geometry=photo.geometry,
-            **facts(question, method, part, row, row),
+            **known,
             **shown_place(question, row, photo.geometry),
+            origin=None if self.origin is None else self._origin(self.origin, target, known["target"]),
         )
+
+    def _origin(self, origin: Origin, target: Target, index: int) -> Origin:
+        class_of = self.attributor.classes.index
+        return replace(origin, options=options_of(self.method), question=question_of(target, index, class_of))

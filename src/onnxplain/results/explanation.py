@@ -18,12 +18,14 @@ from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
 from ..model.ranking import ClassScore, short_name
 from ..photos import Geometry
-from ..pictures import PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
+from ..pictures import ColourBar, PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
+from ..pictures.colormaps import shown_colormap
 from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
 from ..target import Box
 from ..text import json_text, utf8
+from .record import METADATA_KEY, SCHEMA, Origin, map_facts, origin_facts, photo_facts, without_folders
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,6 +67,7 @@ class Explanation:
     - ``role``: "predicted" or "expected" in a :class:`~onnxplain.results.comparison.Comparison`, else None.
     - ``box``: that of the detection that is explained, in the photo's pixels; None for others. ``region``: the places
       of a segmentation that are explained, over the photo, float32 [H,W]; None for others. Pictures outline both.
+    - ``origin``: the model, the question and all else that :meth:`to_dict` records; None if it is not known.
     """
 
     image: NDArray[np.uint8]
@@ -87,6 +90,7 @@ class Explanation:
     role: str | None = None
     box: Box | None = None
     region: NDArray[np.float32] | None = None
+    origin: Origin | None = None
 
     @cached_property
     def saliency(self) -> NDArray[np.float32]:
@@ -139,7 +143,15 @@ class Explanation:
         if kind != "panel":
             return self.pictures([kind], **options)[0]
         parts = [self.image, *self.pictures(_PANEL, **options)]
-        return panel(parts, title=self.title, captions=["photo", self.method, "overlay"])
+        signed = self._shown(options).get("signed", False)
+        table = shown_colormap(options.get("colormap"), signed, usual_signed="diverging")
+        words = ("against the class", "for the class") if signed else ("matters little", "matters most")
+        bar = ColourBar(table, *words)
+        return panel(parts, title=self.title, captions=["photo", self.method, "overlay"], bar=bar)
+
+    def _shown(self, options: PictureOptions) -> PictureOptions:
+        """The options, signed for a comparison unless they say otherwise."""
+        return {"signed": True, **options} if self.versus is not None and self.signed_input is not None else options
 
     def pictures(self, kinds: Sequence[str], **options: Unpack[PictureOptions]) -> list[NDArray[np.uint8]]:
         """Return one :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
@@ -151,11 +163,11 @@ class Explanation:
         if "panel" in kinds:
             raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
-        if self.versus is not None and self.signed_input is not None:
-            options = {"signed": True, **options}
+        options = self._shown(options)
         values = self.signed if options.get("signed") else self.saliency
         if values is None:
             raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
+        values = values * self.geometry.fading()
         found = []
         for kind in kinds:
             ground = () if kind == "heatmap" else (self.image,)
@@ -164,8 +176,13 @@ class Explanation:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """Return everything but the arrays, as plain values for JSON."""
+        """Return the record of this explanation: everything but the arrays, as plain values for JSON.
+
+        It has what is needed to make the map again (``onnxplain explain --again``) and to see whether it is the same:
+        SHA-256 of the model, of the photo and of the map. docs/schemas/explanation-1.json describes it.
+        """
         return {
+            "schema": SCHEMA,
             "source": self.source,
             "size": list(self.image.shape[:2]),
             "method": self.method,
@@ -182,6 +199,10 @@ class Explanation:
             "straight_through": self.straight_through,
             "details": dict(self.details),
             "box": None if self.box is None else asdict(self.box),
+            "photo": photo_facts(self.source, self.image),
+            "map": map_facts(self.saliency_input),
+            **origin_facts(self.origin),
+            "files": [],
         }
 
     def save(
@@ -193,6 +214,8 @@ class Explanation:
         **options: Unpack[PictureOptions],
     ) -> list[Path]:
         """Write files; each appears whole or not at all. Existing ones are replaced.
+
+        Pictures in PNG carry the record, :meth:`to_dict`, without folders, as the text ``onnxplain``.
 
         Args:
             path: a file (.png, .jpg, .jpeg or .webp for the picture, .svg or .pdf for the figure of :meth:`plot`, .npy
@@ -211,8 +234,9 @@ class Explanation:
         """
         paths = self.paths(path, formats)
         make_folder(paths[0].parent)
+        record = {**self.to_dict(), "files": [str(place) for place in paths]}
         for place in paths:
-            self._write(place, kind, options)
+            self._write(place, kind, options, record)
         return paths
 
     def paths(self, path: str | os.PathLike[str], formats: str | Sequence[str] | None = None) -> list[Path]:
@@ -278,17 +302,18 @@ class Explanation:
         height, width = self.image.shape[:2]
         return f"<Explanation of {self.source or 'an image'} ({height}x{width}): {self.title}, target {self.target}>"
 
-    def _write(self, path: Path, kind: str, options: PictureOptions) -> None:
+    def _write(self, path: Path, kind: str, options: PictureOptions, record: Mapping[str, Any]) -> None:
         if path.suffix.lower() == ".npy":
             encoded = io.BytesIO()
             np.save(encoded, self.saliency, allow_pickle=False)
             write_bytes(path, encoded.getvalue())
         elif path.suffix.lower() == ".json":
-            write_bytes(path, utf8(json_text(self.to_dict()) + "\n"))
+            write_bytes(path, utf8(json_text(record) + "\n"))
         elif path.suffix.lower() in _FIGURES:
             write_bytes(path, encode_figure(self.plot(kind, **options), path.suffix[1:].lower()))
         else:
-            save_image(path, self.picture(kind, **options))
+            text = {METADATA_KEY: json_text(without_folders(record))}
+            save_image(path, self.picture(kind, **options), text=text)
 
 
 _DRAWN: dict[str, Callable[..., NDArray[np.uint8]]] = {

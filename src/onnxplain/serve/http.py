@@ -16,6 +16,7 @@ from kserve.protocol.rest.v1_endpoints import V1Endpoints
 from kserve.protocol.rest.v2_endpoints import V2Endpoints
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import RedirectResponse
 
 from .. import __version__
 from ..errors import OnnxplainError
@@ -27,6 +28,7 @@ from .jobs import Jobs
 from .keys import Keys
 from .kserve_model import Plane
 from .openapi import JOB, V1_BODY, V2_BODY, failures
+from .page import PLACE, Page
 from .settings import Settings
 
 _LOG = logging.getLogger("onnxplain.serve")
@@ -108,7 +110,7 @@ class Routes:
         return _answer(_json({"id": job.id, "state": job.state, "href": place}), 202, {"location": place})
 
 
-def build(settings: Settings, plane: Plane, engine: Engine, jobs: Jobs, keys: Keys) -> FastAPI:
+def build(settings: Settings, plane: Plane, engine: Engine, jobs: Jobs, keys: Keys, page: Page) -> FastAPI:
     """Return the service as an ASGI application."""
     app = FastAPI(
         title="onnxplain",
@@ -139,10 +141,16 @@ def build(settings: Settings, plane: Plane, engine: Engine, jobs: Jobs, keys: Ke
         app.add_api_route(
             path, post, methods=["POST"], response_model=None, openapi_extra=body, responses=failures(path, work=True)
         )
+    app.add_api_route("/", _to_the_page, methods=["GET"], include_in_schema=False)
+    app.mount(PLACE, page)
     _name_models(app, list(settings.models))
     _handle(app)
     _protect(app, settings, keys, engine.gate)
     return app
+
+
+async def _to_the_page() -> Response:
+    return RedirectResponse(f"{PLACE}/")
 
 
 def _name_models(app: FastAPI, names: Sequence[str]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 import sys
+import threading
 import time
 from types import FrameType
 from typing import Any
@@ -21,6 +22,7 @@ from .keys import Keys
 from .kserve_model import Plane, ServedModel
 from .log import ExplanationLog
 from .models import WatchedModel, Watcher
+from .page import Page
 from .settings import Settings
 
 _LOG = logging.getLogger("onnxplain.serve")
@@ -49,6 +51,7 @@ class Service:
         ]
         self._plane = Plane([ServedModel(one, self._engine, log) for one in self._models], self._engine)
         self._jobs = Jobs(self._engine.gate)
+        self._page = Page(settings.models, settings.page)
         self._failed: Exception | None = None
         self._ending: asyncio.Task[None] | None = None
 
@@ -61,7 +64,7 @@ class Service:
         """
         settings, loop = self._settings, asyncio.get_running_loop()
         listener = _listener(settings.host, settings.port)
-        app = build(settings, self._plane, self._engine, self._jobs, self._keys)
+        app = build(settings, self._plane, self._engine, self._jobs, self._keys, self._page)
         config = uvicorn.Config(
             app,
             http="h11",
@@ -75,8 +78,8 @@ class Service:
         )
         self._server = _Server(config, self._end)
         self._rpc, rpc_port = await start(settings, self._plane, self._engine.gate, self._keys)
-        port = listener.getsockname()[1]
-        print(f"onnxplain: http://{settings.host}:{port}, gRPC {settings.host}:{rpc_port}", file=sys.stderr, flush=True)
+        self._address = f"http://{settings.host}:{listener.getsockname()[1]}"
+        print(f"onnxplain: {self._address}, gRPC {settings.host}:{rpc_port}", file=sys.stderr, flush=True)
 
         def done(error: Exception | None) -> None:
             loop.call_soon_threadsafe(self._loaded, error)
@@ -88,12 +91,14 @@ class Service:
             watcher.close()
             await self._rpc.stop(0)
             self._engine.close()
+            self._page.close()
         if self._failed is not None:
             raise self._failed
 
     def _loaded(self, error: Exception | None) -> None:
         if error is None:
             print(f"onnxplain: ready: {', '.join(one.name for one in self._models)}", file=sys.stderr, flush=True)
+            threading.Thread(target=self._page.make, args=[self._address], name="onnxplain-page", daemon=True).start()
         else:
             self._failed = error
             self._server.should_exit = True

@@ -33,6 +33,7 @@ class Settings:
     - ``api_key_file``: keys, one a line; ``insecure``: none is needed beyond loopback. ``cors``: origins of pages.
     - ``log_folder``, ``log_share``, ``log_photos``: where explanations are logged, of which share of requests (0..1),
       and whether with the photo.
+    - ``page``: the folder of a page that is shown at ``/``; None makes one of the models.
     """
 
     models: Mapping[str, Path | None]
@@ -54,6 +55,7 @@ class Settings:
     log_folder: Path | None = None
     log_share: float = 0.01
     log_photos: bool = False
+    page: Path | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("queue", 1), ("max_body", 1), ("max_pixels", 1), ("max_batch", 1), ("max_samples", 1)):

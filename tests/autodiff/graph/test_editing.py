@@ -1,6 +1,6 @@
 """Nodes are made, names given and uses replaced in three modules only, and what those do.
 
-``carried_shapes`` makes nodes, too: a copy of a body, from which shapes are inferred and which is then dropped.
+``shapes_of_bodies`` makes nodes, too: a copy of a body, from which shapes are inferred and which is then dropped.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from support import REPOSITORY
 from support.graphs import classifier
 
 AUTODIFF = REPOSITORY / "src" / "onnxplain" / "autodiff"
-EDITORS = {"graph/emitter.py", "graph/editing.py", "graph/copying.py", "graph/carried_shapes.py"}
+EDITORS = {"graph/emitter.py", "graph/editing.py", "graph/copying.py", "graph/shapes_of_bodies.py"}
 MAKERS = {"ir.node", "ir.Node", "ir.Value"}
 REPLACERS = {"replace_all_uses_with", "replace_input_with", "replace_nodes_and_values"}
 

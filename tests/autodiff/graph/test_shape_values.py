@@ -26,6 +26,11 @@ def shape_of_y(body: str, inputs: str = "float[N,T,12] x", output: str = "float[
 
 
 CHAINS = {
+    "largest": ("k = Constant<value_ints=[2]>() z, i = TopK<axis=2>(x, k)", ["N", "T", 2]),
+    "indices-of-the-largest": (
+        "k = Constant<value_ints=[2]>() v, i = TopK<axis=1>(x, k) z = Cast<to=1>(i)",
+        ["N", 2, 12],
+    ),
     "view": (
         """s = Shape(x) i = Constant<value = int64[1] {0}>() n = Gather(s, i)
         r = Constant<value = int64[2] {-1, 4}>() t = Concat<axis=0>(n, r) z = Reshape(x, t)""",

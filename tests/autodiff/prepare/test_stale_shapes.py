@@ -153,3 +153,39 @@ def test_what_cannot_be_checked_is_believed() -> None:
     made = differentiate(stating(model, a=[1, 4]), wrt="x", target="cotangent")
     assert "ReduceSum" not in [one.op_type for one in made.graph.node]
     assert [d.dim_value for d in {v.name: v for v in made.graph.value_info}["a"].type.tensor_type.shape.dim] == [1, 4]
+
+
+# Shapes inside of subgraphs.
+
+IN_SUBGRAPHS = {
+    "if": """g (float[N,4] x, bool c) => (float[N,4] y) {
+        q = If (c) <then_branch = t () => (float[1,4] o) <float[1,4] a> { a = Sigmoid(x) o = Mul(a, x) },
+                    else_branch = e () => (float[1,4] p) <float[1,4] b> { b = Tanh(x) p = Mul(b, x) }>
+        y = Mul(q, x) }""",
+    "loop": """g (float[N,4] x, bool c) => (float[N,4] y) {
+        n = Constant<value_int = 2>()
+        y = Loop (n, c, x) <body = b (int64 i, bool k, float[1,4] s) => (bool k2, float[1,4] s2) <float[1,4] a>
+            { k2 = Identity(k) a = Mul(s, x) s2 = Mul(a, s) }> }""",
+    "scan": """g (float[N,4] x, bool c) => (float[N,4] y) {
+        one = Constant<value = int64[1] {0}>() rows = Unsqueeze(x, one)
+        y, z = Scan <num_scan_inputs = 1, body = b (float[1,4] s, float[1,4] v) => (float[1,4] s2, float[1,4] r)
+            <float[1,4] a> { a = Mul(s, v) s2 = Mul(a, x) r = Identity(s2) }> (x, rows) }""",
+}
+
+
+@pytest.mark.parametrize("name", IN_SUBGRAPHS)
+def test_an_old_batch_inside_a_subgraph(name: str) -> None:
+    """Gradients at batch 3 of a model whose subgraphs still state a batch of 1: those of its slopes."""
+    model = onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["" : 18]> {IN_SUBGRAPHS[name]}')
+    differentiated = differentiate(model, target="cotangent")
+    cotangent = np.random.default_rng(4).standard_normal((3, 4)).astype(np.float32)
+    x = np.random.default_rng(5).uniform(0.5, 1, (3, 4)).astype(np.float32)
+    inputs = {v.name for v in differentiated.graph.input}
+    feeds = {k: v for k, v in {"c": np.array(True), "cotangent": cotangent}.items() if k in inputs}
+    found = run(differentiated, x=x, **feeds)["grad_x"]
+    step = 1e-2
+    for place in np.ndindex(3, 4):
+        moved = np.zeros_like(x)
+        moved[place] = step
+        ahead, behind = (run(differentiated, x=x + sign * moved, **feeds)["y"] for sign in (1, -1))
+        assert found[place] == pytest.approx(float(np.sum(cotangent * (ahead - behind))) / (2 * step), rel=2e-3)

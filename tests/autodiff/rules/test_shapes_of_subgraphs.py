@@ -211,3 +211,26 @@ def test_silero_vad(rate: int, samples: int) -> None:
     np.testing.assert_allclose(found["output"], run(model, input=x, **feeds)["output"], atol=1e-5)
     expected = np.sum(cotangent * (ahead.astype(np.float64) - behind)) / (2 * step)
     assert np.sum(found["grad_input"].astype(np.float64) * direction) == pytest.approx(expected, rel=2e-2)
+
+
+def test_a_stated_shape_of_an_if_is_not_believed(caplog: pytest.LogCaptureFixture) -> None:
+    """y = (x * x + c) @ W with an old batch stated for the result of the If: what follows from its branches counts."""
+    model = parsed(
+        """
+        branches (float[N, 4] x) => (float[] y) <float[1, 4] q> {
+            s = Shape<start = 0, end = 1>(x)
+            none = Constant<value = int64[1] {0}>()
+            first = Squeeze(s, none)
+            one = Constant<value_int = 1>()
+            alone = Equal(first, one)
+            q = If (alone) <
+                then_branch = t () => (float[] a) { b = Mul(x, x) c = Constant<value_float = 2.0>() a = Add(b, c) },
+                else_branch = e () => (float[] f) { g = Mul(x, x) h = Constant<value_float = -1.0>() f = Add(g, h) }
+            >
+            y = MatMul(q, W)
+        }
+        """
+    )
+    found = run(differentiate(model, target="cotangent"), x=X, cotangent=C)
+    np.testing.assert_allclose(found["grad_x"], 2 * X * (C @ W.T), rtol=1e-4, atol=1e-5)
+    assert not caplog.records

@@ -76,11 +76,11 @@ def awkward(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
 
 @pytest.mark.parametrize("ramps", [RELU, CLIP, HARD], ids=["relu", "clip", "hard"])
 @pytest.mark.parametrize("shape", [(0,), (1,), (7,), (33,), (2, 8, 5, 3), (3, 16, 64, 33)])
-def test_gate(isa: str, ramps: tuple[list[float], list[float]], shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_gate(isa: str, ramps: tuple[list[float], list[float]], shape: tuple[int, ...], inputs: int) -> None:
     rng = np.random.default_rng(0)
-    dy, y = awkward(rng, shape), awkward(rng, shape)
-    found = run("Gate", [dy, y], {"alpha": ramps[0], "beta": ramps[1]}, times=2)
-    assert_bits(found, reference.gate(dy, y, *ramps))
+    values, attributes = [awkward(rng, shape) for _ in range(inputs)], {"alpha": ramps[0], "beta": ramps[1]}
+    assert_bits(run("Gate", values, attributes, times=2), reference.gate(*values, **attributes))
 
 
 def test_an_infinite_gradient_at_a_mask_stays_no_number(isa: str) -> None:
@@ -161,7 +161,8 @@ def test_interleave(
 
 WRONG = {
     "as many of beta": ("Gate", [(2,), (2,)], {"alpha": [1.0], "beta": [0.0, 1.0]}),
-    "two inputs of one shape": ("Gate", [(2,), (3,)], {"alpha": [1.0], "beta": [0.0]}),
+    "inputs of one shape": ("Gate", [(2,), (3,)], {"alpha": [1.0], "beta": [0.0]}),
+    "one or two gradients, and": ("Gate", [(2,)], {"alpha": [1.0], "beta": [0.0]}),
     "1, 8 or 16 lanes, and": ("PoolGradient", [(1, 4, 2, 2)] * 2, {"lanes": [4]}),
     "as many channels as blocks hold": ("PoolGradient", [(1, 4, 2, 2)] * 2, {"lanes": [8]}),
     "Interleave has no such phase": ("Interleave", [(1, 1, 2, 2)], {"phases": [4]}),

@@ -82,11 +82,12 @@ def kinds(model: onnx.ModelProto) -> dict[str, int]:
 
 
 #: For each network, what is fused. The first layer's gradient has phases. A depthwise convolution with a stride spreads
-#: rows, then columns, and so does one of 1 x 1; one of 3 x 3 puts four phases together.
+#: rows, then columns; one of 3 x 3 puts four phases together, and one of 1 x 1 has one phase. A mask is
+#: a gate, or a chain where ONNX Runtime reordered it.
 FUSED = {
     "mobile": {"Gate": 4, "Interleave": 1 + 2 + 2},
     "pooled": {"Gate": 2, "Interleave": 1, "PoolGradient": 3},
-    "strided": {"Gate": 1, "Interleave": 1 + 2 + 1},
+    "strided": {"Gate": 3, "Interleave": 1 + 1 + 1},
 }
 
 
@@ -96,11 +97,12 @@ def test_what_is_fused(kind: str, tmp_path: Path) -> None:
     model = optimised(differentiate(network(kind), form="cpu_shared"), tmp_path)
     before = kinds(model)
     report = rewrite(model)
-    assert report.fused == FUSED[kind]
+    masks = report.fused.get("Gate", 0) + report.fused.get("Chain", 0)  # the release of ONNX Runtime decides which
+    assert {**report.fused, "Gate": masks, "Chain": 0} == {"Chain": 0, **FUSED[kind]}
     after = kinds(model)
     assert {name: after[name] for name in report.fused} == report.fused
     assert not {"ScatterElements", "MaxUnpool", "ConvTranspose"} & set(after)
-    assert after.get("HardSigmoid", 0) == len(report.left)
+    assert "HardSigmoid" not in after and not report.left
     assert after["ReorderOutput"] < before["ReorderOutput"] and after["Reshape"] < before["Reshape"]
 
 
@@ -172,16 +174,13 @@ def masked(
         (masked(y=("N", 1)), "its inputs are not known to have one shape"),
         (masked(y=("M", 4)), "its inputs are not known to have one shape"),
         (masked(kind=HALF), "it is not known to be float32"),
-        (masked(mask_is_output=True), None),
     ],
 )
-def test_what_may_differ_is_left(model: onnx.ModelProto, reason: str | None) -> None:
+def test_what_may_differ_is_left(model: onnx.ModelProto, reason: str) -> None:
     before = model.SerializeToString()
     report = rewrite(model)
     assert not report.fused
-    assert [(note.operator, note.node, note.reason) for note in report.left] == (
-        [("Gate", "product", reason)] if reason else []
-    )
+    assert [(note.operator, note.node, note.reason) for note in report.left] == [("Gate", "product", reason)]
     assert model.SerializeToString() == before
 
 
@@ -190,6 +189,44 @@ def test_a_mask_is_fused() -> None:
     assert rewrite(model).fused == {"Gate": 1}
     assert kinds(model) == {"Gate": 1}
     onnx.checker.check_model(model)
+
+
+def test_a_mask_that_is_returned_stays_and_is_made_again() -> None:
+    model = masked(mask_is_output=True)
+    assert rewrite(model).fused == {"Chain": 1}
+    assert kinds(model) == {"HardSigmoid": 1, "Chain": 1}
+
+
+def shortcut(a: Sequence[int | str] = ("N", 4), sum_is_output: bool = False) -> onnx.ModelProto:
+    """z = (a + b) HardSigmoid(y)."""
+    nodes = [
+        helper.make_node("Add", ["a", "b"], ["dy"]),
+        helper.make_node("HardSigmoid", ["y"], ["mask"], **RELU),
+        helper.make_node("Mul", ["mask", "dy"], ["z"]),
+    ]
+    shape = ("N", 4)
+    outputs = [("z", FLOAT, shape), *([("dy", FLOAT, shape)] if sum_is_output else [])]
+    model = small.build(nodes, [("a", FLOAT, a), ("b", FLOAT, shape), ("y", FLOAT, shape)], outputs)
+    model.graph.value_info.append(helper.make_tensor_value_info("dy", FLOAT, shape))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        (shortcut(), {"Gate": 1}),
+        (shortcut(a=("N", 1)), {"Chain": 1}),
+        (shortcut(sum_is_output=True), {"Add": 1, "Gate": 1}),
+    ],
+)
+def test_the_addition_of_a_shortcut_is_part_of_the_mask(model: onnx.ModelProto, expected: dict[str, int]) -> None:
+    plain, rng = onnx.ModelProto.FromString(model.SerializeToString()), np.random.default_rng(0)
+    feeds = {v.name: rng.standard_normal((3, v.type.tensor_type.shape.dim[1].dim_value)) for v in model.graph.input}
+    rewrite(model)
+    assert kinds(model) == expected
+    feeds = {name: array.astype(np.float32) for name, array in feeds.items()}
+    found = [Session(one, providers=CPU, optimised=True).run(feeds, ["z"])[0] for one in (plain, model)]
+    np.testing.assert_array_equal(found[0].view(np.uint32), found[1].view(np.uint32))
 
 
 def test_the_portable_file_has_no_operators_of_ours() -> None:

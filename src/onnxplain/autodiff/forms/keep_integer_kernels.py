@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 import onnx_ir as ir
 
 from ..geometry.scales import dequantized, quantized
+from ..graph.bodies import bodies
 from ..graph.editing import reread
 from ..graph.emitter import Emitter
 from ..graph.operator import Operator
@@ -50,8 +51,7 @@ def keep_integer_kernels(work: Work) -> Iterator[Step]:
 
 
 def _nested(node: ir.Node) -> list[ir.Node]:
-    graphs = [a.as_graph() for a in node.attributes.values() if a.type == ir.AttributeType.GRAPH]
-    return [n for graph in graphs for n in graph.all_nodes()]
+    return [n for body in bodies(node) for n in body.all_nodes()]
 
 
 def _is_dequantized(value: ir.Value) -> bool:

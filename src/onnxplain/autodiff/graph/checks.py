@@ -9,6 +9,8 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import CheckerPass
 
+from .bodies import bodies
+
 
 def find_flaw(model: ir.Model, ordered: bool = True) -> str | None:
     """Return what is wrong with the structure of a model's graphs, None if nothing is.
@@ -67,7 +69,7 @@ def _flaws(graph: ir.Graph, outer: Sequence[_Visible], ordered: bool) -> Iterato
         for read in node.inputs:
             if read is not None and not any(read in visible.values for visible in seen):
                 yield f"{_label(node)} reads {read.name!r}, which nothing {'before it ' if ordered else ''}makes"
-        for inner in _subgraphs(node):
+        for inner in bodies(node):
             yield from _flaws(inner, seen, ordered)
         if ordered:
             for value in node.outputs:
@@ -111,13 +113,9 @@ def _circles(graph: ir.Graph) -> Iterator[str]:
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
     yield from (value for value in node.inputs if value is not None)
-    for inner in _subgraphs(node):
+    for inner in bodies(node):
         for one in inner:
             yield from _reads(one)
-
-
-def _subgraphs(node: ir.Node) -> list[ir.Graph]:
-    return [a.as_graph() for a in node.attributes.values() if not a.is_ref() and a.type == ir.AttributeType.GRAPH]
 
 
 def _label(node: ir.Node) -> str:

@@ -18,10 +18,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from .carried_shapes import loop_shapes
+from .bodies import bodies
 from .machine_learning_shapes import ML_LIKE_FIRST, machine_learning_shape
 from .schemas import is_standard
 from .shape_values import ShapeValues
+from .shapes_of_bodies import if_shapes, loop_shapes
 
 _DATA_DEPENDENT = {
     "NonZero", "Unique", "Compress", "NonMaxSuppression", "Range", "Resize", "Upsample", "StringSplit",
@@ -142,9 +143,12 @@ class Inference:
 
     def _followed(self, node: ir.Node) -> Iterator[tuple[ir.Value, Found]]:
         """Yield shapes of outputs that ONNX's inference of one node leaves open."""
-        if node.op_type == "Loop" and is_standard(node.domain):
-            yield from zip(node.outputs, loop_shapes(node, Inference(self._opsets, self._foreign).infer))
-        yield from zip(node.outputs[:1], [self._values.output_shape(node)])
+        if node.op_type in ("If", "Loop") and is_standard(node.domain):
+            follow, before = (if_shapes, 0) if node.op_type == "If" else (loop_shapes, 1)
+            for output, inner in zip(node.outputs, bodies(node)[0].outputs[before:]):
+                output.type = output.type or inner.type
+            yield from zip(node.outputs, follow(node, Inference(self._opsets, self._foreign).infer))
+        yield from zip(node.outputs, self._values.output_shapes(node))
         for index, output in enumerate(node.outputs):
             if node.domain == "ai.onnx.ml":
                 yield output, machine_learning_shape(node, index)

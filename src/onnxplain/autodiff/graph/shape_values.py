@@ -52,12 +52,14 @@ class ShapeValues:
         array = np.array(numbers, dtype=value.dtype.numpy())
         return array if value.shape else array.reshape(())
 
-    def output_shape(self, node: ir.Node) -> list[Dim | None] | None:
-        """Return the shape of the first output where an input's value says it; None where this does not help."""
+    def output_shapes(self, node: ir.Node) -> list[list[Dim | None]]:
+        """Return the shapes of outputs, the first ones, where an input's value says them."""
         if node.op_type not in _SHAPES or not is_standard(node.domain):
-            return None
+            return []
         elements = _followed(_SHAPES, node, self)
-        return None if elements is None else [self._dim(element) for element in elements]
+        if elements is None:
+            return []
+        return [[self._dim(element) for element in elements]] * (len(node.outputs) if node.op_type in _ALIKE else 1)
 
     def holds(self, value: ir.Value | None) -> Elements:
         """Return the elements of a vector or scalar, constant or followed."""
@@ -349,6 +351,15 @@ def _cut(node: Reading) -> Elements:
     return result
 
 
+def _largest(node: Reading) -> Elements:
+    """Return the shape with as many elements on the axis as are chosen."""
+    shape, count = node.shape(), node.holds(1)
+    if shape is None:
+        return None
+    shape[node.node.attributes.get_int("axis", -1)] = count[0] if count else None
+    return shape
+
+
 _SHAPES: dict[str, Callable[[Reading], Elements]] = {
     "Reshape": _reshaped,
     "Expand": _broadcast,
@@ -358,4 +369,7 @@ _SHAPES: dict[str, Callable[[Reading], Elements]] = {
     "Resize": _resized,
     "Pad": _padded,
     "Slice": _cut,
+    "TopK": _largest,
 }
+#: Operators of ``_SHAPES`` whose outputs all have that shape; of the others it is that of the first one.
+_ALIKE = {"TopK"}

@@ -12,14 +12,15 @@ from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from ..graph.bodies import bodies
 from ..graph.emitter import static_shape
 from ..graph.inference import EXTENTS_COUNT, STATED
 from ..graph.passes import Step, fired, graph_pass
 
 
-@graph_pass(needs="nothing", ensures="of what the main graph computes only the ranks of outputs are known")
+@graph_pass(needs="nothing", ensures="of what is computed only the ranks of the model's outputs are known")
 def set_aside_stated_shapes(model: ir.Model) -> Iterator[Step]:
-    """Forget in place what is stated of every value that the main graph computes."""
+    """Forget in place what is stated of every value that the model computes, in subgraphs too."""
     graph = model.graph
     static = all(static_shape(value) is not None for value in graph.inputs)
     for node in graph:
@@ -32,3 +33,10 @@ def set_aside_stated_shapes(model: ir.Model) -> Iterator[Step]:
             value.shape = ir.Shape([None] * len(value.shape)) if value.is_graph_output() else None
         if stated:
             yield fired(node)
+    for node in graph.all_nodes():
+        for body in bodies(node):
+            counters = 2 if node.op_type == "Loop" else 0  # ONNX Runtime wants to know that they are scalars
+            for value in [*body.inputs[counters:], *(value for inner in body for value in inner.outputs)]:
+                if value.shape is not None:
+                    value.meta[STATED], value.shape = value.shape, None
+                    yield fired(value.name or "")

@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..graph.bodies import bodies
 from ..graph.copying import Copies, copy_nodes
 from ..graph.editing import redirect, replace
 from ..graph.emitter import Emitter, static_shape
@@ -42,7 +43,7 @@ def _by_depth(model: ir.Model) -> list[ir.Graph]:
     """The main graph, then those inside of its nodes, each behind the one around it."""
     graphs = [model.graph]
     for graph in graphs:
-        graphs += [a.as_graph() for n in graph for a in n.attributes.values() if a.type == ir.AttributeType.GRAPH]
+        graphs += [body for node in graph for body in bodies(node)]
     return graphs
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import onnx
 import onnx_ir as ir
 
+from ..graph.bodies import bodies
 from . import registry
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def output_parameters(node: ir.Node) -> tuple[ir.Value, ir.Value | None] | None:
 
 def in_floats(emit: Emitter, node: Operator) -> list[ir.Value | None]:
     """Return the operator on float32 copies of the integers it copies, moves or picks among: an expansion."""
-    if any(a.type == ir.AttributeType.GRAPH for a in node.node.attributes.values()):
+    if bodies(node.node):
         raise node.refuse("quantised integers", "into a subgraph", "dequantise them before it")
     kinds = _kinds(node)
     cast = {kinds[i] for i, v in enumerate(node.inputs) if is_whole(v) and node.wants(i)}

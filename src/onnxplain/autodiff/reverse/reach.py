@@ -8,6 +8,7 @@ from functools import cached_property
 
 import onnx_ir as ir
 
+from ..graph.bodies import bodies
 from . import registry
 from .quantized import carries, is_float, is_kernel
 
@@ -28,20 +29,14 @@ def captured(node: ir.Node) -> list[ir.Value]:
     if not node.attributes:
         return []
     found: dict[ir.Value, None] = {}
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            inner = attribute.as_graph()
-            nodes = list(inner.all_nodes())
-            graphs = [inner, *(g for n in nodes for a in n.attributes.values() if (g := _graph(a)) is not None)]
-            own = {v for n in nodes for v in n.outputs}
-            own.update(v for g in graphs for v in [*g.inputs, *g.initializers.values()])
-            used = [v for n in nodes for v in n.inputs] + [v for g in graphs for v in g.outputs]
-            found.update((v, None) for v in used if v is not None and v not in own)
+    for body in bodies(node):
+        nodes = list(body.all_nodes())
+        graphs = [body, *(inner for n in nodes for inner in bodies(n))]
+        own = {v for n in nodes for v in n.outputs}
+        own.update(v for g in graphs for v in [*g.inputs, *g.initializers.values()])
+        used = [v for n in nodes for v in n.inputs] + [v for g in graphs for v in g.outputs]
+        found.update((v, None) for v in used if v is not None and v not in own)
     return list(found)
-
-
-def _graph(attribute: ir.Attr) -> ir.Graph | None:
-    return attribute.as_graph() if attribute.type == ir.AttributeType.GRAPH else None
 
 
 def reads(node: ir.Node) -> list[ir.Value]:
@@ -71,8 +66,7 @@ def rounding(path: Path) -> list[ir.Node]:
     """Return the nodes that round on a path: their derivative is straight-through."""
     found = []
     for node in path.steps:
-        graphs = [g for a in node.attributes.values() if (g := _graph(a)) is not None]
-        found += [n for n in [node, *(n for g in graphs for n in g.all_nodes())] if _rounds(n)]
+        found += [n for n in [node, *(n for body in bodies(node) for n in body.all_nodes())] if _rounds(n)]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,7 +15,9 @@ from .library import DOMAIN
 #: ONNX Runtime's blocked layout: its operators take float32 alone.
 BLOCKED = "com.microsoft.nchwc"
 #: Operators of one shape and type, wherever they stand.
-_ELEMENTWISE = frozenset({"Mul", "Add", "Sum", "Sub", "HardSigmoid", "Gate"})
+_ELEMENTWISE = frozenset(
+    {"Mul", "Add", "Sum", "Sub", "Div", "Neg", "Abs", "Exp", "Erf", "Sigmoid", "HardSigmoid", "Gate", "Expand"}
+)
 
 Shape = list[int | str]
 
@@ -75,6 +77,8 @@ class Graph:
 
     def shape(self, name: str) -> Shape | None:
         """Return what the file states of a value's shape: an extent, or the name of one; None where one has neither."""
+        if name in self._constants:
+            return [*self._constants[name].dims]
         if name not in self._infos or not self._infos[name].HasField("shape"):
             return None
         extents = [dim.dim_param or dim.dim_value for dim in self._infos[name].shape.dim]
@@ -119,13 +123,14 @@ class Graph:
         return node
 
     def replace(self, last: onnx.NodeProto, *new: onnx.NodeProto) -> None:
-        """Put new nodes at the place of ``last``; what only led there goes away when the graph is written."""
+        """Put new nodes at the place of ``last``; what only led there goes away."""
         place = self._place(last)
         at = next(index for index, one in enumerate(self._places[place]) if one is last)
         self._leave(last)
         for node in new:
             self._enter(node, place)
         self._places[place][at:at] = new
+        self._sweep(_reads(last))
 
     def rename(self, old: str, new: str) -> None:
         """Let everything that uses one value use another, which is made before it."""
@@ -139,8 +144,8 @@ class Graph:
         self._model.graph.value_info.append(info)
         self._infos[name] = info.type.tensor_type
 
-    def write(self) -> None:
-        """Write the nodes that are needed back into the model, with what they use."""
+    def write(self) -> dict[str, int]:
+        """Write the nodes that are needed back into the model; return how many of our operators there are, by name."""
         for place in reversed(self._places):
             for node in reversed(list(place)):
                 if not any(self._uses[name] or name in self._outputs for name in node.output):
@@ -154,8 +159,18 @@ class Graph:
             for index in reversed(range(len(values))):
                 if values[index].name not in used:
                     del values[index]
-        if any(node.domain == DOMAIN for node in kept):
+        ours = Counter(node.op_type for node in kept if node.domain == DOMAIN)
+        if ours:
             self._model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        return dict(ours)
+
+    def _sweep(self, names: list[str]) -> None:
+        """Take out the nodes of these values that nothing uses any more, and what only led there."""
+        while names:
+            node = self.maker(names.pop())
+            if node is not None and not any(self._uses[name] or name in self._outputs for name in node.output):
+                self._leave(node)
+                names += _reads(node)
 
     def _place(self, node: onnx.NodeProto) -> int:
         return self._maker[next(name for name in node.output if name)][1]

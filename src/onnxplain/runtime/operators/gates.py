@@ -14,18 +14,16 @@ _ALPHA, _BETA = 0.2, 0.5
 
 
 def gates(graph: Graph) -> Iterator[Note]:
-    """dy · HardSigmoid(y), and dy · (HardSigmoid(y) · HardSigmoid'(y)), are Gate(dy, y).
+    """dy · HardSigmoid(y), and dy · (HardSigmoid(y) · HardSigmoid'(y)), are Gate(dy, y); of dy = a + b, Gate(a, b, y).
 
-    Three passes over memory, or five, become one, and dy's memory may be the result's. The same products are taken in
-    the same order, so results stay bit for bit the same.
+    Three passes over memory, or five, become one, and dy's memory may be the result's. The same sums and products are
+    taken in the same order, so results stay bit for bit the same.
     """
     for node in graph.nodes("Mul"):
         if _ramps(graph, node.output[0]):
             continue  # a mask that is still to be multiplied
         found = next((pair for pair in ((0, 1), (1, 0)) if _ramps(graph, node.input[pair[1]])), None)
         if found is None:
-            if any(_ramps(graph, reorder.input[0]) for reorder in _reordered(graph, node)):
-                yield left("Gate", node, "its mask is in the blocked layout and its gradient is not")
             continue
         dy, (y, ramps) = node.input[found[0]], _ramps(graph, node.input[found[1]])[0]
         reason = _refused(graph, dy, y)
@@ -33,7 +31,8 @@ def gates(graph: Graph) -> Iterator[Note]:
             yield left("Gate", node, reason)
             continue
         alpha, beta = zip(*ramps)
-        graph.replace(node, graph.make("Gate", [dy, y], node.output[0], alpha=[*alpha], beta=[*beta]))
+        dys = _summands(graph, dy, y)
+        graph.replace(node, graph.make("Gate", [*dys, y], node.output[0], alpha=[*alpha], beta=[*beta]))
         yield fused("Gate", node)
 
 
@@ -43,10 +42,12 @@ def _refused(graph: Graph, dy: str, y: str) -> str | None:
     return None if graph.alike(dy, y) else "its inputs are not known to have one shape"
 
 
-def _reordered(graph: Graph, node: onnx.NodeProto) -> list[onnx.NodeProto]:
-    """Return the reorders into plain layout that only ``node`` reads."""
-    makers = [graph.alone(name, "ReorderOutput") for name in node.input]
-    return [maker for maker in makers if maker is not None]
+def _summands(graph: Graph, dy: str, y: str) -> list[str]:
+    """Return the two values that make ``dy``, if it is used once and is the sum of two of its shape; else itself."""
+    add = graph.alone(dy, "Add", "Sum")
+    if add is None or len(add.input) != 2 or _refused(graph, add.input[0], y) or _refused(graph, add.input[1], y):
+        return [dy]
+    return [*add.input]
 
 
 def _ramps(graph: Graph, name: str) -> list[tuple[str, list[tuple[float, float]]]]:

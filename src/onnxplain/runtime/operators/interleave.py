@@ -56,7 +56,7 @@ def _grid(graph: Graph, last: onnx.NodeProto) -> _Grid | None:
     if last.op_type == "Slice":
         inner = graph.alone(last.input[0], "Reshape")
         return _assembled(graph, inner) if inner is not None and _crops(graph, last) else None
-    users = graph.users(last.output[0])
+    users = _taking(graph, last.output[0])
     if len(users) == 1 and users[0].op_type == "Slice" and _crops(graph, users[0]):
         return None  # it is found from there
     if len(users) == 1 and users[0].op_type in ("Concat", "Unsqueeze"):
@@ -81,9 +81,21 @@ def _assembled(graph: Graph, last: onnx.NodeProto) -> _Grid | None:
 
 def _inner(graph: Graph, part: str, outer: int) -> list[str | None]:
     """Return what a part of one axis is made of along the other axis; itself if it is of one piece."""
-    node = graph.alone(part, "Reshape")
+    alone = len(_taking(graph, part)) == 1 and not graph.returned(part)
+    node = graph.maker(part, "Reshape") if alone else None
     found = None if node is None else _parts(graph, node)
     return [part] if found is None or found[0] == outer else found[1]
+
+
+def _taking(graph: Graph, name: str) -> list[onnx.NodeProto]:
+    """Return the nodes that use a value, without any Shape that only says how many zeros there are: it goes away."""
+    users = graph.users(name)
+    return [user for user in users if user.op_type != "Shape" or not _sizes_zeros(graph, user)]
+
+
+def _sizes_zeros(graph: Graph, shape: onnx.NodeProto) -> bool:
+    users = graph.users(shape.output[0])
+    return bool(users) and all(user.op_type == "ConstantOfShape" for user in users)
 
 
 def _parts(graph: Graph, last: onnx.NodeProto) -> tuple[int, list[str | None]] | None:
@@ -121,7 +133,9 @@ def _unwrapped(graph: Graph, name: str, axis: int) -> str | None:
         return None
     node = graph.alone(name, "Unsqueeze")
     axes = None if node is None else graph.constant(node.input[1])
-    return node.input[0] if node is not None and axes is not None and axes.tolist() == [axis] else ""
+    if node is None or axes is None or axes.tolist() != [axis]:
+        return ""
+    return None if _is_zeros(graph, node.input[0]) else node.input[0]
 
 
 def _is_zeros(graph: Graph, name: str) -> bool:

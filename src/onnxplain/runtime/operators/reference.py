@@ -7,17 +7,23 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .chain_program import STEPS
+
 Array = npt.NDArray[np.float32]
 
 
-def gate(dy: Array, y: Array, alpha: Sequence[float], beta: Sequence[float]) -> Array:
-    """Return dy times the product of min(max(alpha y + beta, 0), 1) over the pairs of alpha and beta; any one shape."""
+def gate(*inputs: Array, alpha: Sequence[float], beta: Sequence[float]) -> Array:
+    """Return dy times the product of min(max(alpha y + beta, 0), 1) over the pairs of alpha and beta; any one shape.
+
+    ``inputs`` are dy and y, or the two values whose sum dy is, and y.
+    """
+    *dys, y = inputs
     with np.errstate(over="ignore"):
         lines = [np.float32(a) * y + np.float32(b) for a, b in zip(alpha, beta)]
     ramps = [np.maximum(np.minimum(line, np.float32(1)), np.float32(0)) for line in lines]
     mask: Array = ramps[0] if len(ramps) == 1 else ramps[0] * ramps[1]
-    with np.errstate(invalid="ignore"):
-        return np.multiply(dy, mask)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return np.multiply(dys[0] if len(dys) == 1 else dys[0] + dys[1], mask)
 
 
 def pool_gradient(
@@ -58,3 +64,42 @@ def interleave(phases: Mapping[int, Array], stride: Sequence[int], size: Sequenc
         part = phase[:, :, : view.shape[2], : view.shape[3]]
         view[:, :, : part.shape[2], : part.shape[3]] = part
     return out
+
+
+def chain(
+    *inputs: Array, program: Sequence[int], constants: Sequence[float], count: Sequence[int], axis: Sequence[int],
+    reduced: bool = False,
+) -> Array:  # fmt: skip
+    """Return what a Chain makes of inputs that NumPy broadcasts to one shape; with ``reduced`` a ChainSum.
+
+    ``program`` has a step in every four integers: its number in ``STEPS``, and three values, which are numbered: the
+    ``count`` inputs, the constants, and what the steps before made. Sums over the axes from ``axis`` on are in float64.
+    """
+    frame = np.broadcast_shapes(*(array.shape for array in inputs))
+    axes = tuple(range(axis[0], len(frame)))
+    assert len(inputs) == count[0]
+    values: list[Array] = [np.broadcast_to(array, frame) for array in inputs]
+    values += [np.broadcast_to(np.float32(constant), frame) for constant in constants]
+    with np.errstate(all="ignore"):
+        for at in range(0, len(program), 4):
+            a, b, c = (values[number] for number in program[at + 1 : at + 4])
+            values.append(_step(STEPS[program[at]], a, b, c, axes))
+        if reduced:
+            values.append(_summed(values[-1], axes))
+    return values[-1]
+
+
+def _summed(array: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(array.sum(axes, np.float64, keepdims=True), np.float32)
+
+
+def _step(kind: str, a: Array, b: Array, c: Array, axes: tuple[int, ...]) -> Array:
+    if kind == "ramp":
+        return np.asarray(np.maximum(np.minimum(b * a + c, np.float32(1)), np.float32(0)))
+    if kind == "exp":
+        return np.asarray(np.exp(a.astype(np.float64)), np.float32)
+    if kind == "sum":
+        return np.broadcast_to(_summed(a, axes), a.shape)
+    functions = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
+    result: Array = np.abs(a) if kind == "abs" else functions[kind](a, b)
+    return result

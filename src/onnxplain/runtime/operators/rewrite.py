@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnx
 
+from .chains import chains
 from .editing import BLOCKED, Graph
 from .gates import gates
 from .interleave import interleaved
@@ -32,10 +33,12 @@ def rewrite(model: onnx.ModelProto) -> Report:
     """Rewrite a model in place. Patterns are found by structure, and left wherever the result might differ."""
     graph, report = Graph(model), Report()
     width = lanes() if any(node.domain == BLOCKED for node in model.graph.node) else 1
-    report.add(gates(graph))
     report.add(interleaved(graph, width))
     report.add(pools(graph, width))
+    report.add(gates(graph))
+    reorders(graph, width)
+    report.add(chains(graph, width))
     if report.fused:
         reorders(graph, width)
-        graph.write()
+        report.fused = graph.write()  # chains may have taken in gates
     return report

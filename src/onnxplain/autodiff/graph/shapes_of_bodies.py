@@ -1,8 +1,9 @@
-"""Shapes of what a Loop returns, which ONNX's inference leaves open where the body does not state them.
+"""Shapes of what an If or a Loop returns, which ONNX's inference leaves open where subgraphs do not state them.
 
-A state that starts with the shape S has it after every iteration, if the body makes S of S. So the body is inferred
-from the shapes that the states start with; an extent that comes back as another is then taken for unknown, and the
-body is inferred once more, until nothing changes. A state that comes back with another rank has no shape.
+What a branch of an If makes follows from what it captures. A state that starts with the shape S has
+it after every iteration, if the body makes S of S. So the body is inferred from the shapes that the
+states start with; an extent that comes back as another is then taken for unknown, and the body is
+inferred once more, until nothing changes. A state that comes back with another rank has no shape.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import onnx_ir as ir
+
+from .bodies import bodies
 
 Shapes = list[ir.Shape | None]
 Infer = Callable[[ir.Node], None]
@@ -31,15 +34,29 @@ def loop_shapes(loop: ir.Node, infer: Infer) -> Shapes:
         states = wider
 
 
-def _one_iteration(loop: ir.Node, states: Shapes, infer: Infer) -> Shapes:
-    """Return the shapes of the body's outputs behind the condition, for states of these shapes.
+def if_shapes(node: ir.Node, infer: Infer) -> Shapes:
+    """Return the shape of every output of an If as far as both branches agree on it.
 
-    Nothing of the model is touched: nodes and what they capture are copied.
+    ``infer`` fills in the shapes of a node's outputs.
     """
+    one, other = ([value.shape for value in _made(body, {}, infer)] for body in bodies(node))
+    return [_common(a, b) for a, b in zip(one, other)]
+
+
+def _one_iteration(loop: ir.Node, states: Shapes, infer: Infer) -> Shapes:
+    """Return the shapes of the body's outputs behind the condition, for states of these shapes."""
     body = loop.attributes["body"].as_graph()
     copies: dict[ir.Value, ir.Value] = {}
     for state, start, shape in zip(body.inputs[2:], loop.inputs[2:], states):
         copies[state] = ir.Value(name=state.name, type=None if start is None else start.type, shape=shape)
+    return [value.shape for value in _made(body, copies, infer)[1:]]
+
+
+def _made(body: ir.Graph, copies: dict[ir.Value, ir.Value], infer: Infer) -> list[ir.Value]:
+    """Return copies of what a body returns, given those of its inputs, with types and shapes.
+
+    Nothing of the model is touched: nodes and what they capture are copied.
+    """
     for node in body:
         for value in node.inputs:
             if value is not None and value not in copies:
@@ -51,14 +68,14 @@ def _one_iteration(loop: ir.Node, states: Shapes, infer: Infer) -> Shapes:
         for old, new in zip(node.outputs, copy.outputs):
             new.name, copies[old] = old.name, new
         infer(copy)
-    return [copies.get(value, value).shape for value in body.outputs[1:]]
+    return [copies.get(value, value) for value in body.outputs]
 
 
-def _common(start: ir.Shape | None, end: ir.Shape | None) -> ir.Shape | None:
+def _common(one: ir.Shape | None, other: ir.Shape | None) -> ir.Shape | None:
     """Return the shape in which extents that differ are unknown; None for shapes of different rank."""
-    if start is None or end is None or len(start) != len(end):
+    if one is None or other is None or len(one) != len(other):
         return None
-    return ir.Shape([a if a == b else None for a, b in zip(start, end)])
+    return ir.Shape([a if a == b else None for a, b in zip(one, other)])
 
 
 def _stacked(row: ir.Shape | None, starts: Sequence[ir.Shape | None]) -> ir.Shape | None:
