@@ -154,11 +154,10 @@ def test_tokens() -> None:
 
 
 def test_weights_that_stay_in_files(tmp_path: Path) -> None:
-    model = network()
-    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    onnx.save(network(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     for _ in range(2):  # the second one comes out of the cache
         found = loaded(tmp_path / "m.onnx", cache=tmp_path / "cache").saliency(photos(2), 1)
-        assert_same(found, usual(model).saliency(photos(2), 1))
+        assert_same(found, usual(network()).saliency(photos(2), 1))
 
 
 def test_several_threads_ask_at_once(both: tuple[Explainer, Explainer]) -> None:
