@@ -72,6 +72,7 @@ COMMANDS = {
     "export-torch": ["nowhere:nothing", "-o", "out.onnx"],
     "cache": [],
     "package": ["model.onnx", "-o", "out"],
+    "page": ["model.onnx", "-o", "out"],
     "bulk": ["model.onnx", ".", "-o", "out"],
     "serve": ["model.onnx"],
 }

@@ -78,3 +78,21 @@ def test_smoothgrad_has_the_same_noise_and_can_be_cancelled(opened: Opened, expl
     page.wait_for_selector("#status:text-is('Cancelled.')")
     assert not page.is_visible("#progress-row") and page.inner_text("#error") == ""
     assert np.array_equal(numbers(page), before)
+
+
+def test_what_a_detector_found(opened: Opened, folder: Path) -> None:
+    page, photo, explainer = opened("model=squares"), folder / "squares.png", Explainer(folder / "squares.onnx")
+    found = explainer.detect(photo)
+    assert len(found) >= 2
+    upload(page, photo)
+    listed = page.locator("#found label").all_inner_texts()
+    assert [" ".join(text.split()) for text in listed] == [f"{one.label} {100 * one.score:.1f} %" for one in found]
+    outer = page.locator("#stage").bounding_box()
+    for index, one in enumerate(found):
+        box = page.locator("#boxes > div").nth(index).bounding_box()
+        sides = np.array([box["x"] - outer["x"], box["y"] - outer["y"], box["width"], box["height"]])
+        want = np.array([one.box.x0, one.box.y0, one.box.x1 - one.box.x0, one.box.y1 - one.box.y0])
+        assert np.abs(sides - want * outer["width"] / 300).max() < 1.5
+        page.locator("#found input").nth(index).check()
+        assert explained(page).startswith(f"{one.label}: ")
+        assert np.abs(numbers(page) - explainer.explain(photo, one).saliency).max() < CLOSE

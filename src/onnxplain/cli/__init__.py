@@ -69,9 +69,7 @@ def root(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option(
-            "--debug", callback=set_debug, help="Before an error, print the calls that led to it and to its causes."
-        ),
+        typer.Option("--debug", callback=set_debug, help="Before an error, print what led to it and to its causes."),
     ] = False,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""

@@ -43,8 +43,8 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "package": ("onnxplain package model.onnx -o repository --server triton",),
     "page": (
-        "onnxplain page -o page --runtime-files onnxruntime-web.tgz",
-        "onnxplain page model.onnx --preprocessing imagenet --labels labels.txt -o page",
+        "onnxplain page -o page",
+        "onnxplain page model.onnx -o page --runtime-files onnxruntime-web-1.30.0.tgz",
     ),
     "serve": (
         "onnxplain serve model.onnx=classifier --port 8080",

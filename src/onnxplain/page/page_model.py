@@ -20,9 +20,12 @@ from ..model.classes import find_labels
 from ..photos import PreprocessingLike, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..photos.preprocessing import METADATA_KEY
+from ..pipeline.detection import DISTINCT
 from .class_pick import pick_in_floats
 
 _LABELS = "onnxplain.labels"
+#: Detections of a class that overlap by more are one; the scripts read it.
+_OVERLAP, _LARGEST_OVERLAP = "onnxplain.overlap", 0.45
 
 
 def page_model(
@@ -40,7 +43,7 @@ def page_model(
 
     Raises:
         ModelError, UnsupportedOperatorError: as for :func:`~onnxplain.differentiate`.
-        InputError: it has no input of images or several, or the batch is fixed at more than one.
+        InputError: it has no input of images or several, or one that is not float32, or a fixed batch of more than one.
         PreprocessingError: the preprocessing is stated nowhere, or does not fit the model.
     """
     path = model if isinstance(model, (str, os.PathLike)) else None
@@ -48,6 +51,8 @@ def page_model(
     image = image_input(read.graph.inputs, None)
     shape, dtype = image.value.shape, image.value.dtype
     assert shape is not None and dtype is not None
+    if dtype != ir.DataType.FLOAT:
+        raise InputError(f"the input {image.value.name!r} is {dtype.name}, but a page has float32; export it so.")
     extents = [extent if isinstance(extent, int) else extent.value for extent in shape]
     if extents[0] not in (1, None) and isinstance(extents[0], int):
         raise InputError(f"the batch is fixed at {extents[0]}, but a page explains one photo; export it with batch 1.")
@@ -77,6 +82,11 @@ def page_model(
     graph_model.metadata_props[METADATA_KEY] = found.to_json()
     if names is not None:
         graph_model.metadata_props[_LABELS] = json.dumps(list(names))
+    places = made.signature.places
+    if places is not None and not places.boxes:
+        raise InputError(f"the output has scores at several places ({places.layout}), which a page does not show.")
+    if places is not None:
+        graph_model.metadata_props[_OVERLAP] = str(1 if places.layout in DISTINCT else _LARGEST_OVERLAP)
     pick_in_floats(graph_model)
     return serialized(graph_model)
 

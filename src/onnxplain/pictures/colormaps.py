@@ -1,10 +1,12 @@
 """Colour maps as tables of 256 RGB colours, for maps in 0..1.
 
 inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) are perceptually uniform: equal
-steps look equally large. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
-Each is stored as 33 of its colours; in between is interpolated, at most 3/255 off the original. gray is linear;
-diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black there and
-bright at its ends, is the one to lay over a photo.
+steps look equally large; so is cividis (Nuñez, Anderton and Renslow 2018, CC0), which looks the same without red
+cones or without green ones. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
+Each is stored as 33 of its colours (cividis: 52); in between is interpolated, at most 3/255 off the original. gray
+is linear; diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black
+there and bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind
+people tell apart.
 """
 
 from __future__ import annotations
@@ -30,6 +32,12 @@ _COLOURS = {
         "2f6b8e 2c728e 297a8e 26828e 23898e 21918c 1f978b 1f9f88 21a685 27ad81 31b57b "
         "3dbc74 4cc26c 5cc863 6ece58 81d34d 95d840 aadc32 c0df25 d5e21a eae51a fde725"
     ),
+    "cividis": (
+        "00224e 002656 002a5f 002d68 003070 083370 163770 203a6f 273e6e 2e416d 34456c 3a486c 3f4c6c "
+        "444f6c 49536c 4e566c 535a6d 575d6d 5c616e 60646f 656870 696b71 6d6f72 727274 767676 7a7a78 "
+        "7e7d78 838179 888578 8d8878 928c78 969077 9b9476 a09875 a59c74 aaa073 afa471 b5a86f baac6d "
+        "bfb06b c4b468 c9b965 cfbd62 d4c15f dac65b dfca57 e5cf52 ead34c f0d846 f6dd3f fce236 fee838"
+    ),
     "turbo": (
         "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2 "
         "1fe9af 32f298 4ef97d 6dfe62 8bff4b a4fc3c b7f735 cbed34 dde037 ecd13a f7c13a "
@@ -38,10 +46,28 @@ _COLOURS = {
     "gray": "000000 ffffff",
     "diverging": "08306b 2f7ebc 9fcae3 f7f7f7 f5a886 d14339 67000d",
     "diverging_dark": "a8d4ff 5aa2f5 2464c8 101010 b8321e f4693c ffc08f",
+    "blue_orange": "b3dcff 56b4e9 0a6aa8 101010 9c5a00 e69f00 ffdf8f",
 }
+#: Names of palettes: the colour map of maps without a sign, and that of maps with one.
+PALETTES = {"colour_blind": ("cividis", "blue_orange")}
 
 #: Names that :func:`colormap` knows.
 COLORMAPS = tuple(_COLOURS)
+
+
+def shown_colormap(
+    which: str | NDArray[np.uint8] | None, signed: bool, usual: str = "inferno", usual_signed: str = "diverging_dark"
+) -> NDArray[np.uint8]:
+    """Return the table, uint8 [256,3], in which a map is drawn: of a name, of a palette, or the usual one for None.
+
+    Raises:
+        InputError: as for :func:`colormap`.
+    """
+    if which is None:
+        return colormap(usual_signed if signed else usual)
+    if isinstance(which, str) and which in PALETTES:
+        return colormap(PALETTES[which][signed])
+    return colormap(which)
 
 
 def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -55,7 +81,7 @@ def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
             raise InputError(f"a colour map is uint8 [256,3], found {which.dtype} {list(which.shape)}.")
         return np.ascontiguousarray(which)
     if which not in _COLOURS:
-        raise InputError(f"no colour map is called {which!r}; there are {', '.join(COLORMAPS)}.")
+        raise InputError(f"no colour map is called {which!r}; there are {', '.join((*COLORMAPS, *PALETTES))}.")
     colours = [bytes.fromhex(colour) for colour in _COLOURS[which].split()]
     known = np.array([list(colour) for colour in colours], dtype=np.float64)
     place = np.rint(np.linspace(0, 255, len(known)))

@@ -19,7 +19,7 @@ from ..target import Box
 Array = NDArray[Any]
 
 #: Layouts whose detections are different objects already: chosen in the graph, or trained to be (DETR).
-_CHOSEN = ("yolov8_nms", "torchvision", "tensorflow", "detr")
+DISTINCT = ("yolov8_nms", "torchvision", "tensorflow", "detr")
 
 
 def detections(
@@ -57,7 +57,7 @@ def detections(
     classes = sure.argmax(axis=1)
     scores = sure[np.arange(len(sure)), classes].astype(np.float64)
     rows = np.flatnonzero((scores >= threshold) & (boxes[:, 2:] > boxes[:, :2]).all(axis=1))
-    if places.layout in _CHOSEN:
+    if places.layout in DISTINCT:
         rows = rows[np.argsort(-scores[rows], kind="stable")[:limit]]
     else:
         rows = rows[suppressed(boxes[rows], scores[rows], classes[rows], overlap, limit)]

@@ -4,7 +4,7 @@ import { laidOver, levels, tableOf } from "./drawing.js";
 import { classOf, readLink, writeLink } from "./link.js";
 import { METHODS } from "./methods.js";
 import { npy } from "./npy.js";
-import { Picker, probabilitiesOf } from "./picker.js";
+import { Picker, option, probabilitiesOf } from "./picker.js";
 import { Refusal } from "./refusal.js";
 import { Webcam } from "./webcam.js";
 
@@ -12,7 +12,7 @@ import { Webcam } from "./webcam.js";
 const SIDE = 1024;
 const byId = (id) => document.getElementById(id);
 const link = readLink();
-const state = { facts: null, model: null, own: false, target: classOf(link.class), versus: classOf(link.versus) };
+const state = { facts: null, model: null, own: false, row: null, target: classOf(link.class), versus: classOf(link.versus) };
 let asked = 0;
 
 const explained = new Picker(byId("class"), { chosen: (index) => change({ target: index }) });
@@ -58,7 +58,7 @@ async function load(source, name, own) {
     const before = state.model;
     state.model = await send(order, source instanceof ArrayBuffer ? [source] : []);
     state.own = own;
-    if (before) Object.assign(state, { target: null, versus: null });
+    if (before) Object.assign(state, { row: null, target: null, versus: null });
     remember();
     byId("engine").textContent = `${own ? `${name}; ` : ""}${state.model.engine}.`;
     document.body.dataset.ready = name;
@@ -81,8 +81,7 @@ async function take(file) {
     refuse(new Refusal(`${file.name || "this"} is no photo that this browser can read.`));
     return;
   }
-  state.target = state.photo ? null : state.target;
-  state.versus = state.photo ? null : state.versus;
+  if (state.photo) Object.assign(state, { row: null, target: null, versus: null });
   await show(bitmap);
 }
 
@@ -109,6 +108,7 @@ async function explain({ bitmap = null, photo = state.photo } = {}) {
     kind: "explain",
     bitmap,
     shown: [photo.height, photo.width],
+    row: state.row,
     target: state.target ?? -1,
     versus: state.versus,
     method,
@@ -136,12 +136,30 @@ function present(found, photo, method) {
   contrasted.show({ labels, scores, probabilities, value: state.versus });
   for (const id of ["figure", "reveal-label"]) byId(id).hidden = false;
   for (const id of ["save-png", "save-npy"]) byId(id).disabled = false;
+  showFound(found);
   draw();
   const against = state.versus === null ? "" : ` rather than ${contrasted.label(state.versus)}`;
   const text = `${explained.label(target)}${against}: ${explained.share(target)}`;
   byId("map").setAttribute("aria-label", `${METHODS[method].title} for ${text}, laid over the photo`);
   if (!webcam.running) say(`${text}. ${found.seconds.toFixed(2)} s by ${engine}.`);
   remember();
+}
+
+/** Show what a detector found: a list to choose from, and boxes in the picture. */
+function showFound({ found = [], row }) {
+  const choose = byId("found"), { labels } = state.model, name = (index) => labels?.[index] ?? `class ${index}`;
+  choose.hidden = !found.length;
+  const share = (one) => `${(100 * one.confidence).toFixed(1)} %`;
+  const options = found.map((one) => option("found", one.row, name(one.index), share(one), one.row === row));
+  const focused = document.activeElement?.name === "found";
+  choose.querySelector(".options").replaceChildren(...options);
+  if (focused) choose.querySelector("input:checked").focus();
+  byId("boxes").replaceChildren(...found.map((one) => {
+    const box = document.createElement("div"), [left, top, right, bottom] = one.box.map((share) => 100 * share);
+    box.className = one.row === row ? "chosen" : "";
+    Object.assign(box.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
+    return box;
+  }));
 }
 
 function draw() {
@@ -229,7 +247,7 @@ async function toggleWebcam() {
   } else {
     if (METHODS[byId("method").value].copies) byId("method").value = "saliency";
     adapt();
-    Object.assign(state, { target: null, versus: null });
+    Object.assign(state, { row: null, target: null, versus: null });
     await webcam.start().catch(() => complain("there is no webcam, or this page may not use it."));
   }
   pressed();
@@ -259,6 +277,7 @@ on("method", "change", () => {
   remember();
   explain();
 });
+on("found", "change", ({ target }) => change({ row: Number(target.value), target: null, versus: null }));
 on("samples", "change", () => explain());
 on("signed", "change", () => {
   adapt();

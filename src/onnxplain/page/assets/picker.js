@@ -36,8 +36,8 @@ export class Picker {
     const fits = (index) => words.every((word) => `${this.label(index).toLowerCase()} ${index}`.includes(word));
     const found = words.length ? this.order.filter(fits).slice(0, FOUND) : this.order.slice(0, BEST);
     if (this.value !== null && !found.includes(this.value)) found.push(this.value);
-    const rows = found.map((index) => this.row(index, this.label(index), this.share(index)));
-    if (this.none !== null) rows.unshift(this.row(null, this.none, ""));
+    const rows = found.map((index) => option(this.name, index, this.label(index), this.share(index), index === this.value));
+    if (this.none !== null) rows.unshift(option(this.name, "", this.none, "", this.value === null));
     const focused = document.activeElement?.name === this.name ? document.activeElement.value : null;
     this.options.replaceChildren(...rows);
     if (focused !== null) this.options.querySelector(`input[value="${focused}"]`)?.focus();
@@ -48,14 +48,15 @@ export class Picker {
     const percent = 100 * this.probabilities[index];
     return percent < 0.05 ? "< 0.1 %" : `${percent.toFixed(1)} %`;
   }
+}
 
-  row(index, text, share) {
-    const label = document.createElement("label"), input = document.createElement("input");
-    Object.assign(input, { type: "radio", name: this.name, value: index ?? "", checked: index === this.value });
-    const parts = [text, share].map((content) => Object.assign(document.createElement("span"), { textContent: content }));
-    label.append(input, ...parts);
-    return label;
-  }
+/** A radio button with a text and a number. */
+export function option(name, value, text, share, checked) {
+  const label = document.createElement("label"), input = document.createElement("input");
+  Object.assign(input, { type: "radio", name, value, checked });
+  const parts = [text, share].map((content) => Object.assign(document.createElement("span"), { textContent: content }));
+  label.append(input, ...parts);
+  return label;
 }
 
 /** Probabilities of scores, as the model states them; null where scores have no such meaning. */

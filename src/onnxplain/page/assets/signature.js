@@ -32,7 +32,8 @@ export function signatureOf(file, name) {
     throw new Refusal(`${name} does not say how photos become its input (onnxplain.preprocessing); ${ADVICE}.`);
   }
   const target = file.inputs.find((input) => input.name === own("target"));
-  const others = file.inputs.filter((input) => input !== target);
+  const region = file.inputs.find((input) => input.name === own("region") && own("boxes") && own("confidence"));
+  const others = file.inputs.filter((input) => input !== target && input !== region);
   const image = others.find((input) => own(`grad.${input.name}`) !== undefined);
   if (!target || ![INT32, INT64].includes(target.type) || others.length !== 1 || !image || image.type !== FLOAT) {
     throw new Refusal(`${name} asks for other inputs than a photo and a class; ${ADVICE}.`);
@@ -47,6 +48,13 @@ export function signatureOf(file, name) {
     target: target.name,
     short: target.type === INT32,
     scores: output.name,
+    detector: region && {
+      region: region.name,
+      count: region.shape[1],
+      boxes: own("boxes"),
+      confidence: own("confidence"),
+      overlap: Number(own("overlap") ?? 0.45),
+    },
     gradient: own(`grad.${image.name}`),
     predicts: own("class_scores") !== undefined,
     // What comes behind the tensor that is explained has been through the softmax that the gradient looks through.
