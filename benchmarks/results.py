@@ -36,6 +36,7 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
             "bundled efficientnet_lite0",
         ],
     ),
+    "runtimes": ("OpenVINO and ONNX Runtime", ["runtimes"]),
     "compiled": (
         "Saliency end to end, with torch.compile",
         ["saliency", "--batches", "8", "--processes", "1", "--compile", "--nets", "resnet18", "resnet50", "vit_s"],

@@ -28,9 +28,10 @@ def sound_passes() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the long runs, unless ``-m`` speaks of them."""
-    if "long" in config.getoption("markexpr"):
-        return
-    long = [item for item in items if item.get_closest_marker("long") is not None]
-    config.hook.pytest_deselected(items=long)
-    items[:] = [item for item in items if item not in long]
+    """Leave out the long runs, and those that build packages, unless ``-m`` speaks of them."""
+    for name in ("long", "packaging"):
+        if name in config.getoption("markexpr"):
+            continue
+        left_out = [item for item in items if item.get_closest_marker(name) is not None]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

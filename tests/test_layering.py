@@ -141,6 +141,7 @@ ONLY_FOR = {
     "torch": {"from_torch"},
     "torchvision": set[str](),
     "onnxruntime": {"runtime"},
+    "openvino": {"runtime"},
     "pyarrow": {"bulk"},
     "ray": {"bulk"},
 }
@@ -157,7 +158,7 @@ ONLY_NEEDS = {
     "native": {"numpy"},
     "metrics": {"numpy"},
     **dict.fromkeys(_AUTODIFF, _GRAPHS),
-    "runtime": {"numpy", "onnx", "onnxruntime"},
+    "runtime": {"numpy", "onnx", "onnxruntime", "openvino"},
 }
 
 

@@ -244,8 +244,9 @@ class Chain final : public Kernel {
 
     void repeat(const float* from, std::size_t count, Workspace& space, std::size_t input) const {
         float* to = space.slot(input);
-        for (std::size_t i = 0; i < space.size; i += count) {
-            std::copy_n(from, std::min(count, space.size - i), to + i);
+        std::copy_n(from, count, to);
+        for (std::size_t filled = count; filled < space.size; filled *= 2) {
+            std::copy_n(to, std::min(filled, space.size - filled), to + filled);
         }
         space.values[input] = to;
     }

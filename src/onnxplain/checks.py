@@ -55,6 +55,11 @@ def shown(value: object) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
 
 
+def install_hint(extra: str) -> str:
+    """Return how to install an extra of this package, from an index and from a checkout, for a message."""
+    return f'python -m pip install "onnxplain[{extra}]" (in a checkout: python -m pip install ".[{extra}]")'
+
+
 def check_unmasked(name: str, value: Any) -> None:
     """Refuse an array of ``numpy.ma`` of which elements are masked.
 

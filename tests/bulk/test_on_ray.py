@@ -96,4 +96,4 @@ def test_options_of_an_engine_that_make_no_sense_are_refused(
 def test_without_ray_the_error_has_the_pip_line(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     code, _, err = run("bulk", "model.onnx", "photos", "-o", "maps", "--engine", "ray")
-    assert code == 1 and 'this engine needs Ray: python -m pip install "onnxplain[ray]"' in err
+    assert code == 1 and 'this engine needs Ray: python -m pip install "onnxplain[ray]" (in a checkout: ' in err

@@ -409,3 +409,13 @@ def test_check_times_the_model_on_request(run: Runner, tmp_path: Path) -> None:
     text = run("check", tmp_path / "model.onnx", "--bench")
     assert text.code == 0 and "images/s" in text.out and "at once" in text.out
     assert "bench" not in json.loads(run("check", tmp_path / "model.onnx", "--json").out)
+
+
+def test_colours_for_colour_blind_people_and_bright_photos(run: Runner) -> None:
+    for given in ((), ("--palette", "colour_blind"), ("--colormap", "cividis"), ("--bright",)):
+        assert run("explain", "model.onnx", "photo.png", *given, "-o", f"{len(run.files())}.png").code == 0
+    usual, palette, cividis, bright = (np.asarray(Image.open(f"{n}.png")).astype(int) for n in (2, 3, 4, 5))
+    np.testing.assert_array_equal(palette, cividis)
+    assert (usual != palette).any() and bright.mean() > 1.2 * usual.mean()
+    code, _, err = run("explain", "model.onnx", "photo.png", "--palette", "nonsense")
+    assert code == 1 and "colour_blind" in err

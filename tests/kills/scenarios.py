@@ -20,15 +20,19 @@ _EXPLAIN = ("explain", "model.onnx", "photo.png", "second.png")
 
 @dataclass(frozen=True)
 class Scenario:
-    """A command, and the one that wrote what it replaces; both write into the folder ``out``."""
+    """A command, and the one that wrote what it replaces; both write into the folder ``out``.
+
+    ``once``: where the command is done, it refuses to run again.
+    """
 
     name: str
     before: Sequence[str]
     command: Sequence[str]
+    once: bool = False
 
 
 def scenarios() -> list[Scenario]:
-    """Every command that writes; that for torch where there is torch."""
+    """Every command that writes; those for torch and Parquet where there are these."""
     found = [
         Scenario(
             "explain",
@@ -70,7 +74,16 @@ def scenarios() -> list[Scenario]:
             ["evaluate", "model.onnx", "photo.png", "-o", "out", "--steps", "2", "-q"],
             ["evaluate", "model.onnx", "photo.png", "-o", "out", "--steps", "3", "-q"],
         ),
+        Scenario(
+            "package",
+            ["package", "model.onnx", "-o", "out", "--name", "first", "-q"],
+            ["package", "model.onnx", "-o", "out", "--name", "second", "-q"],
+            once=True,
+        ),
     ]
+    if importlib.util.find_spec("pyarrow") is not None:
+        photos = ["bulk", "model.onnx", "photos", "-o", "out", "--shard-size", "1", "-f", "png", "-q"]
+        found.append(Scenario("bulk", ["check", "model.onnx"], [*photos, "--resume"]))
     if importlib.util.find_spec("torch") is not None:
         shape = ["--input-shape", "2,4", "--exporter", "torchscript", "-o", "out/torch.onnx", "-q"]
         found.append(
@@ -90,6 +103,9 @@ def prepare(folder: Path) -> None:
     (folder / "yolo.onnx").write_bytes(colours.yolo("yolov8").SerializeToString())
     Image.fromarray(colours.photo()).save(folder / "photo.png")
     Image.fromarray(colours.photo()[::-1]).save(folder / "second.png")
+    (folder / "photos").mkdir()
+    for number in range(3):
+        Image.fromarray(np.roll(colours.photo(), number, axis=1)).save(folder / "photos" / f"{number}.png")
     for number, name in enumerate(("first", "second")):
         (folder / name).mkdir()
         onnx.save(_wide(number), folder / name / "wide.onnx", save_as_external_data=True, location="weights")

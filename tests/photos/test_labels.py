@@ -125,6 +125,16 @@ def test_the_order_of_sources(tmp_path: Path) -> None:
     assert resolve_labels(["x", "y"], metadata=metadata, model_path=model) == ["x", "y"]
 
 
+def test_classes_that_id2label_leaves_out_are_called_by_their_numbers(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"1": "person", "3": "car"}}))
+    assert resolve_labels(model_path=tmp_path / "m.onnx", classes=4) == ["0", "person", "2", "car"]
+    with pytest.raises(InputError, match="4 labels, but the model has 5"):
+        resolve_labels(model_path=tmp_path / "m.onnx", classes=5)
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"0": "a", "99999999999": "b"}}))
+    with pytest.raises(InputError, match="without gaps"):
+        resolve_labels(model_path=tmp_path / "m.onnx")
+
+
 def test_timm_names_alone_and_hub_folder(tmp_path: Path) -> None:
     (tmp_path / "onnx").mkdir()
     (tmp_path / "config.json").write_text(json.dumps({"label_names": ["a", "b"]}))

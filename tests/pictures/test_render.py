@@ -17,7 +17,8 @@ from PIL import Image
 from onnxplain.errors import ImageError, InputError, OutputError
 from onnxplain.files import write_bytes
 from onnxplain.photos.load import load_image
-from onnxplain.pictures import COLORMAPS, colormap, contrast, heatmap, overlay_image, panel, save_image
+from onnxplain.pictures import COLORMAPS, ColourBar, colormap, contrast, heatmap, overlay_image, panel, save_image
+from onnxplain.pictures.colormaps import shown_colormap
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 RAW: dict[str, Any] = {"percentiles": (0, 100), "smooth": 0}
@@ -38,7 +39,7 @@ def test_tables(name: str) -> None:
     assert np.abs(np.diff(table.astype(int), axis=0)).max() <= 12
 
 
-@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "gray"])
+@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "cividis", "gray"])
 def test_lightness_rises_all_the_way(name: str) -> None:
     lightness = luminance(colormap(name))
     assert (np.diff(lightness) > -0.3).all()
@@ -48,11 +49,33 @@ def test_lightness_rises_all_the_way(name: str) -> None:
         assert steps.min() > 0.75 * steps.mean() and steps.max() < 1.35 * steps.mean()
 
 
-@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "turbo"])
+@pytest.mark.parametrize("name", ["inferno", "magma", "viridis", "cividis", "turbo"])
 def test_tables_are_close_to_the_published_ones(name: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     published = np.rint(matplotlib.colormaps[name](np.arange(256))[:, :3] * 255)
     assert np.abs(colormap(name) - published).max() <= 3
+
+
+def test_the_palette_for_colour_blind_people_goes_by_the_sign() -> None:
+    np.testing.assert_array_equal(shown_colormap("colour_blind", signed=False), colormap("cividis"))
+    np.testing.assert_array_equal(shown_colormap("colour_blind", signed=True), colormap("blue_orange"))
+    table = colormap("blue_orange").astype(int)
+    # without red or green cones red and green are one channel: the ends have to differ in blue against yellow
+    assert (table[20] @ [-1, -1, 2])[()] > 100 and (table[235] @ [-1, -1, 2])[()] < -100
+    lightness = luminance(colormap("blue_orange"))
+    assert 126 <= lightness.argmin() <= 129 and np.abs(lightness - lightness[::-1]).max() < 9
+
+
+def test_a_panel_has_a_colour_bar_with_its_words() -> None:
+    picture = np.zeros((100, 400, 3), np.uint8)
+    plain = panel([picture], title="a")
+    sheet = panel([picture], title="a", bar=ColourBar(colormap("turbo"), "little", "much"))
+    added = sheet[len(plain) - 12 :].astype(int)
+    assert sheet.shape[1] == plain.shape[1] and sheet.shape[0] > plain.shape[0]
+    for colour in colormap("turbo")[[40, 128, 200]].astype(int):
+        assert np.abs(added - colour).max(axis=2).min() < 10
+    third = sheet.shape[1] // 3
+    assert (added[:, :third] < 150).any() and (added[:, -third:] < 150).any()
 
 
 def test_diverging_is_lightest_in_the_middle_and_symmetric_in_lightness() -> None:

@@ -169,3 +169,17 @@ def test_figures_as_svg_and_pdf(cat: Explanation, tmp_path: Path) -> None:
 
 def test_the_bundled_files_are_found() -> None:
     assert bundled_model().is_file() and bundled_photo().is_file()
+
+
+def test_pictures_fade_out_where_the_crop_ends(cat: Explanation) -> None:
+    flat = replace(cat, saliency_input=np.ones((224, 224), np.float32))
+    heat = flat.picture("heatmap", percentiles=(0, 100))
+    row = heat[150].astype(int).sum(axis=1)
+    _, left, _, right = cat.geometry.crop_box
+    inside = row[round(left) : round(right)]
+    width = round(451 / 48)
+    assert inside[0] < inside[width // 2] < inside[width + 1] == inside.max()
+    assert inside[-1] < inside[-width // 2] < inside[-width - 2] == inside.max()
+    assert row[: round(left) - 1].max() == 4 and flat.saliency[150, round(left) + 2] == 1  # the map is not changed
+    whole = replace(cat.geometry, offset=(0, 0), canvas=cat.geometry.resized)
+    assert (whole.fading() == 1).all()

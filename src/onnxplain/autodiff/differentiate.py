@@ -104,8 +104,8 @@ def differentiate(
             ``"guided_backprop"`` or ``"deconvnet"``.
         form: ``"cpu"`` writes the gradient in the forms that are fastest on ONNX Runtime's CPU provider,
             ``"cpu_shared"`` in those for one sample at a time on several cores; ``"portable"`` in those that the
-            engines of ``docs/engines.md`` run right; ``"cuda"`` leaves it as the rules write it. All agree to float32
-            rounding in ONNX Runtime.
+            engines of ``docs/engines.md`` run right; ``"openvino"`` in those that are fastest in OpenVINO; ``"cuda"``
+            leaves it as the rules write it. All agree to float32 rounding in ONNX Runtime.
         precision: ``"float16"`` computes in half precision what the model computes in float32, for GPUs: inputs,
             outputs and gradients stay float32, and their values change, by what ``benchmarks/RESULTS.md`` states for
             some networks. Gradients are scaled on their way, so that small ones are not lost.

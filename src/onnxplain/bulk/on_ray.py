@@ -15,6 +15,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..checks import install_hint
 from ..errors import InputError, OnnxplainError, ProviderError, RuntimeMissingError
 from .job import Job, Shard
 from .meter import Meter
@@ -125,9 +126,7 @@ def _import_ray() -> Any:
         import ray
         import ray.data
     except ImportError:
-        raise RuntimeMissingError(
-            'this engine needs Ray: python -m pip install "onnxplain[ray]" on all machines.'
-        ) from None
+        raise RuntimeMissingError(f"this engine needs Ray: {install_hint('ray')} on all machines.") from None
     return ray
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from ..checks import install_hint
 from ..errors import InputError, RuntimeMissingError
 from ..text import utf8
 
@@ -66,9 +67,7 @@ def import_parquet() -> tuple[Any, Any]:
         import pyarrow
         import pyarrow.parquet as parquet
     except ImportError:
-        raise RuntimeMissingError(
-            'shards are Parquet files and need pyarrow: python -m pip install "onnxplain[bulk]".'
-        ) from None
+        raise RuntimeMissingError(f"shards are Parquet files and need pyarrow: {install_hint('bulk')}.") from None
     return pyarrow, parquet
 
 

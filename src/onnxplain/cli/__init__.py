@@ -68,7 +68,8 @@ def root(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", callback=set_debug, help="Before an error, print the calls that led to it and to its causes.")
+        bool,
+        typer.Option("--debug", callback=set_debug, help="Before an error, print what led to it and to its causes."),
     ] = False,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .common import FAILED, ModelOptions, print_json, say, split_model
+from .common import FAILED, ONNX_RUNTIME, ModelOptions, print_json, say, split_model
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -71,10 +71,15 @@ def again(
 def _explainer(record: Recorded, model: Path, loading: ModelOptions) -> Explainer:
     """Return what made the map, on the recorded provider unless another is asked for."""
     from ..explainer import Explainer
+    from ..runtime.openvino import OPENVINO
 
     asked = loading.arguments()
-    chosen = {"providers": asked["providers"] or record.values["provider"], "batch_size": asked["batch_size"]}
-    return Explainer(model, **record.loading(), **chosen)
+    chosen = {"batch_size": asked["batch_size"]}
+    if asked["providers"]:
+        return Explainer(model, **record.loading(), **chosen, providers=asked["providers"], runtime=asked["runtime"])
+    if asked["runtime"] != ONNX_RUNTIME or record.values["provider"] == OPENVINO:
+        return Explainer(model, **record.loading(), **chosen, runtime="openvino")
+    return Explainer(model, **record.loading(), **chosen, providers=record.values["provider"])
 
 
 def _tell(made: Explanation, verdict: Verdict, files: Sequence[str]) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..errors import OnnxplainError
 from ..text import printable
+from .bench import print_bench, shape_text
 from .cache import describe_cache, in_words
 from .common import (
     FAILED,
@@ -25,6 +28,8 @@ from .common import (
 
 if TYPE_CHECKING:
     from ..autodiff.summary import ModelSummary
+    from ..explainer import Explainer
+    from .timing import Bench
 
 
 @guarded
@@ -35,7 +40,12 @@ def check(
     class_axis: ClassAxis = None,
     preprocessing: PreprocessingName = None,
     labels: LabelsFile = None,
-    bench: Annotated[bool, typer.Option("--bench", help="Also time the model on this machine.")] = False,
+    bench: Annotated[
+        bool, typer.Option("--bench", help="Also time the model on this machine, in every runtime that is installed.")
+    ] = False,
+    runtime: Annotated[
+        str | None, typer.Option("--runtime", help="Time it in this one alone: onnxruntime, openvino.", metavar="NAME")
+    ] = None,
     engine: Annotated[
         str | None,
         typer.Option(
@@ -55,7 +65,10 @@ def check(
     summary = summarize(model, tensor=tensor, score=score, class_axis=class_axis)
     facts = _facts(summary, model, preprocessing, labels)
     if bench and not facts["problems"]:
-        facts["bench"] = _bench(model, tensor, score, class_axis)
+        from ..model.runtimes import RUNTIMES
+
+        names = RUNTIMES if runtime is None else (runtime,)
+        facts["bench"] = _bench(model, names, tensor=tensor, score=score, class_axis=class_axis)
     if engine is not None:
         facts["engine"] = _engine(engine, model, facts, tensor)
         facts["problems"] = [*facts["problems"], *(issue["text"] for issue in facts["engine"]["issues"])]
@@ -117,12 +130,32 @@ def _engine(engine: str, model: Path, facts: dict[str, Any], tensor: str | None)
     }
 
 
-def _bench(model: Path, tensor: str | None, score: str, class_axis: int | None) -> dict[str, Any]:
+def _bench(model: Path, names: Sequence[str], **options: Any) -> dict[str, Any]:
+    """Times in the runtimes ``names``, the first that loads the model in full; and which one to take."""
     from ..explainer import Explainer
-    from .timing import measure
+    from .timing import compare, fastest
 
-    explainer = Explainer(model, tensor=tensor, score=score, class_axis=class_axis)
-    found = measure(explainer)
+    explainers: dict[str, Explainer] = {}
+    problems: dict[str, str] = {}
+    for name in names:
+        try:
+            explainers[name] = Explainer(model, runtime=name, **options)
+        except OnnxplainError as error:
+            if name == names[-1] and not explainers:
+                raise
+            problems[name] = str(error)
+    found = compare(explainers)
+    usual, best = next(iter(explainers)), fastest(found)
+    return {
+        "runtime": usual,
+        **_timed(explainers[usual], found[usual]),
+        "others": {name: _timed(explainers[name], found[name]) for name in found if name != usual},
+        "problems": problems,
+        "take": best,
+    }
+
+
+def _timed(explainer: Explainer, found: Bench) -> dict[str, Any]:
     return {
         "provider": explainer.provider,
         "inputs": found.shapes,
@@ -153,7 +186,6 @@ def _layout(shape: tuple[int | str, ...], channel_axis: int | None) -> str | Non
 
 
 def _labels(summary: ModelSummary, model: Path, labels: Path | None) -> dict[str, Any]:
-    from ..errors import OnnxplainError
     from ..photos import resolve_labels
 
     try:
@@ -164,7 +196,6 @@ def _labels(summary: ModelSummary, model: Path, labels: Path | None) -> dict[str
 
 
 def _preprocessing(summary: ModelSummary, model: Path, preprocessing: str | None) -> dict[str, Any]:
-    from ..errors import OnnxplainError
     from ..photos import resolve_preprocessing
 
     if len(summary.inputs) != 1:
@@ -193,7 +224,9 @@ def _print(facts: dict[str, Any]) -> None:
         ("producer", facts["producer"]),
         ("opset", ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())),
     ]
-    rows += [("input", f"{i['name']}: {i['type']} {_shape(i['shape'])} {i['layout'] or ''}") for i in facts["inputs"]]
+    rows += [
+        ("input", f"{i['name']}: {i['type']} {shape_text(i['shape'])} {i['layout'] or ''}") for i in facts["inputs"]
+    ]
     rows += [("output", f"{o['name']}: {o['type']} {o['shape']}") for o in facts["outputs"]]
     batch = facts["batch"]
     rows.append(("batch", f"fixed at {batch}" if isinstance(batch, int) else f"open ({batch})"))
@@ -230,32 +263,4 @@ def _print(facts: dict[str, Any]) -> None:
         console.print()
         console.print(operators)
     if "bench" in facts:
-        _print_bench(facts["bench"])
-
-
-def _print_bench(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    shapes = ", ".join(f"{name} {_shape(extents)}" for name, extents in facts["inputs"].items())
-    times = Table("batch", "forward, ms", "saliency, ms", "ratio", "images/s", box=None, padding=(0, 2, 0, 0))
-    for row in facts["timings"]:
-        values = (row["forward_ms"], row["saliency_ms"], row["ratio"], row["images_per_second"])
-        times.add_row(str(row["batch"]), *(f"{value:.2f}" if value < 100 else f"{value:.0f}" for value in values))
-    console = Console(highlight=False)
-    console.print()
-    console.print(Text(printable(f"timed on {shapes}, {facts['provider']}")))
-    console.print(times)
-    console.print(
-        f"large batches: {facts['runs_at_once']} run(s) at once, each of {facts['samples_of_a_run']} sample(s) on "
-        f"{facts['threads_of_a_run']} thread(s); about {facts['bytes_per_sample'] / 1e6:.1f} MB a sample"
-    )
-    fused, left = facts["operators"]["fused"], facts["operators"]["left"]
-    console.print(f"operators of our own: {', '.join(f'{count} {name}' for name, count in fused.items()) or 'none'}")
-    for note in left:
-        console.print(f"  left: {note['operator']} at {note['node']}: {note['reason']}")
-
-
-def _shape(extents: list[int | str]) -> str:
-    return f"[{','.join(map(str, extents))}]"
+        print_bench(facts["bench"])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..layout import LayoutLike
 
 FAILED, INTERRUPTED = 1, 130
+ONNX_RUNTIME = "onnxruntime"
 #: Of a number that is a class or a place.
 _DIGITS = 15
 _LONGEST_LINE = 1000
@@ -39,6 +40,10 @@ LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Class names: 
 Providers = Annotated[
     list[str] | None,
     typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+]
+
+RuntimeName = Annotated[
+    str, typer.Option("--runtime", help="What runs the model: onnxruntime, or openvino (on the CPU).", metavar="NAME")
 ]
 
 
@@ -77,6 +82,7 @@ class ModelOptions:
 
     preprocessing: PreprocessingName = None
     labels: LabelsFile = None
+    runtime: RuntimeName = ONNX_RUNTIME
     provider: Providers = None
     batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None
     threads: Threads = 0
@@ -90,10 +96,11 @@ class ModelOptions:
         """Return the arguments of an Explainer that these options are."""
         from ..runtime.providers import full_name
 
+        named = full_name if self.runtime == ONNX_RUNTIME else str
         given = {one.name: getattr(self, one.name) for one in fields(self)}
         names, layout = given.pop("provider"), given.pop("layout")
         given["layout"] = None if layout is None else layout_of(layout)
-        return {**given, "providers": [full_name(name) for name in names] if names else None}
+        return {**given, "providers": [named(name) for name in names] if names else None}
 
     def explainer(self, model: Path | None, **others: Any) -> Explainer:
         """Return the Explainer of ``model`` (None: the bundled classifier); ``others`` are further arguments of it."""

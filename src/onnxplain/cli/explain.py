@@ -82,8 +82,15 @@ def explain(
         bool, typer.Option("--signed", help="Draw what speaks for and against the class, where the method tells.")
     ] = False,
     colormap: Annotated[
-        str | None, typer.Option("--colormap", help="inferno, magma, viridis, turbo, gray, diverging, diverging_dark.")
+        str | None,
+        typer.Option(
+            "--colormap",
+            "--palette",
+            help="inferno, magma, viridis, cividis, turbo, gray, diverging, diverging_dark, blue_orange; colour_blind: "
+            "cividis or blue_orange, by the sign of the map.",
+        ),
     ] = None,
+    bright: Annotated[bool, typer.Option("--bright", help="Keep the photo below the map bright and coloured.")] = False,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Weight of the map over the photo, 0..1.")] = None,
     percentiles: Annotated[
         str | None,
@@ -132,7 +139,7 @@ def explain(
 
     if record is not None:
         _refuse_settings(question, method, option, expected)
-        drawing = drawing_options(colormap, alpha, percentiles, signed)
+        drawing = drawing_options(colormap, alpha, percentiles, signed, bright)
 
         def written_for(count: int, read: list[Path]) -> list[Sink]:
             asked = out is not None or page is not None or formats is not None or picture is not None
@@ -145,7 +152,7 @@ def explain(
     question.check()
     if expected is not None:
         _refuse_others(question, formats, picture, hows)
-        drawing = drawing_options(colormap, alpha, percentiles, signed)
+        drawing = drawing_options(colormap, alpha, percentiles, signed, bright)
         compare(paths or [], expected, hows[0], out, page, drawing, loading, precision, as_json=as_json, quiet=quiet)
         return
     model, photos = split_model(paths or [])
@@ -154,7 +161,7 @@ def explain(
         out,
         parse_formats(formats),
         picture,
-        drawing_options(colormap, alpha, percentiles, signed),
+        drawing_options(colormap, alpha, percentiles, signed, bright),
         page,
         files_read(model, photos),
         photos=len(photos),

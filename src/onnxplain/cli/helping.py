@@ -94,7 +94,7 @@ _COUNTS = (
     "batch_size threads steps seed size limit shard_size max_errors actors opset max_batch queue max_samples samples"
 )
 _NUMBERS = "alpha threshold overlap tolerance learning_rate l2 gpus sample"
-_FILES = "page root api_key_file log_explanations"
+_FILES = "page runtime_files root api_key_file log_explanations"
 for _names, _shown in ((_COUNTS, "N"), (_NUMBERS, "NUMBER"), (_FILES, "PATH")):
     _METAVARS.update(dict.fromkeys(_names.split(), _shown))
 

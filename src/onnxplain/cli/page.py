@@ -15,7 +15,7 @@ from .common import Json, LabelsFile, LayoutText, PreprocessingName, Quiet, guar
 def page(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[MODEL]...", help="ONNX models. Default: the bundled classifier.", show_default=False),
+        typer.Argument(metavar="MODEL", help="ONNX models. Default: the bundled classifier.", show_default=False),
     ] = None,
     out: Annotated[
         Path | None, typer.Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")

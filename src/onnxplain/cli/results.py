@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 GRID = "grid"
 
 
+#: Options of a bright overlay: the photo keeps its light and most of its colour.
+_BRIGHT: PictureOptions = {"brightness": 1.0, "saturation": 0.8, "alpha": 0.85}
+
+
 class Sink(Protocol):
     """Where explanations go, one after the other."""
 
@@ -37,17 +41,21 @@ class Sink(Protocol):
         """Write what is one file for all; returns the files."""
 
 
-def drawing_options(colormap: str | None, alpha: float | None, percentiles: str | None, signed: bool) -> PictureOptions:
+def drawing_options(
+    colormap: str | None, alpha: float | None, percentiles: str | None, signed: bool, bright: bool = False
+) -> PictureOptions:
     """Return the options that were given, by their names in :meth:`Explanation.picture`.
 
     Raises:
         InputError: an unknown colour map.
     """
-    from ..pictures import colormap as table_of
+    from ..pictures.colormaps import shown_colormap
 
     found: PictureOptions = {"signed": True} if signed else {}
+    if bright:
+        found |= _BRIGHT
     if colormap is not None:
-        table_of(colormap)
+        shown_colormap(colormap, signed)
         found["colormap"] = colormap
     if alpha is not None:
         found["alpha"] = alpha

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ BATCHES = (1, 8, 32)
 _SIDE, _LENGTH = 224, 128
 #: Rounds, and the seconds after which no further one begins; one round before them warms up.
 _ROUNDS, _SECONDS = 9, 4.0
+#: A runtime other than the usual one is taken if its time is below this share of the usual one's.
+_CLEARLY = 0.95
 
 
 @dataclass(frozen=True)
@@ -52,25 +54,57 @@ def measure(explainer: Explainer, batches: Sequence[int] = BATCHES) -> Bench:
     Raises:
         As :meth:`Explainer.saliency` raises; the model may not run with the extents assumed for open ones.
     """
-    fixed = explainer.batch
-    inputs = {batch: _inputs(explainer, batch) for batch in (batches if fixed is None else [fixed])}
-    timings = [_timing(explainer, batch, x) for batch, x in inputs.items()]
+    return compare({"": explainer}, batches)[""]
+
+
+def compare(explainers: Mapping[str, Explainer], batches: Sequence[int] = BATCHES) -> dict[str, Bench]:
+    """Time one model in several runtimes, in turn, as :meth:`measure` does in one.
+
+    Raises:
+        As :meth:`measure`.
+    """
+    first = next(iter(explainers.values()))
+    inputs = {batch: _inputs(first, batch) for batch in (batches if first.batch is None else [first.batch])}
+    timings = [_timings(explainers, batch, x) for batch, x in inputs.items()]
     largest = inputs[max(inputs)]
     shapes = {name: list(array.shape) for name, array in inputs[min(inputs)].items()}
-    return Bench(timings, explainer.plan(largest), shapes)
+    return {
+        name: Bench([one[name] for one in timings], explainer.plan(largest), shapes)
+        for name, explainer in explainers.items()
+    }
 
 
-def _timing(explainer: Explainer, batch: int, x: dict[str, NDArray[Any]]) -> Timing:
-    rounds: list[tuple[float, float]] = []
-    end = time.perf_counter() + _SECONDS
-    while len(rounds) <= _ROUNDS and (len(rounds) < 2 or time.perf_counter() < end):
-        begin = time.perf_counter()
-        explainer.scores(x)
-        between = time.perf_counter()
-        explainer.saliency(x)
-        rounds.append((between - begin, time.perf_counter() - between))
-    forward, saliency = zip(*rounds[1:])
-    ratio = statistics.median(b / a for a, b in zip(forward, saliency))
+def fastest(found: Mapping[str, Bench]) -> str:
+    """Return the name that took the least time for saliency, in the geometric mean over batches.
+
+    The first one is the usual one: another has to be faster by a twentieth.
+    """
+    usual = next(iter(found))
+    means = {
+        name: statistics.geometric_mean(a.saliency / b.saliency for a, b in zip(one.timings, found[usual].timings))
+        for name, one in found.items()
+    }
+    best = min(means, key=lambda name: means[name])
+    return best if means[best] < _CLEARLY else usual
+
+
+def _timings(explainers: Mapping[str, Explainer], batch: int, x: dict[str, NDArray[Any]]) -> dict[str, Timing]:
+    rounds: dict[str, list[tuple[float, float]]] = {name: [] for name in explainers}
+    end, done = time.perf_counter() + _SECONDS * len(explainers), 0
+    while done <= _ROUNDS and (done < 2 or time.perf_counter() < end):
+        for name, explainer in explainers.items():
+            begin = time.perf_counter()
+            explainer.scores(x)
+            between = time.perf_counter()
+            explainer.saliency(x)
+            rounds[name].append((between - begin, time.perf_counter() - between))
+        done += 1
+    return {name: _median(batch, measured[1:]) for name, measured in rounds.items()}
+
+
+def _median(batch: int, rounds: Sequence[tuple[float, float]]) -> Timing:
+    forward, saliency = zip(*rounds)
+    ratio = statistics.median(b / a for a, b in rounds)
     return Timing(batch, statistics.median(forward), statistics.median(saliency), ratio)
 
 

@@ -18,12 +18,11 @@ from ..layout import LayoutLike, find_layout, layout_beside
 from ..model.attributor import Attributor
 from ..model.classes import find_labels
 from ..model.inputs import check_inputs
-from ..model.loading import ModelLoader
+from ..model.runtimes import loader_for
 from ..photos import PreprocessingLike, ResolvedPreprocessing, resolve_preprocessing
 from ..photos.labels import LabelsLike
 from ..results.record import Origin
 from ..runtime import Plan, Provider, open_cache
-from ..runtime.fingerprint import versions
 from ..runtime.operators.report import Report
 from ..signature import InputTensor
 from .inputs import Arrays
@@ -39,6 +38,7 @@ class LoadedModel:
         self,
         model: ModelSource | None = None,
         *,
+        runtime: str = "onnxruntime",
         providers: str | Sequence[Provider] | None = None,
         preprocessing: PreprocessingLike | None = None,
         labels: LabelsLike | None = None,
@@ -56,11 +56,12 @@ class LoadedModel:
         cache: bool | str | os.PathLike[str] = True,
         session_options: Mapping[str, Any] | None = None,
     ) -> None:
-        """Differentiate ``model`` and load it into ONNX Runtime.
+        """Differentiate ``model`` and load it into ONNX Runtime, or into OpenVINO.
 
         Args:
             model: path, bytes, ``onnx.ModelProto`` or ``onnx_ir.Model``, differentiated or not; None is the bundled
                 classifier (EfficientNet-Lite0, 1000 classes).
+            runtime: what runs the model: "onnxruntime", or "openvino" (on the CPU; see docs/openvino.md).
             providers: execution providers as in ONNX Runtime, names or (name, options) pairs in order of preference;
                 None is CUDA if present, then CPU. :attr:`provider` says which one runs.
             preprocessing: how photos become the input tensor, for :meth:`explain`: a ``Preprocessing``, a preset's
@@ -79,11 +80,13 @@ class LoadedModel:
             cache: whether the prepared model is kept on disk for the next time: False, True (in the folder that the
                 environment variable ``ONNXPLAIN_CACHE`` names, or else the platform's for caches), or a folder.
             session_options: settings of ONNX Runtime in the place of those that were measured to be best: attributes of
-                its ``SessionOptions``, and configuration entries, such as {"session.set_denormal_as_zero": "1"}.
+                its ``SessionOptions``, and configuration entries, such as {"session.set_denormal_as_zero": "1"}; of
+                OpenVINO its properties, such as {"ENABLE_HYPER_THREADING": False}.
 
         Raises:
             ModelError, UnsupportedOperatorError, InputError: the model cannot be differentiated.
-            RuntimeMissingError, ProviderError: ONNX Runtime is missing or cannot run it.
+            InputError: there is no such runtime, or ``providers`` are named for OpenVINO.
+            RuntimeMissingError, ProviderError: the runtime is missing or cannot run it.
 
         Warns:
             ProviderWarning: a requested provider was not given.
@@ -96,7 +99,7 @@ class LoadedModel:
             "layout": None if layout is None else find_layout(layout),
             "layout_beside": None if self._path is None else layout_beside(self._path),
         }
-        loader = ModelLoader(
+        loader = loader_for(runtime, providers)(
             source=source,
             options={**options, **layouts, "gradients": gradients, "precision": precision},
             providers=providers,
@@ -188,7 +191,7 @@ class LoadedModel:
             loading=loading,
             preprocessing=self.preprocessing.preprocessing.to_dict(),
             form=self._loader.form if options["gradients"] else None,
-            versions=versions(),
+            versions=self._loader.versions(),
         )
 
     def plan(self, x: Arrays) -> Plan:

@@ -22,6 +22,7 @@ from ..autodiff.differentiate import add_gradients
 from ..autodiff.graph.io import read_model
 from ..autodiff.request import Request
 from ..autodiff.to_file import publish, write_files
+from ..checks import install_hint
 from ..errors import InputError, ModelError, OnnxplainError, OutputError, RuntimeMissingError
 from ..files import unfinished_folder
 from ..photos import PreprocessingLike, resolve_labels, resolve_preprocessing
@@ -243,7 +244,7 @@ def _import_torch() -> Any:
     try:
         return importlib.import_module("torch")
     except ImportError as error:
-        raise RuntimeMissingError('exporting a torch module needs torch; pip install "onnxplain[torch]".') from error
+        raise RuntimeMissingError(f"exporting a torch module needs torch: {install_hint('torch')}.") from error
 
 
 def _checked(module: Any, example_inputs: Any) -> list[Any]:

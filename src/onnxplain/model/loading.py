@@ -20,16 +20,27 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..checks import check_file
-from ..errors import BatchWarning, ModelError, ProviderError
-from ..runtime import CPU, CUDA, BatchedSession, ModelCache, Provider, Session, expected, frames_of_the_package, usable
+from ..errors import BatchWarning, ProviderError
+from ..runtime import (
+    CPU,
+    CUDA,
+    BatchedSession,
+    ModelCache,
+    Provider,
+    Runner,
+    Session,
+    expected,
+    frames_of_the_package,
+    usable,
+)
 from ..runtime.cache import aside
-from ..runtime.fingerprint import file_digest, processor, software
+from ..runtime.fingerprint import file_digest, processor, software, versions
 from ..runtime.halves import Halves, cut, state_types
 from ..runtime.operators.library import library, state
 from ..runtime.operators.report import Report
 from ..runtime.workers import cores
 from ..signature import Signature
+from .content import content_of, name_of
 
 if TYPE_CHECKING:
     import onnx
@@ -45,7 +56,7 @@ Part = Literal["gradients", "scores"]
 _FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
 #: The table of rules. It is asked for by name: a process that finds its model in the cache never loads it.
 REGISTRY = "onnxplain.autodiff.reverse.registry"
-_MODEL, _GRAPH, _FACTS = "model.onnx", "graph.onnx", "facts.json"
+MODEL, GRAPH, FACTS = "model.onnx", "graph.onnx", "facts.json"
 _FORWARD, _BACKWARD = "forward.onnx", "backward.onnx"
 
 
@@ -86,18 +97,14 @@ class ModelLoader:
         """
         signature, session, graph = self._opened(part, changes)
 
-        def single() -> Session:
-            return replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
-
         def halves(alone: bool) -> Halves | None:
-            mine = replace(self, providers=usable(self.providers), threads=1 if alone else self.threads)
-            return mine._halves(signature, changes) if part == "gradients" else None
+            return self._halves(signature, changes, alone) if part == "gradients" else None
 
         self._warn(signature.influence)
         return signature, BatchedSession(
             session,
             graph,
-            single=single,
+            single=self._single(part, changes),
             halves=halves,
             batched={*signature.batched, signature.target, *signature.target_inputs.values()},
             fixed=signature.batch,
@@ -105,6 +112,10 @@ class ModelLoader:
             threads=self.threads,
             **self.batching,
         )
+
+    def _single(self, part: Part, changes: Mapping[str, Any]) -> Callable[[], Runner] | None:
+        """Return what loads the model for one core, as runs side by side need it; None where they gain nothing."""
+        return lambda: replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
 
     def _warn(self, influence: str | None) -> None:
         """Say once that samples influence each other."""
@@ -141,13 +152,13 @@ class ModelLoader:
         form = _FORMS.get(expected(self.providers), "portable")
         return "cpu" if form == "cpu_shared" and (self.threads or cores()) == 1 else form
 
-    def _opened(self, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Session, bytes]:
+    def _opened(self, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes]:
         """Return the model in a session, and its graph without weights: from the cache, or prepared."""
         key = None if self.cache is None else self._key(part, changes)
-        found = None if key is None else self._load(key)
+        found = None if key is None else self._load(key, part, changes)
         return found or self._prepare(part, changes, key)
 
-    def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Session, bytes]:
+    def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Runner, bytes]:
         """Differentiate the model and load it; the cache keeps it as ``key``."""
         from ..runtime.memory import without_weights
 
@@ -161,14 +172,15 @@ class ModelLoader:
         with aside() if kept is None else kept.aside() as folder:
             if folder is None:
                 return model.signature, self._session(proto, model.folder), graph
-            session, optimised = self._saving_session(part, proto, model.folder, folder / _MODEL)
+            session, optimised = self._saving_session(part, proto, model.folder, folder / MODEL)
             with suppress(OSError, ValueError):  # ValueError: a file of the model was moved to another disk
                 if kept is not None and key is not None:
                     if not optimised:
-                        (folder / _MODEL).write_bytes(proto.SerializeToString())
-                    (folder / _GRAPH).write_bytes(graph)
-                    (folder / _FACTS).write_text(json.dumps(self._facts(model, session, optimised)), encoding="utf-8")
-                    if self._content() == self._digest:  # else the file was replaced meanwhile, and which one was read?
+                        (folder / MODEL).write_bytes(proto.SerializeToString())
+                    (folder / GRAPH).write_bytes(graph)
+                    (folder / FACTS).write_text(json.dumps(self._facts(model, session, optimised)), encoding="utf-8")
+                    # Else the file was replaced meanwhile, and which one was read?
+                    if content_of(self.source) == self._digest:
                         kept.keep(key, folder)
         return model.signature, session, graph
 
@@ -193,11 +205,11 @@ class ModelLoader:
         """Return whether operators of ours may be put in: not where the user chose how far ONNX Runtime optimises."""
         return part == "gradients" and "graph_optimization_level" not in self.session_options and library() is not None
 
-    def _load(self, key: str) -> tuple[Signature, Session, bytes] | None:
+    def _load(self, key: str, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes] | None:
         """Return what the cache holds as ``key``; None if that is nothing that can be used."""
         try:
             entry, signature, facts = self._entry(key)
-            graph, file = (entry / _GRAPH).read_bytes(), entry / _MODEL
+            graph, file = (entry / GRAPH).read_bytes(), entry / MODEL
             # ONNX Runtime looks for weights beside a file, and in a folder that is named only for bytes.
             folder = self._origin if facts["beside"] is True else None
             model = file if folder is None else file.read_bytes()
@@ -218,14 +230,21 @@ class ModelLoader:
         entry = self.cache.find(key)
         if entry is None:
             raise FileNotFoundError(key)
-        facts = json.loads((entry / _FACTS).read_text(encoding="utf-8"))
+        facts = json.loads((entry / FACTS).read_text(encoding="utf-8"))
         signature, outside = Signature.from_dict(facts["signature"]), dict(facts["outside"])
         if outside != self._digests(outside):
             raise ValueError("the model's files have changed.")
         return entry, signature, facts
 
-    def _halves(self, signature: Signature, changes: Mapping[str, Any]) -> Halves | None:
-        """Return the model with gradients cut in two; None unless ONNX Runtime optimises it for the CPU alone."""
+    def _halves(self, signature: Signature, changes: Mapping[str, Any], alone: bool) -> Halves | None:
+        """Return the model with gradients cut in two, for one core (``alone``) or all of them.
+
+        None unless ONNX Runtime optimises it for the CPU alone.
+        """
+        mine = replace(self, providers=usable(self.providers), threads=1 if alone else self.threads)
+        return mine._cut_in_two(signature, changes)
+
+    def _cut_in_two(self, signature: Signature, changes: Mapping[str, Any]) -> Halves | None:
         if [name for name, _ in usable(self.providers)] != [CPU] or {"", "object"} & {
             i.dtype for i in signature.inputs
         }:
@@ -256,8 +275,8 @@ class ModelLoader:
             onnx.save(after, folder / _BACKWARD)
             backward = self._session(folder / _BACKWARD, optimised=True)
             if self.cache is not None and key is not None and folder.parent == self.cache.folder:
-                (folder / _MODEL).unlink(missing_ok=True)
-                (folder / _FACTS).write_text(json.dumps(facts), encoding="utf-8")
+                (folder / MODEL).unlink(missing_ok=True)
+                (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
                 self.cache.keep(key, folder)
         return Halves(forward, backward)
 
@@ -273,14 +292,14 @@ class ModelLoader:
             with suppress(OSError, ValueError, KeyError, TypeError):
                 entry, _, facts = self._entry(key)
                 if facts["optimised"] is True:
-                    return entry / _MODEL, facts
+                    return entry / MODEL, facts
         model = self.differentiate(**changes)
         if model.folder is not None:
             raise ValueError(f"the weights stay in {model.folder}.")
-        session, optimised = self._saving_session("gradients", model.proto, None, folder / _MODEL)
+        session, optimised = self._saving_session("gradients", model.proto, None, folder / MODEL)
         if not optimised:
             raise OSError("the optimised model cannot be written.")
-        return folder / _MODEL, self._facts(model, session, True)
+        return folder / MODEL, self._facts(model, session, True)
 
     @contextmanager
     def _aside(self) -> Iterator[Path]:
@@ -309,7 +328,7 @@ class ModelLoader:
             optimised=optimised,
         )
 
-    def _facts(self, model: DifferentiatedModel, session: Session, optimised: bool) -> dict[str, Any]:
+    def _facts(self, model: DifferentiatedModel, session: Runner, optimised: bool) -> dict[str, Any]:
         """Return what the cache says of an entry; it is read as data, nothing of it names an argument or a file."""
         return {
             "signature": model.signature.to_dict(),
@@ -351,39 +370,25 @@ class ModelLoader:
         """Return the hash of everything that a prepared model depends on; None if something has no hash."""
         rules = changes.get("rules") or {}
         if not isinstance(rules, str):
-            rules = {str(operator): _name(rule) for operator, rule in rules.items()}
+            rules = {str(operator): name_of(rule) for operator, rule in rules.items()}
         if self._digest is None or (isinstance(rules, dict) and None in rules.values()) or _has_foreign_rules():
             return None
         form = None if part == "scores" else self.form  # scores are computed alike in all forms
         settings = {**self.options, **changes, "rules": rules, "part": part, "form": form}
-        settings["providers"] = usable(self.providers)
-        everything = [self._digest, settings, self.session_options, software(), processor(), state()]
+        everything = [self._digest, settings, self.session_options, processor(), *self._runtime()]
         return hashlib.sha256(json.dumps(everything, sort_keys=True, default=str).encode()).hexdigest()
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the packages that make a map, by their names."""
+        return versions()
+
+    def _runtime(self) -> list[object]:
+        """What else a prepared model depends on, of the runtime that it is prepared for."""
+        return [usable(self.providers), software(), state()]
 
     @cached_property
     def _digest(self) -> str | None:
-        return self._content()
-
-    def _content(self) -> str | None:
-        """SHA-256 of the model; None of an onnx_ir.Model, of a proto too large to be bytes, or without such a file."""
-        if isinstance(self.source, (str, os.PathLike)):
-            check_file(self.source, ModelError)
-            with suppress(OSError):
-                return file_digest(self.source)
-            return None
-        if isinstance(self.source, (bytes, bytearray, memoryview)):
-            return hashlib.sha256(self.source).hexdigest()
-        serialize = getattr(self.source, "SerializeToString", None)  # an onnx_ir.Model has none
-        with suppress(Exception):  # protobuf's error for messages over 2 GB is a ValueError or an EncodeError
-            return None if serialize is None else hashlib.sha256(serialize(deterministic=True)).hexdigest()
-        return None
-
-
-def _name(rule: Callable[..., Any]) -> str | None:
-    """Return the name of a rule of this package; None for one whose code may be anything."""
-    module, name = getattr(rule, "__module__", ""), getattr(rule, "__qualname__", "<locals>")
-    package = __name__.partition(".")[0]
-    return None if module.partition(".")[0] != package or "<locals>" in name else f"{module}.{name}"
+        return content_of(self.source)
 
 
 def _has_foreign_rules() -> bool:

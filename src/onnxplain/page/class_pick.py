@@ -45,7 +45,7 @@ def pick_in_floats(model: ir.Model) -> bool:
 
 
 def _mask(emit: Emitter, target: ir.Value, scores: ir.Value) -> ir.Value:
-    assert scores.shape is not None
+    assert scores.shape is not None and isinstance(scores.shape[1], int)
     best = emit.Cast(emit.Equal(scores, emit.ReduceMax(scores, [1], keepdims=1)), to=_FLOAT)
     before = emit.CumSum(best, emit.constant(1, ir.DataType.INT64), exclusive=1)
     first = emit.Mul(best, emit.Cast(emit.Equal(before, 0.0), to=_FLOAT))

@@ -77,7 +77,7 @@ def write_page(
             _assets(made)
             _runtime(source, made / "runtime")
             (made / "models").mkdir()
-            shown = []
+            shown: list[str] = []
             for name, model in models.items():
                 try:
                     proto = page_model(model, preprocessing=preprocessing, labels=labels, layout=layout)

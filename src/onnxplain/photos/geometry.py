@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 Size = tuple[int, int]
 
 
+#: Share of the photo's longer side in which a picture of a map fades out at the edge of the crop.
+_FADING = 1 / 48
+
+
 @dataclass(frozen=True)
 class Geometry:
     """The resize and crop of one photo; every pair is (height, width) or (y, x).
@@ -40,6 +44,25 @@ class Geometry:
                 edges.append(min(max(edge, 0.0), float(self.photo[axis])))
         top, left, bottom, right = edges
         return top, left, bottom, right
+
+    def fading(self) -> NDArray[np.float32]:
+        """Return weights over the photo, float32 [H,W], which fade out where the crop ends inside the photo.
+
+        They are for display: a map that ends at the edge of the crop would be seen as an edge of the object.
+        """
+        top, left, bottom, right = self.crop_box
+        width = max(self.photo) * _FADING
+        axes = []
+        for extent, low, high in ((self.photo[0], top, bottom), (self.photo[1], left, right)):
+            centre = np.arange(extent, dtype=np.float32) + 0.5
+            weight = np.ones(extent, np.float32)
+            if low > 0:
+                weight = np.minimum(weight, (centre - low) / width)
+            if high < extent:
+                weight = np.minimum(weight, (high - centre) / width)
+            axes.append(np.clip(weight, 0, 1))
+        faded: NDArray[np.float32] = np.outer(*axes).astype(np.float32)
+        return faded
 
     def to_photo(self, values: NDArray[np.generic]) -> NDArray[np.float32]:
         """Return a map [h,w] over the model's input as float32 [H,W] over the photo.

@@ -21,6 +21,7 @@ LabelsLike: TypeAlias = Sequence[str] | Mapping[Any, Any] | str | os.PathLike[st
 METADATA_KEY = "onnxplain.labels"
 
 _SHOWN = 8
+_MOST_CLASSES = 1 << 20
 _MOST_BYTES = 16 << 20
 _NAME_COLUMNS = ("label", "name", "class_name", "classname", "display_name")
 _INDEX_COLUMNS = ("index", "idx", "id", "class_id", "class")
@@ -117,10 +118,20 @@ def _beside(model_path: Path) -> tuple[list[str], str] | None:
         if not path.is_file():
             continue
         config = _settings(path)
-        names = config.get("id2label") or _timm_labels(config)
+        names = _filled(config.get("id2label")) or _timm_labels(config)
         if names:
             return _from_object(names, str(path)), path.name
     return None
+
+
+def _filled(names: Any) -> Any:
+    """Hugging Face's ``id2label`` without its gaps: a class that it leaves out is called by its number."""
+    if not isinstance(names, Mapping) or not all(isinstance(key, str) and key.isdecimal() for key in names):
+        return names
+    last = max(map(int, names), default=-1)
+    return (
+        names if last >= _MOST_CLASSES else {str(index): names.get(str(index), str(index)) for index in range(last + 1)}
+    )
 
 
 def _timm_labels(config: Mapping[str, Any]) -> Any:

@@ -7,11 +7,12 @@ from .contours import contour_image, contour_segments
 from .figures import bars_figure
 from .options import PictureOptions
 from .render import contrast, heatmap, overlay_image, save_image, signed_contrast
-from .sheets import grid_sheet, panel
+from .sheets import ColourBar, grid_sheet, panel
 from .tokens import tokens_html, tokens_image
 
 __all__ = [
     "COLORMAPS",
+    "ColourBar",
     "PictureOptions",
     "bars",
     "bars_figure",

@@ -1,10 +1,12 @@
 """Colour maps as tables of 256 RGB colours, for maps in 0..1.
 
 inferno, magma and viridis (by Nathaniel Smith and Stéfan van der Walt, CC0) are perceptually uniform: equal
-steps look equally large. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
-Each is stored as 33 of its colours; in between is interpolated, at most 3/255 off the original. gray is linear;
+steps look equally large; so is cividis (Nuñez, Anderton and Renslow 2018, CC0), which looks the same without red
+cones or without green ones. turbo (by Anton Mikhailov, Google, Apache-2.0) shows more levels at the price of that.
+Each is stored as 33 of its colours (cividis: 86); in between is interpolated, at most 3/255 off. gray is linear;
 diverging (blue, white, red) is for signed maps, whose zero belongs in its middle; diverging_dark, black there and
-bright at its ends, is the one to lay over a photo.
+bright at its ends, is the one to lay over a photo; blue_orange is the same in colours that colour-blind people tell
+apart.
 """
 
 from __future__ import annotations
@@ -30,6 +32,15 @@ _COLOURS = {
         "2f6b8e 2c728e 297a8e 26828e 23898e 21918c 1f978b 1f9f88 21a685 27ad81 31b57b "
         "3dbc74 4cc26c 5cc863 6ece58 81d34d 95d840 aadc32 c0df25 d5e21a eae51a fde725"
     ),
+    "cividis": (
+        "00224e 002553 002758 00295d 002b62 002d68 002f6d 003170 053371 0f3570 163770 1c396f 213b6e "
+        "263d6e 2a3f6d 2e416d 32436d 35456c 39486c 3c4a6c 3f4c6c 424e6c 45506c 48526c 4b546c 4e566c "
+        "51586d 545a6d 565c6d 595e6e 5c616e 5e636f 61656f 646770 666970 696b71 6c6d72 6e6f73 717274 "
+        "737475 767676 787877 7b7a78 7e7c78 807f78 838179 868379 898578 8c8878 8f8a78 928c78 948e77 "
+        "979177 9a9376 9d9576 a09875 a39a74 a69c74 a99f73 aca172 afa471 b3a670 b6a96f b9ab6d bcae6c "
+        "bfb06b c2b369 c5b568 c8b866 ccba64 cfbd62 d2c060 d5c25e d9c55c dcc859 dfca57 e2cd54 e6d051 "
+        "e9d34e edd54a f0d846 f3db42 f7de3e fbe138 fee434 fee838"
+    ),
     "turbo": (
         "30123b 392a73 4040a2 4456c7 466be3 4680f6 4294ff 37a8fa 28bceb 1ccdd8 18ddc2 "
         "1fe9af 32f298 4ef97d 6dfe62 8bff4b a4fc3c b7f735 cbed34 dde037 ecd13a f7c13a "
@@ -38,10 +49,28 @@ _COLOURS = {
     "gray": "000000 ffffff",
     "diverging": "08306b 2f7ebc 9fcae3 f7f7f7 f5a886 d14339 67000d",
     "diverging_dark": "a8d4ff 5aa2f5 2464c8 101010 b8321e f4693c ffc08f",
+    "blue_orange": "b3dcff 56b4e9 0a6aa8 101010 9c5a00 e69f00 ffdf8f",
 }
+#: Names of palettes: the colour map of maps without a sign, and that of maps with one.
+PALETTES = {"colour_blind": ("cividis", "blue_orange")}
 
 #: Names that :func:`colormap` knows.
 COLORMAPS = tuple(_COLOURS)
+
+
+def shown_colormap(
+    which: str | NDArray[np.uint8] | None, signed: bool, usual: str = "inferno", usual_signed: str = "diverging_dark"
+) -> NDArray[np.uint8]:
+    """Return the table, uint8 [256,3], in which a map is drawn: of a name, of a palette, or the usual one for None.
+
+    Raises:
+        InputError: as for :func:`colormap`.
+    """
+    if which is None:
+        return colormap(usual_signed if signed else usual)
+    if isinstance(which, str) and which in PALETTES:
+        return colormap(PALETTES[which][signed])
+    return colormap(which)
 
 
 def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -55,7 +84,7 @@ def colormap(which: str | NDArray[np.uint8]) -> NDArray[np.uint8]:
             raise InputError(f"a colour map is uint8 [256,3], found {which.dtype} {list(which.shape)}.")
         return np.ascontiguousarray(which)
     if which not in _COLOURS:
-        raise InputError(f"no colour map is called {which!r}; there are {', '.join(COLORMAPS)}.")
+        raise InputError(f"no colour map is called {which!r}; there are {', '.join((*COLORMAPS, *PALETTES))}.")
     colours = [bytes.fromhex(colour) for colour in _COLOURS[which].split()]
     known = np.array([list(colour) for colour in colours], dtype=np.float64)
     place = np.rint(np.linspace(0, 255, len(known)))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from ..errors import InputError
-from .colormaps import colormap as table_of
+from .colormaps import shown_colormap
 from .render import dimmed, display_level
 
 #: Lines are drawn on a canvas this many times larger, then averaged down.
@@ -88,7 +88,7 @@ def contour_image(
         raise InputError(f"contour levels are {list(levels)}; they lie between 0 and 1, ends left out.")
     if width is not None and width <= 0:
         raise InputError(f"contour lines are {width:g} pixels wide; the width is above 0.")
-    table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
+    table = shown_colormap(colormap, signed)
     position, _ = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
     stroke = max(1.5, max(position.shape) / 200) if width is None else width
     picture = Image.fromarray(base)

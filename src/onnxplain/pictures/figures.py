@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..checks import install_hint
 from ..errors import RuntimeMissingError
 from ..text import printable
 from .bars import largest_first
@@ -77,7 +78,7 @@ def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise RuntimeMissingError('figures need matplotlib; pip install "onnxplain[plot]".') from error
+        raise RuntimeMissingError(f"figures need matplotlib: {install_hint('plot')}.") from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -13,7 +13,8 @@ class PictureOptions(TypedDict, total=False):
     """The options of pictures; a kind of picture has those that its function takes, with defaults of its own.
 
     - ``signed``: draw what speaks for the class and what against it, in colours that diverge at zero.
-    - ``colormap``: a name in ``COLORMAPS``, or a table uint8 [256,3]; None is the one of the kind.
+    - ``colormap``: a name in ``COLORMAPS``, the palette "colour_blind", or a table uint8 [256,3]; None is that of the
+      kind.
     - ``percentiles``: those of the positive values that become the lowest and the highest colour, 0..100.
     - ``smooth``: the standard deviation of the Gaussian filter, as a share of the map's longer side.
     - ``alpha``: the weight of the map over the photo, 0..1.

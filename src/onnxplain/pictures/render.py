@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngInfo
 from .. import native
 from ..errors import ImageError, InputError, OutputError
 from ..files import write_bytes
-from .colormaps import colormap as table_of
+from .colormaps import shown_colormap
 
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R 601
@@ -103,9 +103,7 @@ def heatmap(
     :func:`signed_contrast`.
     """
     level, _ = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
-    return native.overlay(
-        level, None, table_of(colormap if colormap is not None else "diverging" if signed else "inferno")
-    )
+    return native.overlay(level, None, shown_colormap(colormap, signed, usual_signed="diverging"))
 
 
 def overlay_image(
@@ -135,7 +133,7 @@ def overlay_image(
     if not 0 <= alpha <= 1:
         raise InputError(f"alpha is {alpha}; it lies within 0..1.")
     level, weight = display_level(saliency, percentiles=percentiles, smooth=smooth, signed=signed)
-    table = table_of(colormap if colormap is not None else "diverging_dark" if signed else "inferno")
+    table = shown_colormap(colormap, signed)
     if not signed:
         return native.overlay(level, base, table, alpha=alpha, weight_by_saliency=True, threads=threads)
     colours = native.overlay(level, None, table, threads=threads)

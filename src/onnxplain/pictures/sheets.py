@@ -22,8 +22,19 @@ _SQUARES = 2.0
 _NARROWEST_COLUMN, _NARROWEST_SHEET = 64, 280
 
 
-def panel(pictures: Sequence[Picture], *, title: str = "", captions: Sequence[str] = ()) -> Picture:
-    """Pictures side by side on white, uint8 RGB [H,W,3], with a title above and a caption below each.
+@dataclass(frozen=True)
+class ColourBar:
+    """What the colours of a map mean: a table uint8 [256,3], and the words at its ends."""
+
+    table: NDArray[np.uint8]
+    low: str
+    high: str
+
+
+def panel(
+    pictures: Sequence[Picture], *, title: str = "", captions: Sequence[str] = (), bar: ColourBar | None = None
+) -> Picture:
+    """Pictures side by side on white, uint8 RGB [H,W,3], with a title above, a caption below each, and a colour bar.
 
     Pictures that are larger than 640 pixels are made smaller, those below 224 larger; text that is too long for
     its place is made smaller, then cut off.
@@ -34,7 +45,8 @@ def panel(pictures: Sequence[Picture], *, title: str = "", captions: Sequence[st
     if not pictures or len(captions) > len(pictures):
         raise InputError(f"a panel of {len(pictures)} pictures cannot carry {len(captions)} captions.")
     row = [_fitted(picture, (_PANEL, _PANEL), least=_TINY) for picture in pictures]
-    return _sheet([row], title, (), [captions] if captions else [])
+    sheet = _sheet([row], title, (), [captions] if captions else [])
+    return sheet if bar is None else _with_bar(sheet, bar, _Measures(max(image.height for image in row)))
 
 
 def grid_sheet(
@@ -67,6 +79,23 @@ def grid_sheet(
     box = (cell, 3 * cell // 2)
     scaled = [[None if one is None else _fitted(one, box, least=max(box)) for one in row] for row in rows]
     return _sheet(scaled, title, headers, captions)
+
+
+def _with_bar(sheet: Picture, bar: ColourBar, size: _Measures) -> Picture:
+    """The sheet with a colour bar below, in the middle, between its words."""
+    height, width = sheet.shape[:2]
+    taller = Image.new("RGB", (width, height + size.line), PAPER)
+    taller.paste(Image.fromarray(sheet), (0, 0))
+    third, thick = width // 3, round(0.7 * size.text)
+    top = height - size.margin // 2
+    strip = Image.fromarray(np.ascontiguousarray(bar.table[None])).resize((third, thick), Image.Resampling.BILINEAR)
+    taller.paste(strip, (third, top))
+    draw = ImageDraw.Draw(taller)
+    words = third - size.margin - size.gap
+    text_top = top - 0.2 * size.text
+    write(draw, bar.low, (size.margin, text_top, words), size.text, fill=FAINT, anchor="ra")
+    write(draw, bar.high, (2 * third + size.gap, text_top, words), size.text, fill=FAINT)
+    return np.array(taller)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
 from ..model.ranking import ClassScore, short_name
 from ..photos import Geometry
-from ..pictures import PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
+from ..pictures import ColourBar, PictureOptions, contour_image, heatmap, outlined, overlay_image, panel, save_image
+from ..pictures.colormaps import shown_colormap
 from ..pictures.figures import encode_figure, pictures_figure
 from ..pictures.html import bar_table, data_uri, escape, thumbnail
 from ..pictures.render import encode
@@ -142,7 +143,15 @@ class Explanation:
         if kind != "panel":
             return self.pictures([kind], **options)[0]
         parts = [self.image, *self.pictures(_PANEL, **options)]
-        return panel(parts, title=self.title, captions=["photo", self.method, "overlay"])
+        signed = self._shown(options).get("signed", False)
+        table = shown_colormap(options.get("colormap"), signed, usual_signed="diverging")
+        words = ("against the class", "for the class") if signed else ("matters little", "matters most")
+        bar = ColourBar(table, *words)
+        return panel(parts, title=self.title, captions=["photo", self.method, "overlay"], bar=bar)
+
+    def _shown(self, options: PictureOptions) -> PictureOptions:
+        """The options, signed for a comparison unless they say otherwise."""
+        return {"signed": True, **options} if self.versus is not None and self.signed_input is not None else options
 
     def pictures(self, kinds: Sequence[str], **options: Unpack[PictureOptions]) -> list[NDArray[np.uint8]]:
         """Return one :meth:`picture` for each of ``kinds``, "panel" excepted; each takes those ``options`` that it has.
@@ -154,11 +163,11 @@ class Explanation:
         if "panel" in kinds:
             raise InputError("a panel is a sheet of several pictures; picture('panel') draws it alone.")
         check_picture(kinds, options)
-        if self.versus is not None and self.signed_input is not None:
-            options = {"signed": True, **options}
+        options = self._shown(options)
         values = self.signed if options.get("signed") else self.saliency
         if values is None:
             raise InputError(f"the sign of {self.method!r} maps says nothing; draw them without signed=True.")
+        values = values * self.geometry.fading()
         found = []
         for kind in kinds:
             ground = () if kind == "heatmap" else (self.image,)

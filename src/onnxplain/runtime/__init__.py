@@ -1,8 +1,8 @@
-"""Running models in ONNX Runtime: providers, sessions, micro-batches, prepared models on disk."""
+"""Running models in ONNX Runtime, or in OpenVINO: providers, sessions, micro-batches, prepared models on disk."""
 
 from __future__ import annotations
 
-from .batching import BatchedSession, Forwards, Plan
+from .batching import BatchedSession, Forwards, Plan, Runner
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
 from .session import Session, frames_of_the_package
@@ -18,6 +18,7 @@ __all__ = [
     "Plan",
     "Provider",
     "ProviderWarning",
+    "Runner",
     "Session",
     "Stop",
     "clear_cache",

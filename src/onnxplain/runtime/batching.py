@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import pairwise
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from ..checks import check_count
 from ..errors import InputError, ProviderError
 from .halves import Halves, Kept
 from .operators.report import Report
-from .providers import CPU
-from .session import Array, Session
+from .session import Array
 from .workers import cores, in_worker, side_by_side
 
 T = TypeVar("T")
@@ -36,6 +35,27 @@ _SHARE = 0.5
 _ARENA = 2
 #: Threads that read photos for a provider which runs one batch after the other.
 _READERS = 4
+
+
+class Runner(Protocol):
+    """What runs a model: a :class:`~.session.Session`, or an :class:`~.openvino.OpenVinoSession`."""
+
+    operators: Report
+
+    @property
+    def provider(self) -> str:
+        """What runs it, by name."""
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the processor's cores."""
+
+    @property
+    def compiles(self) -> bool:
+        """Whether shapes that were not run before have to be compiled first, which takes as long as many runs."""
+
+    def run(self, feeds: Mapping[str, Array], outputs: Sequence[str]) -> list[Array]:
+        """Return the named outputs, in order."""
 
 
 @dataclass(frozen=True)
@@ -62,13 +82,13 @@ class BatchedSession:
 
     def __init__(
         self,
-        session: Session,
+        session: Runner,
         graph: bytes,
         *,
         batched: Collection[str],
         fixed: int | None,
         whole: bool = False,
-        single: Callable[[], Session] | None = None,
+        single: Callable[[], Runner] | None = None,
         halves: Callable[[bool], Halves | None] = lambda alone: None,
         threads: int = 0,
         batch_size: int | None = None,
@@ -101,7 +121,7 @@ class BatchedSession:
         self._graph = graph
         self._threads = threads or cores()
         self._whole = whole
-        self._single = single if session.provider == CPU and self._threads > 1 and not whole else None
+        self._single = single if session.on_cpu and self._threads > 1 and not whole else None
         self._batch_size = None if whole else batch_size
         self._memory_limit = memory_limit
         self._plans: dict[tuple[tuple[str, tuple[int, ...]], ...], Plan] = {}
@@ -111,13 +131,13 @@ class BatchedSession:
         self._asked = False
 
     @cached_property
-    def _on_one_core(self) -> Session:
+    def _on_one_core(self) -> Runner:
         assert self._single is not None
         return self._single()
 
     @property
     def provider(self) -> str:
-        """The execution provider that runs the model, by its name in ONNX Runtime."""
+        """The execution provider that runs the model, by its name in ONNX Runtime; "OpenVINO"."""
         return self.session.provider
 
     @property
@@ -132,7 +152,7 @@ class BatchedSession:
             return 1
         if self._batch_size is not None:
             return min(self._threads, self._batch_size)
-        return self._threads if self.provider == CPU else min(self._threads, _READERS)
+        return self._threads if self._single is not None else min(self._threads, _READERS)
 
     @property
     def share(self) -> int:
@@ -143,7 +163,9 @@ class BatchedSession:
             return self.fixed
         if self._batch_size is not None:
             return self._batch_size // self.workers
-        return _ON_ONE_CORE if self.provider == CPU else _ELSEWHERE
+        if not self.session.on_cpu:
+            return _ELSEWHERE
+        return _ON_ONE_CORE if self._single is not None or self._threads == 1 else _ON_ALL_CORES
 
     def plan(self, feeds: Mapping[str, Array]) -> Plan:
         """Return how inputs shaped like ``feeds`` are run, whatever their batch."""
@@ -176,7 +198,7 @@ class BatchedSession:
         if self._batch_size is not None:
             runs = min(runs, self._batch_size)
             return runs, self._batch_size // runs
-        if self.provider != CPU:
+        if not self.session.on_cpu:
             return 1, min(_ELSEWHERE, most)
         if runs > most:
             return 1, most
@@ -258,8 +280,11 @@ class BatchedSession:
         return self.plan(feeds)
 
     def _bounds(self, count: int, plan: Plan) -> list[tuple[int, int]]:
-        """First and last sample of runs of like sizes, their number one that keeps all cores busy."""
-        size = plan.samples if self._whole else self.fixed
+        """First and last sample of runs of like sizes, their number one that keeps all cores busy.
+
+        Of sizes that the model fixes, or for which it was compiled, the last one alone is smaller.
+        """
+        size = plan.samples if self._whole or self.session.compiles else self.fixed
         if size is not None:
             return [(start, min(start + size, count)) for start in range(0, count, size)]
         pieces = -(-count // plan.samples)

@@ -32,18 +32,23 @@ def file_digest(path: str | os.PathLike[str]) -> str:
 
 @lru_cache(maxsize=1)
 def software() -> list[str]:
-    """Versions of what differentiates and optimises a model, and the state of this package's own files."""
+    """Versions of what differentiates a model and of ONNX Runtime, which optimises it."""
     runtime = import_runtime()
     built = runtime.get_build_info() if hasattr(runtime, "get_build_info") else ""
-    return [__version__, _sources(), _version("onnx"), _version("onnx-ir"), runtime.__version__, built]
+    return [*differentiating(), runtime.__version__, built]
 
 
 @lru_cache(maxsize=1)
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that make a map, by their names."""
+def differentiating() -> list[str]:
+    """Versions of what differentiates a model, and the state of this package's own files."""
+    return [__version__, _sources(), _version("onnx"), _version("onnx-ir")]
+
+
+def versions(**runtime: str) -> dict[str, str]:
+    """Return the versions of the packages that make a map, by their names; of a ``runtime`` other than ONNX Runtime."""
     return {
         "onnxplain": __version__,
-        "onnxruntime": import_runtime().__version__,
+        **(runtime or {"onnxruntime": import_runtime().__version__}),
         "onnx": _version("onnx"),
         "numpy": _version("numpy"),
     }

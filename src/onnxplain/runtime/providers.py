@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+from ..checks import install_hint
 from ..errors import ProviderError, RuntimeMissingError
 
 #: A provider as ONNX Runtime takes it: its name, or its name and its options.
@@ -29,8 +30,7 @@ def import_runtime() -> ModuleType:
         import onnxruntime
     except ImportError as error:
         raise RuntimeMissingError(
-            'ONNX Runtime is missing; install exactly one of pip install "onnxplain[cpu]" '
-            f'and pip install "onnxplain[gpu]" ({error}).'
+            f"ONNX Runtime is missing; take exactly one of {install_hint('cpu')} and {install_hint('gpu')} ({error})."
         ) from error
     module: ModuleType = onnxruntime
     return module

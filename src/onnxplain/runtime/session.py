@@ -157,6 +157,16 @@ class Session:
             raise ProviderError(f"ONNX Runtime failed on {shapes}: {_first_line(error)}") from error
         return dict(zip(outputs, found))
 
+    @property
+    def compiles(self) -> bool:
+        """Shapes need no preparation."""
+        return False
+
+    @property
+    def on_cpu(self) -> bool:
+        """Whether it runs on the processor's cores."""
+        return self.provider == CPU
+
     def _warn_unless_given(self, name: str, available: Sequence[str], started: Sequence[str]) -> None:
         if name not in available:
             reason = f"this build of ONNX Runtime has only {', '.join(available)}"

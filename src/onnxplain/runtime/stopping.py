@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from threading import Lock
@@ -13,41 +13,41 @@ from .providers import import_runtime
 
 
 class Stop:
-    """Ends what ONNX Runtime runs under it, see :func:`stoppable`; safe to use from several threads."""
+    """Ends what a runtime runs under it, see :func:`stoppable`; safe to use from several threads."""
 
     def __init__(self) -> None:
         self.stopped = False
         self._lock = Lock()
-        self._running: set[Any] = set()
+        self._running: dict[object, Callable[[], None]] = {}
 
     def stop(self) -> None:
         """End the runs that go on, each at its next operator, and refuse those that would follow."""
         with self._lock:
             self.stopped = True
-            for options in self._running:
-                options.terminate = True
+            for end in self._running.values():
+                end()
 
     @contextmanager
-    def one_run(self) -> Iterator[Any]:
-        """The options of one run of ONNX Runtime.
+    def one_run(self, end: Callable[[], None]) -> Iterator[None]:
+        """One run, which ``end`` ends from another thread.
 
         Raises:
             StoppedError: it was stopped, before the run or during it.
         """
-        options = import_runtime().RunOptions()
+        run = object()
         with self._lock:
             if self.stopped:
                 raise StoppedError("stopped before it was done.")
-            self._running.add(options)
+            self._running[run] = end
         try:
-            yield options
+            yield
         except Exception as error:
             if self.stopped:
                 raise StoppedError("stopped while it ran.") from error
             raise
         finally:
             with self._lock:
-                self._running.discard(options)
+                del self._running[run]
 
 
 _CURRENT: ContextVar[Stop | None] = ContextVar("onnxplain_stop", default=None)
@@ -64,11 +64,30 @@ def stoppable(stop: Stop) -> Iterator[None]:
 
 
 @contextmanager
-def run_options() -> Iterator[Any]:
-    """The options of one run: those by which a :class:`Stop` ends it, None where there is none."""
+def ended_by(end: Callable[[], None]) -> Iterator[None]:
+    """One run, which a :class:`Stop` ends by ``end``, where there is one.
+
+    Raises:
+        StoppedError: it was stopped, before the run or during it.
+    """
     stop = _CURRENT.get()
     if stop is None:
+        yield
+        return
+    with stop.one_run(end):
+        yield
+
+
+@contextmanager
+def run_options() -> Iterator[Any]:
+    """The options of one run of ONNX Runtime: those by which a :class:`Stop` ends it, None where there is none."""
+    if _CURRENT.get() is None:
         yield None
         return
-    with stop.one_run() as options:
+    options = import_runtime().RunOptions()
+
+    def end() -> None:
+        options.terminate = True
+
+    with ended_by(end):
         yield options

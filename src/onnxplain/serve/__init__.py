@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ..checks import install_hint
 from ..errors import RuntimeMissingError
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def serve(settings: Settings) -> None:
     except ImportError as error:
         raise RuntimeMissingError(
             f"serving needs KServe's package ({error.name or error} is missing); "
-            'install it with python -m pip install "onnxplain[serve]".'
+            f"install it with {install_hint('serve')}."
         ) from error
     run(settings)
 

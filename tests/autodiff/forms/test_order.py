@@ -26,7 +26,7 @@ def test_the_default_is_portable() -> None:
 
 def test_an_unknown_provider_is_refused() -> None:
     with pytest.raises(
-        onnxplain.InputError, match=r"form must be 'portable', 'cpu', 'cpu_shared' or 'cuda'; found 'tpu'"
+        onnxplain.InputError, match=r"form must be 'portable', 'cpu', 'cpu_shared', 'cuda' or 'openvino'; found 'tpu'"
     ):
         differentiate(signal(), form="tpu")
 

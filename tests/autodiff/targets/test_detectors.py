@@ -285,7 +285,7 @@ def test_logits_that_the_model_leaves_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("name", ["ssd", "detr", "yolox"])
-@pytest.mark.parametrize("form", ["cpu", "cpu_shared", "cuda"])
+@pytest.mark.parametrize("form", ["cpu", "cpu_shared", "cuda", "openvino"])
 def test_forms_agree(name: str, form: str) -> None:
     x, family = image(), FAMILIES[name]
     target = Target(0, at=0)

@@ -12,7 +12,7 @@ from onnxplain import Explainer, Target, TargetError, differentiate
 from support import small_models as small
 from support.graphs import classifier, run
 
-FORMS = ["portable", "cpu", "cpu_shared", "cuda"]
+FORMS = ["portable", "cpu", "cpu_shared", "cuda", "openvino"]
 X = np.array([[1, 2, -1], [0.5, -2, 3]], np.float32)
 FLOAT = TensorProto.FLOAT
 

@@ -1,9 +1,9 @@
 """The passes on the gradient graph: those for every file, and between them those for the provider that will run it.
 
-``portable`` has what every engine of ``docs/engines.md`` runs right, or refuses; ``cuda`` leaves the graph as the rules
-wrote it, because nothing was measured there. ``cpu`` is for a core to itself, ``cpu_shared`` for a single
-sample whose operators are shared by all cores. Every pass keeps the public inputs and outputs,
-uses standard operators only and changes a gradient by rounding at most.
+``portable`` has what every engine of ``docs/engines.md`` runs right, or refuses; ``openvino`` is that, in what OpenVINO
+is fast at; ``cuda`` leaves the graph as the rules wrote it, because nothing was measured there. ``cpu`` is for a core
+to itself, ``cpu_shared`` for a single sample whose operators are shared by all cores. Every pass keeps the public
+inputs and outputs, uses standard operators only and changes a gradient by rounding at most.
 
 The docstring of each pass states its gain: time of the gradient as a multiple of the plain forward, at batch 1 with
 224x224 pixels, with all passes and with all but that one, by ``benchmarks/passes.py --ablation --cpu-time
@@ -33,6 +33,7 @@ from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
 from .plain_normalizations import plain_normalizations
 from .prune import prune
+from .range_masks import range_masks
 from .rewriting import remove_dead
 from .select_rows import select_rows
 from .separate_weights import separate_weights
@@ -74,6 +75,7 @@ PASSES: dict[str, tuple[Pass[Work], ...]] = {
     "cpu": (*_CPU, winograd_convolutions, gate_residuals),
     "cpu_shared": (*_CPU, winograd_large_convolutions, gate_residuals),
     "cuda": (),
+    "openvino": (*_EVERYWHERE, range_masks, flip_convolutions),
 }
 
 

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import onnx
 
 from .chain_program import ELEMENTWISE, REDUCTIONS, Program, columns_of
-from .editing import BLOCKED, DOMAIN, Graph, Shape, attributes
+from .editing import BLOCKED, Graph, Shape, attributes
+from .library import DOMAIN
 from .report import Note, fused, left
 
 #: Rows that are added up are at most so long: they have to stay in the cache.
@@ -57,8 +59,7 @@ def chains(graph: Graph, lanes: int) -> Iterator[Note]:
         if reason is not None:
             yield left("Chain", root, reason)
         else:
-            kind = _put(graph, group, lanes)
-            yield fused(kind, root)
+            yield fused(_put(graph, group, lanes), root)
 
 
 def _takes(graph: Graph, node: onnx.NodeProto) -> bool:
@@ -146,7 +147,8 @@ def _read(graph: Graph, group: _Group, name: str, lanes: int) -> str:
     behind = graph.maker(name, "ReorderOutput") if group.blocked else None
     if behind is None or attributes(behind).get("channels_last", 0) or attributes(behind)["channels"] % lanes:
         return name
-    return behind.input[0]
+    inner: str = behind.input[0]
+    return inner
 
 
 def _uses(graph: Graph, group: _Group, value: str, lanes: int) -> list[onnx.NodeProto] | None:
@@ -281,13 +283,18 @@ def _put(graph: Graph, group: _Group, lanes: int) -> str:
     for node in group.nodes[:-1] if reduced else group.nodes:
         program.add(node, [_read(graph, group, name, lanes) for name in _operands(node)])
     program.end(_read(graph, group, group.root.input[0], lanes) if reduced else group.root.output[0])
-    kind, result = "ChainSum" if reduced else "Chain", group.root.output[0]
-    settings = {**program.settings(), "axis": [group.axis], "lanes": [lanes if group.blocked else 1]}
+    kind, inputs, result = "ChainSum" if reduced else "Chain", program.inputs, group.root.output[0]
+    settings: dict[str, Any] = {
+        **program.settings(), "axis": [group.axis], "lanes": [lanes if group.blocked else 1]
+    }  # fmt: skip
+    if group.nodes == [group.root] and group.root.op_type == "Gate":  # it stays one, in blocks
+        kind, settings = "Gate", attributes(group.root)
+        inputs = [_read(graph, group, name, lanes) for name in group.root.input]
     if not group.blocked or reduced or graph.blocked(result):
-        graph.replace(group.root, graph.make(kind, program.inputs, result, **settings))
+        graph.replace(group.root, graph.make(kind, inputs, result, **settings))
         return kind
     assert group.frame is not None
-    node = graph.make(kind, program.inputs, **settings)
+    node = graph.make(kind, inputs, **settings)
     back = graph.make("ReorderOutput", [node.output[0]], result, BLOCKED, channels=group.frame[1])
     graph.replace(group.root, node, back)
     graph.state_shape(node.output[0], group.frame)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -144,8 +144,8 @@ class Graph:
         self._model.graph.value_info.append(info)
         self._infos[name] = info.type.tensor_type
 
-    def write(self) -> None:
-        """Write the nodes that are needed back into the model, with what they use."""
+    def write(self) -> dict[str, int]:
+        """Write the nodes that are needed back into the model; return how many of our operators there are, by name."""
         for place in reversed(self._places):
             for node in reversed(list(place)):
                 if not any(self._uses[name] or name in self._outputs for name in node.output):
@@ -159,8 +159,10 @@ class Graph:
             for index in reversed(range(len(values))):
                 if values[index].name not in used:
                     del values[index]
-        if any(node.domain == DOMAIN for node in kept):
+        ours = Counter(node.op_type for node in kept if node.domain == DOMAIN)
+        if ours:
             self._model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        return dict(ours)
 
     def _sweep(self, names: list[str]) -> None:
         """Take out the nodes of these values that nothing uses any more, and what only led there."""

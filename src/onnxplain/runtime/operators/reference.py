@@ -78,24 +78,28 @@ def chain(
     frame = np.broadcast_shapes(*(array.shape for array in inputs))
     axes = tuple(range(axis[0], len(frame)))
     assert len(inputs) == count[0]
-    values = [np.broadcast_to(array, frame) for array in inputs]
+    values: list[Array] = [np.broadcast_to(array, frame) for array in inputs]
     values += [np.broadcast_to(np.float32(constant), frame) for constant in constants]
     with np.errstate(all="ignore"):
         for at in range(0, len(program), 4):
             a, b, c = (values[number] for number in program[at + 1 : at + 4])
             values.append(_step(STEPS[program[at]], a, b, c, axes))
         if reduced:
-            return values[-1].sum(axes, np.float64, keepdims=True).astype(np.float32)
+            values.append(_summed(values[-1], axes))
     return values[-1]
+
+
+def _summed(array: Array, axes: tuple[int, ...]) -> Array:
+    return np.asarray(array.sum(axes, np.float64, keepdims=True), np.float32)
 
 
 def _step(kind: str, a: Array, b: Array, c: Array, axes: tuple[int, ...]) -> Array:
     if kind == "ramp":
-        return np.maximum(np.minimum(b * a + c, np.float32(1)), np.float32(0))
+        return np.asarray(np.maximum(np.minimum(b * a + c, np.float32(1)), np.float32(0)))
     if kind == "exp":
-        return np.exp(a.astype(np.float64)).astype(np.float32)
+        return np.asarray(np.exp(a.astype(np.float64)), np.float32)
     if kind == "sum":
-        return np.broadcast_to(a.sum(axes, np.float64, keepdims=True).astype(np.float32), a.shape)
+        return np.broadcast_to(_summed(a, axes), a.shape)
     functions = {"add": np.add, "sub": np.subtract, "mul": np.multiply, "div": np.divide}
     result: Array = np.abs(a) if kind == "abs" else functions[kind](a, b)
     return result

@@ -40,5 +40,5 @@ def rewrite(model: onnx.ModelProto) -> Report:
     report.add(chains(graph, width))
     if report.fused:
         reorders(graph, width)
-        graph.write()
+        report.fused = graph.write()  # chains may have taken in gates
     return report

@@ -1,0 +1,37 @@
+"""The site: ``python docs/build.py``.
+
+The source is the repository, so that links between pages are the same here, in a checkout and on the site.
+"""
+
+from __future__ import annotations
+
+project = "onnxplain"
+author = "The onnxplain authors"
+project_copyright = author
+
+extensions = ["myst_parser"]
+root_doc = "docs/index"
+include_patterns = [
+    "docs/*.md",
+    "docs/**/*.md",
+    "benchmarks/*.md",
+    "models/*/README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+]
+exclude_patterns = [".*", "build", "dist", "cpp", "src", "tests", "deploy"]
+
+myst_enable_extensions = ["attrs_inline"]
+myst_heading_anchors = 3
+#: Changelogs and lists of operators skip levels of headings on purpose.
+suppress_warnings = ["myst.header"]
+
+html_theme = "furo"
+html_title = "onnxplain"
+html_extra_path = ["site"]
+html_copy_source = False
+html_show_sourcelink = False
+html_show_sphinx = False
+pygments_style = "friendly"
+pygments_dark_style = "github-dark"

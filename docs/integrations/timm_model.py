@@ -1,0 +1,38 @@
+"""Export a timm model and explain a photo: ``python timm_model.py NAME PHOTO PICTURE``; needs timm and torch.
+
+The weights are random here, unless PRETRAINED is set to True; then timm downloads them.
+"""
+
+import sys
+
+import timm
+import torch
+
+import onnxplain
+
+PRETRAINED = False
+
+
+def main(name: str, photo: str, picture: str) -> None:
+    net = timm.create_model(name, pretrained=PRETRAINED).eval()
+    facts = timm.data.resolve_data_config(model=net)
+    height, width = facts["input_size"][1:]
+    preprocessing = {
+        "resize": "shortest",
+        "size": round(height / facts["crop_pct"]),
+        "crop": [height, width],
+        "filter": facts["interpolation"],
+        "mean": facts["mean"],
+        "std": facts["std"],
+    }
+    labels = timm.data.ImageNetInfo().label_descriptions() if net.num_classes == 1000 else None
+    export = onnxplain.export_torch(
+        net, torch.zeros(1, *facts["input_size"]), f"{name}.onnx", preprocessing=preprocessing, labels=labels
+    )
+    explanation = onnxplain.Explainer(export.path).explain(photo)
+    explanation.save(picture)
+    print(explanation.title)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
