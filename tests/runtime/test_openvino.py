@@ -312,6 +312,7 @@ def test_a_run_is_stopped() -> None:
     session = OpenVinoSession(lambda: model, threads=1)
     x = np.ones((512, 768), np.float32)
     session.run({"x": x[:1]}, ["h600"])
+    session._compiled_for((x.shape,), {"x": x})
     stop = Stop()
     threading.Timer(0.3, stop.stop).start()
     with pytest.raises(StoppedError, match="while it ran"), stoppable(stop):

@@ -252,4 +252,5 @@ def _reason(error: Exception) -> str:
     """OpenVINO's message without places in its sources, and without what it says of every failure."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     telling = [line for line in lines if not line.startswith(_NOT_TELLING)]
+    telling.sort(key=lambda line: "No conversion rule" not in line)  # the others may follow from that one
     return " ".join(telling or lines or [type(error).__name__])[:_LONGEST_REASON]
