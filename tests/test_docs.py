@@ -29,9 +29,9 @@ DOCS = REPOSITORY / "docs"
 SETTINGS = DOCS / "reference" / "settings.md"
 #: Pages whose blocks other tests run, with a service or in an environment of its own.
 ELSEWHERE = {"bulk.md", "serving.md", "page.md", "custom_rules.md", "engines"}
-#: Pages with long runs of this repository's own tests.
-CONTRIBUTORS = {"reliability.md"}
-PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators", "records")
+#: Pages with long runs of this repository's own tests, or of its packaging.
+CONTRIBUTORS = {"reliability.md", "packaging.md"}
+PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators", "records", "openvino")
 RUN = [REPOSITORY / "README.md", *sorted(DOCS.glob("guides/*.md")), *(DOCS / f"{name}.md" for name in PAGES)]
 #: Why a block may be left out of the run.
 REASONS = {"it needs Keras", "it needs scikit-learn", "it needs ultralytics", "it needs a detector of that shape"}
@@ -184,6 +184,7 @@ def test_every_environment_variable_is_listed() -> None:
 
 def test_no_page_names_an_environment_variable_that_is_not_read() -> None:
     read = constants(r"(ONNXPLAIN_[A-Z_]+)", "src", "cpp", "tests", "benchmarks")
+    read |= set(re.findall(r"option\((ONNXPLAIN_[A-Z_]+)", (REPOSITORY / "CMakeLists.txt").read_text("utf-8")))
     named = {name for page in everything() for name in re.findall(r"ONNXPLAIN_[A-Z_]+", page.read_text("utf-8"))}
     assert named <= read
 

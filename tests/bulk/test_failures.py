@@ -31,9 +31,12 @@ def test_a_run_killed_at_ten_random_moments_has_the_same_rows(folder: Path) -> N
     assert made.finish(made.start(folder, *common, "-o", "whole"), folder)[0] == 0
     took = time.monotonic() - began
     moments, shards = random.Random(5), [0]
-    for _ in range(10):
+    for turn in range(10):
         process = made.start(folder, *common, "-o", "maps", "--resume")
-        process.join(timeout=moments.uniform(0.1, 0.4) * took)
+        before, latest = shards[-1], time.monotonic() + took
+        while turn % 2 and len(list(folder.glob("maps/*.parquet"))) == before and time.monotonic() < latest:
+            time.sleep(0.01)  # every other one is killed behind a shard
+        process.join(timeout=moments.uniform(0, 0.3) * took)
         process.kill()
         process.join()
         shards.append(len(list(folder.glob("maps/*.parquet"))))

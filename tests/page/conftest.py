@@ -138,7 +138,7 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
     contexts, wrong = [], list[str]()
 
     def watch(message: Any) -> None:
-        if message.type == "error" and "onnxruntime:" not in message.text:  # a log that was asked for comes as errors
+        if message.type == "error":
             wrong.append(message.text)
 
     def asked(request: Any) -> None:
@@ -153,8 +153,9 @@ def opened(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
         context.grant_permissions(["camera", "clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
-        if watched:
+        if watched and logs is None:  # a log that was asked for comes as errors
             page.on("console", watch)
+        if watched:
             page.on("request", asked)
             page.on("pageerror", lambda error: wrong.append(str(error)))
         if logs is not None:

@@ -37,7 +37,10 @@ class Job:
 
 
 class Jobs:
-    """The jobs of a service, in memory: as many as :data:`MOST`, their answers for :data:`KEPT` seconds."""
+    """The jobs of a service, in memory: as many as :data:`MOST`, their answers for :data:`KEPT` seconds.
+
+    Where there are as many, the oldest whose answer was fetched makes way for a new one.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -57,6 +60,8 @@ class Jobs:
             Unavailable: the service stops.
         """
         self._forget()
+        if len(self._jobs) >= MOST and (old := next((job for job in self._jobs.values() if job.fetched), None)):
+            del self._jobs[old.id]
         if len(self._jobs) >= MOST:
             raise Busy(f"there are {len(self._jobs)} jobs already; fetch their answers, or try again.", retry_after=10)
         ticket, job = self._gate.enter(SECONDS), Job(uuid.uuid4().hex)

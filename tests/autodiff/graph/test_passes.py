@@ -74,7 +74,7 @@ def test_a_pass_that_meets_nothing_is_in_the_report_too() -> None:
 
 def test_every_pass_says_what_it_needs_and_ensures() -> None:
     report = Report()
-    for form in ("cpu", "portable"):
+    for form in ("cpu", "portable", "openvino"):
         differentiate(signal(), form=form, report=report)
     before = [*preparation.NAMED, *preparation.READABLE, *preparation.KNOWN]
     passes = [*before, *(one for every in forms.PASSES.values() for one in every)]

@@ -18,7 +18,7 @@ from ..graph.inference import EXTENTS_COUNT, STATED
 from ..graph.passes import Step, fired, graph_pass
 
 
-@graph_pass(needs="nothing", ensures="of what is computed only the ranks of the model's outputs are known")
+@graph_pass(needs="nothing", ensures="of what is computed only the ranks of outputs are known")
 def set_aside_stated_shapes(model: ir.Model) -> Iterator[Step]:
     """Forget in place what is stated of every value that the model computes, in subgraphs too."""
     graph = model.graph
@@ -38,5 +38,7 @@ def set_aside_stated_shapes(model: ir.Model) -> Iterator[Step]:
             counters = 2 if node.op_type == "Loop" else 0  # ONNX Runtime wants to know that they are scalars
             for value in [*body.inputs[counters:], *(value for inner in body for value in inner.outputs)]:
                 if value.shape is not None:
-                    value.meta[STATED], value.shape = value.shape, None
+                    value.meta[STATED] = value.shape
+                    # ONNX's inference of a Scan needs the ranks of what its body returns.
+                    value.shape = ir.Shape([None] * len(value.shape)) if value in body.outputs else None
                     yield fired(value.name or "")

@@ -3,9 +3,10 @@
 const SATURATION = 0.35, BRIGHTNESS = 0.65, LUMA = [0.299, 0.587, 0.114];
 const PERCENTILES = { map: [50, 99.5], signed: [0, 99.5] };
 
-/** Return how far each place of a map stands out, 0..1; of a signed one -1..1. */
-export function levels(map, width, height, signed) {
-  const smoothed = smooth(map, width, height, Math.max(width, height) / 256);
+/** Return how far each place of a map stands out, 0..1; of a signed one -1..1. The last argument has weights of rows and columns. */
+export function levels(map, width, height, signed, [down, across]) {
+  const soft = map.map((value, index) => value * down[Math.floor(index / width)] * across[index % width]);
+  const smoothed = smooth(soft, width, height, Math.max(width, height) / 256);
   const sizes = signed ? smoothed.map(Math.abs) : smoothed;
   const [low, high] = stretch(sizes, PERCENTILES[signed ? "signed" : "map"]);
   return sizes.map((value, index) => {

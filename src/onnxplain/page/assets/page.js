@@ -166,7 +166,7 @@ function draw() {
   const { photo, found } = state;
   if (!found) return;
   const signed = byId("signed").checked && found.signed !== null;
-  const level = levels(signed ? found.signed : found.map, photo.width, photo.height, signed);
+  const level = levels(signed ? found.signed : found.map, photo.width, photo.height, signed, found.faded);
   const picture = laidOver(photo, level, tableOf(state.facts.colours[byId("colours").value]), byId("opacity").value / 100, signed);
   for (const [id, image] of [["photo", photo], ["map", picture]]) {
     Object.assign(byId(id), { width: image.width, height: image.height });
@@ -204,11 +204,11 @@ function point(x, y) {
   const column = Math.min(Math.max(Math.floor(x), 0), photo.width - 1), row = Math.min(Math.max(Math.floor(y), 0), photo.height - 1);
   const values = byId("signed").checked && found.signed ? found.signed : found.map;
   byId("value").textContent = `${values[row * photo.width + column].toFixed(4)} at column ${column}, row ${row}`;
-  Object.assign(state, { column, row });
+  state.place = { column, row };
 }
 
 function moveCross() {
-  const { photo, column, row } = state, cross = byId("cross");
+  const { photo, place: { column, row } } = state, cross = byId("cross");
   cross.hidden = false;
   Object.assign(cross.style, { left: `${(100 * (column + 0.5)) / photo.width}%`, top: `${(100 * (row + 0.5)) / photo.height}%` });
 }
@@ -243,6 +243,7 @@ async function toggleWebcam() {
   complain("");
   if (webcam.running) {
     webcam.stop();
+    asked += 1; // what is being explained is not shown any more
     say("The webcam is off.");
   } else {
     if (METHODS[byId("method").value].copies) byId("method").value = "saliency";
@@ -294,7 +295,7 @@ on("map", "keydown", (event) => {
   if (!step) return;
   event.preventDefault();
   const far = event.shiftKey ? 1 : 10, { width, height } = state.photo;
-  const { column = Math.floor(width / 2), row = Math.floor(height / 2) } = state;
+  const { column, row } = state.place ?? { column: Math.floor(width / 2), row: Math.floor(height / 2) };
   point(column + far * step[0], row + far * step[1]);
   moveCross();
 });

@@ -28,6 +28,9 @@ function rounded(value) {
   return rest < 0.5 || (rest === 0.5 && low % 2 === 0) ? low : low + 1;
 }
 
+/** How wide the edge is at which a map fades out, as a share of the photo's longer side. */
+const FADING = 1 / 48;
+
 /** Return {photo, resized, offset, canvas} of a photo of this size; each is [height, width]. */
 export function geometry(recipe, height, width) {
   const photo = [height, width];
@@ -166,6 +169,22 @@ export function toPhoto(map, place, [height, width]) {
   const made = new Float32Array(height * width);
   interpolated(between, across, height, [columns, 1], made, [width, 1]);
   return made;
+}
+
+/**
+ * Return the weights of rows and of columns, Float32Arrays, with which a map shown at [height, width] fades out where the
+ * crop ends inside the photo: as Geometry.fading.
+ */
+export function fading(place, shown) {
+  const soft = Math.max(...shown) * FADING;
+  return shown.map((extent, axis) => {
+    const scale = extent / place.resized[axis];
+    const low = cut(place.offset[axis] * scale, 0, extent), high = cut((place.offset[axis] + place.canvas[axis]) * scale, 0, extent);
+    return Float32Array.from({ length: extent }, (_, index) => {
+      const before = low > 0 ? (index + 0.5 - low) / soft : 1, after = high < extent ? (high - index - 0.5) / soft : 1;
+      return cut(Math.min(before, after), 0, 1);
+    });
+  });
 }
 
 function linear(outputs, inputs, step, start) {

@@ -8,7 +8,7 @@ import { boxInPhoto, detections } from "./detections.js";
 import { openRuntime, openSession } from "./engine.js";
 import { attribution, mapsOf } from "./methods.js";
 import { readModel } from "./onnx_file.js";
-import { tensorOf, toPhoto } from "./preprocessing.js";
+import { fading, tensorOf, toPhoto } from "./preprocessing.js";
 import { Refusal } from "./refusal.js";
 import { signatureOf } from "./signature.js";
 
@@ -86,7 +86,7 @@ const ORDERS = {
     const seconds = (performance.now() - started) / 1000;
     const found = photo.found?.list.map((one) => ({ ...one, box: boxInPhoto(one.box, photo.geometry) }));
     const transfer = [map.buffer, ...(signed ? [signed.buffer] : [])];
-    return { map, signed, scores, target: explained, row: place, found, seconds, transfer };
+    return { map, signed, faded: fading(photo.geometry, shown), scores, target: explained, row: place, found, seconds, transfer };
   },
 };
 
