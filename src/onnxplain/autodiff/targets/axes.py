@@ -55,7 +55,7 @@ def find_axes(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, cla
             "tensor with tensor=."
         )
     rank = len(output.shape)
-    batch = _batch_axis(graph, output, layout)
+    batch = _batch_axis(graph, output, layout, head.class_axis())
     stated = layout.class_axis if class_axis is None else class_axis
     if stated is not None and (not -rank <= stated < rank or stated % rank == batch):
         raise InputError(f"class_axis={stated} is not an axis of {output.name!r}, which has rank {rank}.")
@@ -92,8 +92,11 @@ def is_nameless(extent: int | ir.SymbolicDim) -> bool:
     return not isinstance(extent, int) and (extent.value is None or str(extent.value).startswith(_NAMELESS))
 
 
-def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None:
-    """The axis that is stated, has the name of the inputs' first axis, or its extent; None for one sample alone."""
+def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout, softmax: int | None) -> int | None:
+    """The axis that is stated, has the name of the inputs' first axis, or its extent; None for one sample alone.
+
+    The axis that a ``softmax`` is taken over may have the batch's extent, and is not the batch.
+    """
     assert output.shape is not None
     if layout.batch_axis is not None:
         return _stated_batch(output, layout.batch_axis)
@@ -103,7 +106,7 @@ def _batch_axis(graph: ir.Graph, output: ir.Value, layout: Layout) -> int | None
     named = _named_axis(output.shape, extents)
     if named is None:
         named = _inner_batch(graph, output)
-    return _batch_by_extent(graph, output, extents) if named is None else named
+    return _batch_by_extent(graph, output, extents, softmax) if named is None else named
 
 
 def _stated_batch(output: ir.Value, axis: int) -> int | None:
@@ -137,14 +140,16 @@ def _inner_batch(graph: ir.Graph, output: ir.Value) -> int | None:
     return None
 
 
-def _batch_by_extent(graph: ir.Graph, output: ir.Value, extents: Sequence[int | ir.SymbolicDim]) -> int | None:
+def _batch_by_extent(
+    graph: ir.Graph, output: ir.Value, extents: Sequence[int | ir.SymbolicDim], softmax: int | None
+) -> int | None:
     """The batch where no name tells: the only axis of its extent, or what follows from the graph.
 
     Raises:
         ModelError: nothing tells.
     """
     assert output.shape is not None
-    fixed = [axis for axis, extent in enumerate(output.shape) if isinstance(extent, int) and extent in extents]
+    fixed = [axis for axis, e in enumerate(output.shape) if isinstance(e, int) and e in extents and axis != softmax]
     one_sample = all(extent == 1 for extent in extents)
     if len(fixed) == 1 or (one_sample and 0 in fixed):
         return fixed[0]
