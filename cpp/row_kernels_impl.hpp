@@ -87,24 +87,12 @@ private:
     typename V::Bits low_, high_;
 };
 
-// What vectors leave is less than one vector: it is not worth vector code of its own, which takes half of the time of
-// compiling. Nothing is computed here; a statement that may do anything keeps compilers from vectorising a loop.
-template <class V>
-inline void keep_scalar() {
-#if defined(__GNUC__)
-    if constexpr (V::width < Vec::width) {
-        __asm__ volatile("");
-    }
-#endif
-}
-
 // `Group` channel planes whose neighbouring positions lie side by side, from position i on as far as vectors fill.
 // Unless they are the `First` ones, the map holds the state so far; unless they are the `Last` ones, it will.
 template <class V, class T, template <class> class Op, std::size_t Group, bool First, bool Last>
 std::size_t planar_steps(Row row, std::size_t i, float* map, Extremes& extremes) {
     Finisher<V, Op> finisher(extremes);
     for (; i + V::width <= row.length; i += V::width) {
-        keep_scalar<V>();
         auto state = First ? V::set(0.0f) : V::load(map + i);
         for (std::size_t c = 0; c < Group; ++c) {
             state = Op<V>::add(state, V::load(at<T>(step(row.base, c, row.channel_stride)) + i));
@@ -187,7 +175,6 @@ template <class V, class T, template <class> class Op>
 std::size_t triple_steps(Row row, std::size_t i, float* map, Extremes& extremes) {
     Finisher<V, Op> finisher(extremes);
     for (; i + V::width <= row.length; i += V::width) {
-        keep_scalar<V>();
         const T* p = at<T>(row.base) + 3 * i;
         const auto planes = V::planes(V::load(p), V::load(p + V::width), V::load(p + 2 * V::width));
         auto state = V::set(0.0f);
@@ -300,7 +287,6 @@ template <class V>
 std::size_t normalize_steps(const float* map, float* out, std::size_t i, std::size_t length, float low, float span) {
     const auto lows = V::set(low), spans = V::set(span);
     for (; i + V::width <= length; i += V::width) {
-        keep_scalar<V>();
         V::store(out + i, normalized<V>(V::load(map + i), lows, spans));
     }
     return i;
@@ -331,7 +317,6 @@ std::size_t count_below_steps(const float* map, std::size_t& i, std::size_t leng
     auto count = V::set_bits(0);
     const auto bound = V::set_bits(bits);
     for (; i + V::width <= length; i += V::width) {
-        keep_scalar<V>();
         count = V::count_below(count, V::magnitude(V::load(map + i)), bound);
     }
     return static_cast<std::size_t>(V::total(count));
@@ -348,7 +333,6 @@ float* select_steps(const float* map, std::size_t& i, std::size_t length, std::i
                     float* end) {
     const auto lows = V::set_bits(low), highs = V::set_bits(high);
     for (; i + V::width <= length; i += V::width) {
-        keep_scalar<V>();
         end = V::append(end, V::magnitude(V::load(map + i)), lows, highs);
     }
     return end;
@@ -371,7 +355,6 @@ Blended blend_steps(BlendRow row, std::size_t i) {
     const auto zero = V::set(0.0f), one = V::set(1.0f), half = V::set(0.5f), weights = V::set(row.weight);
     bool nan = false;
     for (; i + V::width <= row.length; i += V::width) {
-        keep_scalar<V>();
         const auto saliency = V::load(row.saliency + i);
         nan |= V::any_nan(saliency);
         const auto level = V::clip(saliency, zero, one);
