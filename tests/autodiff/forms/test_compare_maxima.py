@@ -39,6 +39,9 @@ CASES = [
     pool((7, 9), [3, 2], strides=[2, 1], pads=[1, 0, 0, 1]),
     pool((8, 7), [5, 3], strides=[1, 1], pads=[2, 1, 2, 1]),
     pool((9, 9), [3, 3], strides=[2, 2], ceil_mode=1),
+    pool((10, 8), [3, 3], strides=[2, 2], ceil_mode=1),
+    pool((5, 4), [5, 5], strides=[1, 1], pads=[4, 4, 4, 4]),
+    pool((2, 3), [7, 5], strides=[2, 3], ceil_mode=1, pads=[3, 2, 3, 2]),
     pool((10, 8), [3, 3], strides=[3, 2], ceil_mode=1, pads=[1, 1, 1, 1]),
     pool((9, 9), [2, 2], strides=[3, 3]),
     pool((9, 9), [1, 1], strides=[2, 2]),
@@ -97,7 +100,17 @@ def test_all_of_the_gradient_arrives() -> None:
     """Each window hands its whole gradient on, to one position."""
     case = tied(pool((8, 8), [3, 3], strides=[2, 2], pads=[1, 1, 1, 1]))
     model, _ = same_gradients(case)
-    assert gradient_operators(model).count("MaxPool") == 1
+    operators = gradient_operators(model)
+    assert operators.count("MaxPool") == 1 + 2 * 2  # of the rows, and of one and two taps along each axis
+    assert operators.count("ScatterElements") == 0
+
+
+def test_windows_that_end_behind_the_image_need_no_more_room() -> None:
+    """The last tap of the last window lies in the padding of ceil_mode: nothing is padded there, nor cut off again."""
+    model, _ = same_gradients(tied(pool((8, 6), [3, 3], strides=[2, 2], ceil_mode=1)))
+    operators = gradient_operators(model)
+    assert operators.count("Pad") == 2  # what the third taps got, a block later
+    assert operators.count("Slice") == 2  # of that, what lies in the image
 
 
 def test_the_portable_form_has_it() -> None:

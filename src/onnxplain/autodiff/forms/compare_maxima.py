@@ -3,9 +3,9 @@
 Pooling goes axis by axis, the last one first: z = the maximum over a row of each window, y = the maximum of z over the
 rows. The first maximum of a window in row-major order, which gets its gradient dy, is the first one of the first row
 that has y. So the gradient goes back axis by axis, the first one first: with the taps x[0], x[1], ... of the windows
-along an axis (strided slices of the padded tensor, as long as y),
+along an axis and m[k], the maximum of x[0] to x[k] (pooled by shorter windows),
 
-    g[k] = [x[k] = y] e[k],  e[0] = dy,  e[k + 1] = e[k] - g[k],  the last tap gets what is left,
+    g[k] = [m[k] = y] e[k],  e[0] = dy,  e[k + 1] = e[k] - g[k],  the last tap gets what is left,
 
 where all of e[k] stays or goes, so that nothing is rounded. A position then adds up what it got as a tap of each
 window: tap k of window p with stride s and dilation d lies in block p + kd // s, at place kd % s of that block; blocks
@@ -118,48 +118,79 @@ class _Axis:
 
     @property
     def blocks(self) -> int:
-        """How many blocks of ``stride`` positions hold the image, less ``positions``, or one more."""
-        taps = self.offsets[-1] // self.stride
+        """How many blocks of ``stride`` positions hold the image, less ``positions``; or as many as taps may need."""
         if not all(isinstance(n, int) for n in (self.head, self.extent, self.positions)):
-            return taps + 1  # behind the last window there may be less than a block
-        return max(taps, -(-(self.head + self.extent) // self.stride) - self.positions)
+            return self.offsets[-1] // self.stride + 1  # behind the last window there may be less than a block
+        return -(-(self.head + self.extent) // self.stride) - self.positions
 
 
 def _along(emit: Emitter, a: _Axis, x: ir.Value, y: ir.Value, dy: ir.Value) -> ir.Value:
     """The gradient of x, whose maxima along an axis are y."""
-    padded, left_over, parts = _padded(emit, a, x), dy, []
-    length = times(emit, a.positions, a.stride)
-    for offset in a.offsets[:-1]:
-        end = offset + length if isinstance(length, int) else emit.Add(length, offset)
-        tap = emit.Slice(padded, [offset], emit.vector([end]), [a.axis], [a.stride])
-        part = emit.gate(emit.Equal(tap, y), left_over)
+    left_over, parts = dy, []
+    for highest in _highest(emit, a, x):
+        part = emit.gate(emit.Equal(highest, y), left_over)
         left_over = emit.Sub(left_over, part)
         part.shape = left_over.shape = dy.shape
         parts.append(part)
     return _interleaved(emit, a, [*parts, left_over])
 
 
+def _highest(emit: Emitter, a: _Axis, x: ir.Value) -> Iterator[ir.Value]:
+    """The maximum of the first tap of each window, then of the first two, and so on, but for that of all taps.
+
+    MaxPool pads by less than its windows are long; where that is too little, or only the run knows, Pad does it once.
+    """
+    padded = None
+    for taps, offset in enumerate(a.offsets[:-1], 1):
+        head, tail = a.head, _behind(emit, a, offset)
+        if isinstance(head, int) and isinstance(tail, int) and max(head, tail) < taps:
+            pooled = _pooled_by(emit, a, x, taps, head, tail)
+        else:
+            if padded is None:
+                padded = _padded(emit, a, x)
+            pooled = _pooled_by(emit, a, padded, taps, 0, 0)
+        assert pooled.shape is not None
+        if pooled.shape[a.axis] != a.positions:
+            pooled = emit.Slice(pooled, [0], emit.vector([a.positions]), [a.axis])
+        yield pooled
+
+
+def _pooled_by(emit: Emitter, a: _Axis, x: ir.Value, taps: int, head: int, tail: int) -> ir.Value:
+    """The maxima of the first taps of every window."""
+    assert x.shape is not None
+    before, behind, dilation = a.axis - 2, len(x.shape) - a.axis - 1, a.offsets[1]
+
+    def along(number: int, others: int) -> list[int]:
+        return [others] * before + [number] + [others] * behind
+
+    return emit.MaxPool(
+        x, kernel_shape=along(taps, 1), strides=along(a.stride, 1), pads=along(head, 0) + along(tail, 0),
+        dilations=along(dilation, 1) if dilation > 1 and taps > 1 else None,
+    )  # fmt: skip
+
+
 def _padded(emit: Emitter, a: _Axis, x: ir.Value) -> ir.Value:
     """x with the smallest number before it and behind it, as far as taps but for the last one look."""
-    looked_at = times(emit, a.positions, a.stride)
-    reach = a.offsets[-2] if len(a.offsets) > 1 else 0
-    total = looked_at + reach if isinstance(looked_at, int) else emit.Add(looked_at, reach)
-    tail = minus(emit, minus(emit, total, a.head), a.extent)
-    tail = max(0, tail) if isinstance(tail, int) else emit.Max(tail, 0)
-    if a.head == 0 and tail == 0:
-        return x
     assert x.dtype is not None
     smallest = emit.constant(np.finfo(x.dtype.numpy()).min, x.dtype)
-    return emit.Pad(x, _pads(emit, a, x, a.head, tail), smallest)
+    return emit.Pad(x, _pads(emit, a, x, a.head, _behind(emit, a, a.offsets[-2])), smallest)
+
+
+def _behind(emit: Emitter, a: _Axis, offset: int) -> Extent:
+    """How far behind the image the last window looks with its tap at ``offset``."""
+    end = minus(emit, times(emit, a.positions, a.stride), a.stride - offset - 1)
+    tail = minus(emit, minus(emit, end, a.head), a.extent)
+    return max(0, tail) if isinstance(tail, int) else emit.Max(tail, 0)
 
 
 def _interleaved(emit: Emitter, a: _Axis, parts: Sequence[ir.Value]) -> ir.Value:
     """What every position of the image got as tap k of a window, added up."""
-    blocks, places = a.blocks, dict[int, ir.Value]()
+    places = dict[int, ir.Value]()
     for offset, part in zip(a.offsets, parts):
         shift, place = divmod(offset, a.stride)
-        shifted = emit.Pad(part, _pads(emit, a, part, shift, blocks - shift)) if blocks else part
-        places[place] = emit.Add(places[place], shifted) if place in places else shifted
+        shifted = _shifted(emit, a, part, shift)
+        if shifted is not None:
+            places[place] = emit.Add(places[place], shifted) if place in places else shifted
     nothing = None if len(places) == a.stride else emit.Mul(places[0], 0.0)
     in_order = [places.get(place, nothing) for place in range(a.stride)]
     full = places[0]
@@ -168,9 +199,22 @@ def _interleaved(emit: Emitter, a: _Axis, parts: Sequence[ir.Value]) -> ir.Value
         stacked = emit.Concat(*(emit.Unsqueeze(v, [a.axis + 1]) for v in in_order), axis=a.axis + 1)
         extents[a.axis] = times(emit, extents[a.axis], a.stride)
         full = emit.reshape(stacked, extents)
-    end = a.head + a.extent if isinstance(a.head, int) and isinstance(a.extent, int) else None
-    ends = emit.vector([end]) if end is not None else emit.Add(emit.vector([a.extent]), emit.vector([a.head]))
-    return emit.Slice(full, emit.vector([a.head]), ends, [a.axis])
+    known = isinstance(a.head, int) and isinstance(a.extent, int)
+    end = a.head + a.extent if known else emit.Add(emit.vector([a.extent]), emit.vector([a.head]))
+    if a.head == 0 and full.shape is not None and full.shape[a.axis] == end:
+        return full
+    return emit.Slice(full, emit.vector([a.head]), emit.vector([end]), [a.axis])
+
+
+def _shifted(emit: Emitter, a: _Axis, part: ir.Value, shift: int) -> ir.Value | None:
+    """What windows got, ``shift`` blocks later, without those behind the image (which got nothing); None: all are."""
+    behind = a.blocks - shift
+    if behind < 0:
+        assert isinstance(a.positions, int)
+        if a.positions + behind <= 0:
+            return None
+        part = emit.Slice(part, [0], [a.positions + behind], [a.axis])
+    return emit.Pad(part, _pads(emit, a, part, shift, max(0, behind))) if a.blocks or shift else part
 
 
 def _pads(emit: Emitter, a: _Axis, x: ir.Value, head: Extent, tail: Extent) -> ir.Value:
