@@ -33,7 +33,7 @@ def outcome(engine: Engine, sample: Sample, rounds: int = 1) -> Outcome:
     """Run a model once and then so many times, in a process and in the environment of the engine."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        onnx.save(sample.model, folder / "model.onnx")
+        onnx.save(sample.in_form(engine.form).model, folder / "model.onnx")
         exchange.write(folder, "feeds.json", sample.feeds, outputs=list(sample.expected))
         try:
             own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

@@ -33,11 +33,15 @@ class Engine:
     node: str = ""
     #: Whether CI makes it.
     small: bool = True
+    #: The form that it gets.
+    form: str = "portable"
+    #: The engine whose environment it shares; none: it has one of its own.
+    shares: str = ""
 
     @property
     def folder(self) -> Path:
         """Where its environment is."""
-        return FOLDER / self.name
+        return FOLDER / (self.shares or self.name)
 
     @property
     def ready(self) -> bool:
@@ -75,6 +79,14 @@ ENGINES = {
     engine.name: engine
     for engine in (
         Engine("openvino", "OpenVINO, CPU", ("openvino==2026.4.1", "numpy"), "openvino_runtime.py"),
+        Engine(
+            "openvino-form",
+            "OpenVINO, CPU, form `openvino`",
+            ("openvino==2026.4.1", "numpy"),
+            "openvino_runtime.py",
+            form="openvino",
+            shares="openvino",
+        ),
         Engine(
             "onnxruntime-web",
             "ONNX Runtime web, WebAssembly in Node",

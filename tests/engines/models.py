@@ -7,7 +7,7 @@ maximum. An input is taken only if ONNX Runtime with and without its optimisatio
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -39,9 +39,9 @@ class Example:
     vocabulary: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
-    def differentiated(self) -> onnx.ModelProto:
-        """The portable form, with a map where the input is an image."""
-        return differentiate(self.make(), saliency=len(self.shape) == 3, **self.options)
+    def differentiated(self, form: str = "portable") -> onnx.ModelProto:
+        """The model in a form, with a map where the input is an image."""
+        return differentiate(self.make(), form=form, saliency=len(self.shape) == 3, **self.options)
 
     def draw(self, seed: int) -> np.ndarray:
         """A batch of one: smooth noise for images, token numbers for texts."""
@@ -60,6 +60,13 @@ class Sample:
     expected: Arrays
     #: The outputs to compare; none: the gradients and maps.
     compared: Sequence[str] = ()
+    example: Example | None = None
+
+    def in_form(self, form: str) -> Sample:
+        """The same input for the model in another form."""
+        if self.example is None or form == "portable":
+            return self
+        return replace(self, model=self.example.differentiated(form))
 
     @property
     def gradients(self) -> Arrays:
@@ -79,7 +86,7 @@ def sample(example: Example) -> Sample:
     for seed in range(20):
         feeds = _feeds(model, example, seed)
         expected, other = _run(optimised, feeds), _run(plain, feeds)
-        found = Sample(model, feeds, expected)
+        found = Sample(model, feeds, expected, example=example)
         if max(difference(other[name], array) for name, array in found.gradients.items()) <= AGREES:
             return found
     raise RuntimeError("every input lies on a kink: ONNX Runtime disagrees with itself on all of them")
@@ -193,5 +200,6 @@ MODELS: dict[str, Example] = {
     "Inception": Example(partial(_architecture, "inception"), (3, 49, 49)),
     "text": Example(partial(_architecture, "text"), (12,), vocabulary=20, options={"target": Target(at="all")}),
     "bi-LSTM": Example(_recurrent, (8, 6)),
+    "bi-LSTM, static": Example(_recurrent, (8, 6), options={"static": {"batch": 1}}),
     "detector": Example(yolov8, (3, 16, 16), options={"target": Target(0, at="best"), "layout": "yolov8"}),
 }

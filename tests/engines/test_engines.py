@@ -27,7 +27,7 @@ def test_same_gradients(engine: Engine, drawn: Sample) -> None:
     if not engine.ready:
         pytest.skip(f"no environment of {engine.name}; run python -m engines.environments {engine.name}")
     found = outcome(engine, drawn)
-    stated = issues(drawn.model, engine.name)
+    stated = issues(drawn.model, engine.shares or engine.name)
     if found.refusal:
         assert stated, f"{engine.title} refuses a model that the table does not name: {found.refusal}"
     else:
