@@ -115,7 +115,7 @@ FACTS: tuple[Fact, ...] = (
         _integer_rows,
     ),
     Fact("opencv", True, "auto_pad = SAME_UPPER of extents that only the run knows", "fix the extents", _automatic),
-    Fact("opencv", False, _SCAN, _ELSEWHERE, _named("Scan", "Loop")),
+    Fact("opencv", False, _SCAN, "fix the batch, or " + _ELSEWHERE, _named("Scan", "Loop")),
     Fact("tract", False, _SCAN, "fix the batch, or " + _ELSEWHERE, _named("Scan", "Loop")),
     Fact("webgpu", False, "the indices of MaxPool", "run it by WebAssembly", _indices),
 )
