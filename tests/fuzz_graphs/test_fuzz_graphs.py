@@ -79,7 +79,8 @@ def test_a_wrong_rule_fails_and_is_shrunk_to_its_operator(tmp_path: Path) -> Non
 
 
 _ROUGH = """<ir_version: 6, opset_import: ["" : 11], metadata_props: ["fuzz.seed": "403087",
-  "fuzz.question": "cotangent", "fuzz.logits": "y", "fuzz.output": "y", "fuzz.classes": "1", "fuzz.batch": "0", "fuzz.head": "y", "fuzz.extents": ""]>
+  "fuzz.question": "cotangent", "fuzz.logits": "y", "fuzz.output": "y", "fuzz.head": "y",
+  "fuzz.classes": "1", "fuzz.batch": "0", "fuzz.extents": ""]>
 rough (float[3,3,9,3] x) => (float[?,?,?] y) {
   a = ReduceSum (x)
   b = ReduceSumSquare (a)
