@@ -60,6 +60,9 @@ def serve(
     ] = None,
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="jsonl, or parquet: files of lines become Parquet once they are full.")
+    ] = "jsonl",
     page: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +99,7 @@ def serve(
             log_folder=log_explanations,
             log_share=sample,
             log_photos=log_photos,
+            log_format=log_format,
             page=page,
         )
     )
