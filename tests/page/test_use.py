@@ -33,8 +33,9 @@ def test_no_serious_fault_for_screen_readers_and_nothing_sticks_out(
     assert (sum(map(int, ground[4:-1].split(","))) < 200) == (window == "dark")
 
 
-def test_by_the_keyboard_alone(opened: Opened) -> None:
-    page = opened(SMALL)
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_by_the_keyboard_alone(opened: Opened, window: str) -> None:
+    page = opened(SMALL, **WINDOWS[window])
     focused = "document.activeElement.id || document.activeElement.name"
 
     def tab_to(name: str) -> None:
@@ -74,8 +75,9 @@ def test_the_value_under_the_pointer(opened: Opened, folder: Path) -> None:
     assert page.inner_text("#value") == f"{found[10, 28]:.4f} at column 28, row 10"
 
 
-def test_your_own_model(opened: Opened, folder: Path) -> None:
-    page = opened(SMALL)
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_your_own_model(opened: Opened, folder: Path, window: str) -> None:
+    page = opened(SMALL, **WINDOWS[window])
     upload(page, folder / "noise.png")
     page.set_input_files("#model-file", folder / "own.onnx")
     page.wait_for_selector("body[data-ready='own.onnx']")
@@ -94,8 +96,9 @@ def test_your_own_model(opened: Opened, folder: Path) -> None:
         ("inside.onnx", "inside.onnx has its preprocessing inside, which this page does not run; "),
     ],
 )
-def test_files_that_are_refused(opened: Opened, folder: Path, file: str, sentence: str) -> None:
-    page = opened(SMALL)
+@pytest.mark.parametrize("window", ["desktop", "phone"])
+def test_files_that_are_refused(opened: Opened, folder: Path, file: str, sentence: str, window: str) -> None:
+    page = opened(SMALL, **WINDOWS[window])
     upload(page, folder / "noise.png")
     before = numbers(page)
     page.set_input_files("#model-file" if file.endswith(".onnx") else "#photo-file", folder / file)

@@ -25,7 +25,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
     providers: Annotated[
-        str | None, typer.Option("--provider", "--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
+        str | None,
+        typer.Option(
+            "--provider", "--providers", help="cuda, cuda:1, cpu, or names of ONNX Runtime; a list: cuda,cpu."
+        ),
     ] = None,
     threads: Threads = 0,
     methods: Annotated[

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError, ProviderError, StoppedError
 from .operators.library import library
 from .operators.report import Report
-from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
+from .providers import CPU, CUDA, Provider, ProviderWarning, import_runtime, load_cuda_libraries, requested, usable
 from .stopping import run_options
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ class Session:
             operators = library()
             if operators is not None:
                 settings.register_custom_ops_library(str(operators))
+        if CUDA in (name for name, _ in pairs):
+            load_cuda_libraries()
         try:
             self._session = runtime.InferenceSession(
                 _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]
@@ -170,6 +172,8 @@ class Session:
     def _warn_unless_given(self, name: str, available: Sequence[str], started: Sequence[str]) -> None:
         if name not in available:
             reason = f"this build of ONNX Runtime has only {', '.join(available)}"
+        elif name == CUDA and name not in started:
+            reason = 'it could not be started; its libraries come with pip install "onnxruntime-gpu[cuda,cudnn]"'
         elif name not in started:
             reason = "it could not be started"
         elif name != CPU and self.node_counts and not self.node_counts.get(name):
