@@ -27,7 +27,7 @@ def serve(
     providers: Annotated[
         str | None,
         typer.Option(
-            "--provider", "--providers", help="cuda, cuda:1, cpu, or names of ONNX Runtime; a list: cuda,cpu."
+            "--provider", "--providers", help="cuda, cuda:1, cpu, names of ONNX Runtime, or a list: cuda,cpu."
         ),
     ] = None,
     threads: Threads = 0,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import InputError, ProviderError, StoppedError
+from .bound import BoundRuns
 from .operators.library import library
 from .operators.report import Report
 from .providers import CPU, CUDA, Provider, ProviderWarning, import_runtime, load_cuda_libraries, requested, usable
@@ -110,6 +111,7 @@ class Session:
         started: list[str] = self._session.get_providers()
         self.node_counts = _node_counts(self._session)
         self.provider = next((n for n in started if not self.node_counts or self.node_counts.get(n)), started[0])
+        self._bound = _bound_runs(self._session, dict(pairs).get(CUDA, {})) if self.provider == CUDA else None
         if providers is not None:
             for name, _ in requested(providers):
                 self._warn_unless_given(name, available, started)
@@ -123,6 +125,8 @@ class Session:
         """
         try:
             with run_options() as options:
+                if self._bound is not None:
+                    return self._bound.run(feeds, outputs, options)
                 results: list[Array] = self._session.run(list(outputs), dict(feeds), options)
         except StoppedError:
             raise
@@ -244,6 +248,13 @@ def _set(options: Any, runtime: Any, name: str, value: Any) -> None:
         )
     except TypeError as error:
         raise InputError(f"ONNX Runtime's option {name!r} cannot be {value!r}: {_first_line(error)}") from error
+
+
+def _bound_runs(session: Any, options: Mapping[str, Any]) -> BoundRuns | None:
+    """Runs on buffers that stay where they are, if CUDA's options ask for graphs; else None."""
+    if str(options.get("enable_cuda_graph", 0)).lower() not in ("1", "true"):
+        return None
+    return BoundRuns(session, "cuda", int(options.get("device_id", 0)))
 
 
 def _node_counts(session: Any) -> dict[str, int]:
