@@ -11,11 +11,9 @@ import pytest
 from PIL import Image
 
 from onnxplain import Explainer, Target
-from page.conftest import DESKTOP, PHONE
 from page.use import explained, numbers, upload
 
 Opened = Callable[..., Any]
-WINDOWS = {"desktop": DESKTOP, "phone": PHONE}
 #: Of maps whose maximum is one; the page is to keep 1e-3.
 CLOSE = 1e-5
 
@@ -25,9 +23,8 @@ def explainer(folder: Path) -> Explainer:
     return Explainer(folder / "small.onnx")
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_the_bundled_classifier(opened: Opened, folder: Path, window: str) -> None:
-    page, photo = opened(**WINDOWS[window]), folder / "chelsea.png"
+def test_the_bundled_classifier(opened: Opened, folder: Path) -> None:
+    page, photo = opened(), folder / "chelsea.png"
     said, want = upload(page, photo), Explainer().explain(photo)
     assert said.startswith(f"{want.label}: {100 * want.probability:.1f} %")
     assert np.abs(numbers(page) - want.saliency).max() < CLOSE
@@ -39,11 +36,8 @@ def test_the_bundled_classifier(opened: Opened, folder: Path, window: str) -> No
     assert difference.mean() < 0.6 and np.percentile(difference, 99.9) <= 3
 
 
-@pytest.mark.parametrize("window", WINDOWS)
-def test_a_class_and_another_one_that_are_searched_for(
-    opened: Opened, explainer: Explainer, folder: Path, window: str
-) -> None:
-    page, photo = opened("model=small", **WINDOWS[window]), folder / "noise.png"
+def test_a_class_and_another_one_that_are_searched_for(opened: Opened, explainer: Explainer, folder: Path) -> None:
+    page, photo = opened("model=small"), folder / "noise.png"
     upload(page, photo)
     page.fill("#class-search", "GRE")
     page.check("#class label:has-text('green') input")

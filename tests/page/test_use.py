@@ -33,9 +33,8 @@ def test_no_serious_fault_for_screen_readers_and_nothing_sticks_out(
     assert (sum(map(int, ground[4:-1].split(","))) < 200) == (window == "dark")
 
 
-@pytest.mark.parametrize("window", ["desktop", "phone"])
-def test_by_the_keyboard_alone(opened: Opened, window: str) -> None:
-    page = opened(SMALL, **WINDOWS[window])
+def test_by_the_keyboard_alone(opened: Opened) -> None:
+    page = opened(SMALL)
     focused = "document.activeElement.id || document.activeElement.name"
 
     def tab_to(name: str) -> None:
@@ -75,9 +74,8 @@ def test_the_value_under_the_pointer(opened: Opened, folder: Path) -> None:
     assert page.inner_text("#value") == f"{found[10, 28]:.4f} at column 28, row 10"
 
 
-@pytest.mark.parametrize("window", ["desktop", "phone"])
-def test_your_own_model(opened: Opened, folder: Path, window: str) -> None:
-    page = opened(SMALL, **WINDOWS[window])
+def test_your_own_model(opened: Opened, folder: Path) -> None:
+    page = opened(SMALL)
     upload(page, folder / "noise.png")
     page.set_input_files("#model-file", folder / "own.onnx")
     page.wait_for_selector("body[data-ready='own.onnx']")
@@ -96,9 +94,8 @@ def test_your_own_model(opened: Opened, folder: Path, window: str) -> None:
         ("inside.onnx", "inside.onnx has its preprocessing inside, which this page does not run; "),
     ],
 )
-@pytest.mark.parametrize("window", ["desktop", "phone"])
-def test_files_that_are_refused(opened: Opened, folder: Path, file: str, sentence: str, window: str) -> None:
-    page = opened(SMALL, **WINDOWS[window])
+def test_files_that_are_refused(opened: Opened, folder: Path, file: str, sentence: str) -> None:
+    page = opened(SMALL)
     upload(page, folder / "noise.png")
     before = numbers(page)
     page.set_input_files("#model-file" if file.endswith(".onnx") else "#photo-file", folder / file)
