@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from .library import DOMAIN
 
@@ -71,9 +72,9 @@ class Graph:
         return name in self._outputs
 
     def constant(self, name: str) -> np.ndarray[Any, Any] | None:
-        """Return the value of a constant."""
+        """Return the value of a constant; None also where its numbers are not in the model."""
         tensor = self._constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None or uses_external_data(tensor) else numpy_helper.to_array(tensor)
 
     def shape(self, name: str) -> Shape | None:
         """Return what the file states of a value's shape: an extent, or the name of one; None where one has neither."""
