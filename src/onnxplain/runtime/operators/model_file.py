@@ -26,7 +26,7 @@ _INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
 _NUMBERS = frozenset(
     descriptor.number
     for descriptor in onnx.TensorProto.DESCRIPTOR.fields
-    if descriptor.name == "raw_data" or descriptor.name.endswith("_data") and descriptor.name != "external_data"
+    if descriptor.name == "raw_data" or (descriptor.name.endswith("_data") and descriptor.name != "external_data")
 )
 
 
