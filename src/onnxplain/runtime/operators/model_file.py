@@ -101,7 +101,9 @@ class ModelFile:
 
 def _without_numbers(source: BinaryIO, tensor: _Field) -> onnx.TensorProto:
     parts = [part for part in _fields(source, tensor.content, tensor.end) if part.number not in _NUMBERS]
-    made = onnx.TensorProto.FromString(b"".join(_bytes(source, part.start, part.end) for part in parts))
+    made: onnx.TensorProto = onnx.TensorProto.FromString(
+        b"".join(_bytes(source, part.start, part.end) for part in parts)
+    )
     made.data_location = onnx.TensorProto.EXTERNAL
     return made
 
