@@ -15,8 +15,9 @@ import os
 import re
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parents[3]
 FOLDER = Path(os.environ.get("ONNXPLAIN_RUNTIMES", Path.home() / ".cache" / "onnxplain-runtimes"))
