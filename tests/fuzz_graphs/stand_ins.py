@@ -1,6 +1,7 @@
 """Operators for ONNX's reference evaluator. Its own Erf computes in float32 whatever it is given.
 
-Its own pools take milliseconds each, and differ from runtimes with ``ceil_mode``.
+Its own pools take milliseconds each, and differ from runtimes with ``ceil_mode``; its own BatchNormalization of opset 9
+mixes the moments of its input into those that are given.
 The windows are those of ONNX Runtime and PyTorch: with ``ceil_mode`` one may end behind the padding, and an average
 counts (``count_include_pad``) positions up to the padding's end.
 """
@@ -93,4 +94,14 @@ class Erf(OpRun):
         return (np.vectorize(math.erf, otypes=[x.dtype])(x),)
 
 
-STAND_INS = [MaxPool, AveragePool, LpPool, Erf]
+class BatchNormalization(OpRun):
+    """The one of inference, which is all that the generator makes."""
+
+    op_domain = ""
+
+    def _run(self, x, scale, bias, mean, var, epsilon=1e-5, momentum=0.9, training_mode=0):
+        scale, bias, mean, var = (v.reshape(-1, *[1] * (x.ndim - 2)) for v in (scale, bias, mean, var))
+        return (scale * (x - mean) / np.sqrt(var + epsilon) + bias,)
+
+
+STAND_INS = [MaxPool, AveragePool, LpPool, Erf, BatchNormalization]

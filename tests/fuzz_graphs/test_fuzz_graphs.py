@@ -78,6 +78,23 @@ def test_a_wrong_rule_fails_and_is_shrunk_to_its_operator(tmp_path: Path) -> Non
     assert facts(again) == facts(small)
 
 
+_ROUGH = """<ir_version: 6, opset_import: ["" : 11], metadata_props: ["fuzz.seed": "403087",
+  "fuzz.question": "cotangent", "fuzz.logits": "y", "fuzz.output": "y", "fuzz.head": "y",
+  "fuzz.classes": "1", "fuzz.batch": "0", "fuzz.extents": ""]>
+rough (float[3,3,9,3] x) => (float[?,?,?] y) {
+  a = ReduceSum (x)
+  b = ReduceSumSquare (a)
+  c = Mul (b, b)
+  y = Cos (c)
+}"""
+
+
+def test_a_score_that_float32_cannot_follow_is_compared_in_float64() -> None:
+    model = onnx.parser.parse_model(_ROUGH)
+    assert check(model).reason == "float32 rounds too much"
+    assert check(model, {"ReduceSumSquare": lambda emit, node, dy: emit.Mul(dy, node.inputs[0])}).where == "gradient"
+
+
 def test_a_seed_always_makes_the_same_graph() -> None:
     assert generate(7, 18).SerializeToString() == generate(7, 18).SerializeToString()
 
