@@ -25,7 +25,7 @@ enum class Step : std::int64_t { add, sub, mul, div, ramp, exp, abs, sum };
 constexpr std::int64_t steps = 8;
 
 struct Kernels {
-    //! out = dy · ramp(y), or dy · (first(y) · second(y)), where dy is the sum of `dys`, one or two; out may be the first.
+    //! out = dy · ramp(y), or dy · (first(y) · second(y)), where dy is the sum of `dys`, one or two; out may be any.
     void (*gate)(const float* const* dys, std::size_t dy_count, const float* y, float* out, std::size_t count,
                  const Ramp* ramps, std::size_t ramp_count);
     //! Puts dy on the first maximum of each window of x; one plane of `lanes` channels, 1, 8 or 16.

@@ -62,7 +62,7 @@ class Kernel {
 struct Definition {
     const char* name;
     std::size_t inputs;
-    //! Whether the output has the shape of the first input, and whether its memory may then be that input's.
+    //! Whether the output has the shape of the first input, and whether its memory may then be that of an input.
     bool like_first, in_place;
     std::unique_ptr<Kernel> (*create)(const Attributes&);
 };

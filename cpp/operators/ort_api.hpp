@@ -2,7 +2,7 @@
 // grows: functions keep their places in the table, members of OrtCustomOp keep theirs and new ones are read only from
 // operators that state a newer version. Source of the places: the table `ort_api_1_to_25` in onnxruntime_c_api.cc and
 // `struct OrtCustomOp` in onnxruntime_c_api.h (ONNX Runtime 1.25, MIT licence). tests/runtime/operators/test_library.py
-// runs every operator, and so every function below; tests/runtime/operators/versions.sh does so in the oldest and the
+// runs every operator, and so every function below; tests/runtime/operators/versions.py does so in the oldest and the
 // newest supported release.
 #pragma once
 

@@ -16,6 +16,7 @@ from onnx import TensorProto, helper
 from onnxplain import ProviderError, native
 from onnxplain.runtime import CPU, Session
 from onnxplain.runtime.operators import library, reference
+from onnxplain.runtime.operators.chain_program import STEPS
 
 from support import small_models as small
 
@@ -81,6 +82,34 @@ def test_gate(isa: str, ramps: tuple[list[float], list[float]], shape: tuple[int
     rng = np.random.default_rng(0)
     values, attributes = [awkward(rng, shape) for _ in range(inputs)], {"alpha": ramps[0], "beta": ramps[1]}
     assert_bits(run("Gate", values, attributes, times=2), reference.gate(*values, **attributes))
+
+
+@pytest.mark.parametrize(("kind", "place"), [("Gate", 0), ("Gate", 1), ("Gate", 2), ("Chain", 0), ("Chain", 1)])
+def test_the_result_may_lie_where_any_input_was(isa: str, kind: str, place: int) -> None:
+    """ONNX Runtime gives the result the memory of an input that nothing needs any more: of the one behind a Neg."""
+    rng, shape = np.random.default_rng(0), (2, 70, 41)
+    values = [awkward(rng, shape) for _ in range(3 if kind == "Gate" else 2)]
+    names = [f"x{index}" for index in range(len(values))]
+    program = [STEPS.index("mul"), 0, 1, 0, STEPS.index("sub"), 3, 0, 0, STEPS.index("add"), 4, 1, 0]
+    attributes: dict[str, Any] = {
+        "Gate": {"alpha": CLIP[0], "beta": CLIP[1]},
+        "Chain": {"program": program, "constants": [0.0], "count": [2], "axis": [3]},
+    }[kind]
+    lanes = {} if kind == "Gate" else {"lanes": [1]}
+    read = [f"{name}n" if index == place else name for index, name in enumerate(names)]
+    nodes = [
+        helper.make_node("Neg", [names[place]], [read[place]]),
+        helper.make_node(kind, read, ["y"], domain=library.DOMAIN, **attributes, **lanes),
+        helper.make_node("Neg", ["y"], ["z"]),
+    ]
+    types = [(name, TensorProto.FLOAT, shape) for name in names]
+    model = small.build(nodes, types, [("z", TensorProto.FLOAT, shape)], domains={library.DOMAIN: 1})
+    session = Session(model, providers=CPU, threads=2, optimised=True)
+    given_ = [-value if index == place else value for index, value in enumerate(values)]
+    expected = getattr(reference, kind.lower())(*given_, **attributes)
+    for _ in range(2):
+        (found,) = session.run(dict(zip(names, values)), ["z"])
+        assert_bits(found, -expected)
 
 
 def test_an_infinite_gradient_at_a_mask_stays_no_number(isa: str) -> None:

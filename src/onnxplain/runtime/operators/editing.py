@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from .library import DOMAIN
 
@@ -36,6 +37,7 @@ class Graph:
         self._constants = {tensor.name: tensor for tensor in graph.initializer}
         self._infos = {v.name: v.type.tensor_type for v in [*graph.input, *graph.output, *graph.value_info]}
         self._outputs = {v.name for v in graph.output}
+        self._shapes: dict[str, Shape | None] = {}
         self._maker: dict[str, tuple[onnx.NodeProto, int]] = {}
         self._uses: dict[str, list[onnx.NodeProto]] = defaultdict(list)
         for place, (node,) in enumerate(self._places):
@@ -71,18 +73,15 @@ class Graph:
         return name in self._outputs
 
     def constant(self, name: str) -> np.ndarray[Any, Any] | None:
-        """Return the value of a constant."""
+        """Return the value of a constant; None also where its numbers are not in the model."""
         tensor = self._constants.get(name)
-        return None if tensor is None else numpy_helper.to_array(tensor)
+        return None if tensor is None or uses_external_data(tensor) else numpy_helper.to_array(tensor)
 
     def shape(self, name: str) -> Shape | None:
         """Return what the file states of a value's shape: an extent, or the name of one; None where one has neither."""
-        if name in self._constants:
-            return [*self._constants[name].dims]
-        if name not in self._infos or not self._infos[name].HasField("shape"):
-            return None
-        extents = [dim.dim_param or dim.dim_value for dim in self._infos[name].shape.dim]
-        return extents if all(extents) else None
+        if name not in self._shapes:
+            self._shapes[name] = self._stated(name)
+        return self._shapes[name]
 
     def blocked(self, name: str) -> bool:
         """Return whether a value is in the blocked layout."""
@@ -143,6 +142,7 @@ class Graph:
         info = helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         self._model.graph.value_info.append(info)
         self._infos[name] = info.type.tensor_type
+        self._shapes.pop(name, None)
 
     def write(self) -> dict[str, int]:
         """Write the nodes that are needed back into the model; return how many of our operators there are, by name."""
@@ -163,6 +163,14 @@ class Graph:
         if ours:
             self._model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
         return dict(ours)
+
+    def _stated(self, name: str) -> Shape | None:
+        if name in self._constants:
+            return [*self._constants[name].dims]
+        if name not in self._infos or not self._infos[name].HasField("shape"):
+            return None
+        extents = [dim.dim_param or dim.dim_value for dim in self._infos[name].shape.dim]
+        return extents if all(extents) else None
 
     def _sweep(self, names: list[str]) -> None:
         """Take out the nodes of these values that nothing uses any more, and what only led there."""

@@ -11,6 +11,7 @@ from .editing import BLOCKED, Graph
 from .gates import gates
 from .interleave import interleaved
 from .lanes import lanes
+from .model_file import ModelFile
 from .pools import pools
 from .reorders import reorders
 from .report import Report
@@ -21,11 +22,12 @@ def rewrite_file(file: Path) -> Report:
 
     Raises:
         OSError: the file cannot be read or written.
+        ValueError: it is no model.
     """
-    model = onnx.load(file, load_external_data=False)
-    report = rewrite(model)
+    given = ModelFile.read(file)
+    report = rewrite(given.model)
     if report.fused:
-        file.write_bytes(model.SerializeToString())
+        given.write()
     return report
 
 
