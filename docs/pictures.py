@@ -1,8 +1,9 @@
 """Make the pictures of the README and the start page: ``python docs/pictures.py``.
 
-The detector and the segmentation are not in this repository: ``questions.jpg`` is made where the environment variable
-ONNXPLAIN_ZOO names the folder that holds them, and stays as it is elsewhere. docs/images/README.md says whose the
-photos are. The chart is drawn from the numbers in benchmarks/RESULTS.md.
+The detector and the segmentation are not in this repository: ``questions.jpg``, ``detection.jpg`` and
+``segmentation.jpg`` are made where the environment variable ONNXPLAIN_ZOO names the folder that holds them, and stay as
+they are elsewhere. docs/images/README.md says whose the photos are. The chart is drawn from the numbers in
+benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -59,6 +60,15 @@ def draw_questions(explainer: Explainer, zoo: Path) -> None:
         "what is a killer whale, to the model?",
     ]
     save_image(IMAGES / "questions.jpg", grid_sheet([cells], captions=[captions], cell=250))
+    coco = {16: "dog", 32: "sports ball"}
+    kept = [(coco[one.target], one) for one in detector.detect(PUG) if one.target in coco]
+    boxes = [box.image, *(detector.explain(PUG, one, "smoothgrad", samples=20).overlay() for _, one in kept)]
+    named = [f"why this {name}? ({one.score:.0%})" for name, one in kept]
+    save_image(IMAGES / "detection.jpg", grid_sheet([boxes], captions=[["the photo", *named]], cell=300))
+    spot = outline.explain(zoo / "photos" / "skimage_astronaut.jpg", Target(at=(100, 70)), "smoothgrad", samples=20)
+    regions = [[person.image, person.overlay(), spot.overlay()]]
+    asked = ["the photo", "why the whole region?", "why the pixel left of the collar?"]
+    save_image(IMAGES / "segmentation.jpg", grid_sheet(regions, captions=[asked], cell=300))
 
 
 def speed_chart(results: str) -> str:

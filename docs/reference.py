@@ -82,7 +82,7 @@ def _entry(name: str) -> Iterator[str]:
 def _wrapped(line: str) -> str:
     """A signature in lines that a page has room for."""
     indent = " " * (len(line) - len(line.lstrip()) + 8)
-    return textwrap.fill(line, 96, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return textwrap.fill(line, 88, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _methods_of(kind: type) -> Iterator[str]:
@@ -142,7 +142,8 @@ def commands_page() -> str:
             if record is not None:
                 lines.append(f"| `{_cell(record[0])}` | {_cell(record[1])} |")
         if one.epilog:
-            lines += ["", plain(one.epilog)]
+            title, *examples = [line for line in plain(one.epilog).splitlines() if line]
+            lines += ["", title, "", "```bash", *examples, "```"]
     return "\n".join([*lines, ""])
 
 

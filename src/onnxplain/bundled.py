@@ -7,7 +7,8 @@ from pathlib import Path
 from .errors import ModelError
 
 _FOLDER = Path("models", "efficientnet_lite0")
-_HERE = Path(__file__).resolve().parent
+#: The installed package, and what is beside ``src`` in a checkout.
+_ROOTS = (Path(__file__).resolve().parent, Path(__file__).resolve().parents[2])
 
 
 def bundled_model() -> Path:
@@ -28,10 +29,13 @@ def bundled_photo() -> Path:
     return _find("chelsea.jpg")
 
 
+def bundled_folder() -> Path | None:
+    """The folder of both; None where the installation lacks it."""
+    return next((root / _FOLDER for root in _ROOTS if (root / _FOLDER).is_dir()), None)
+
+
 def _find(name: str) -> Path:
-    """In the installed package, or beside ``src`` in a checkout."""
-    for root in (_HERE, _HERE.parents[1]):
-        path = root / _FOLDER / name
-        if path.is_file():
-            return path
+    folder = bundled_folder()
+    if folder is not None and (folder / name).is_file():
+        return folder / name
     raise ModelError(f"this installation of onnxplain lacks {_FOLDER / name}; install it again, or name a model.")

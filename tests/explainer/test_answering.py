@@ -168,15 +168,14 @@ def test_what_cannot_be_detected_is_refused() -> None:
         Explainer(family.build(), layout=family.layout, labels=list("abcd"), cache=False)
 
 
-def mapped(classes: int) -> Explainer:
+def mapped(classes: int, preprocessing: Preprocessing | None = None) -> Explainer:
     """A segmentation [N,K,4,6] of x [N,3,8,12]: mean colours, or the first of them alone."""
     nodes = [helper.make_node("AveragePool", ["x"], ["pooled"], kernel_shape=[2, 2], strides=[2, 2])]
     nodes.append(helper.make_node("Slice", ["pooled", "zero", "count", "one"], ["out"]))
     constants = {"zero": np.array([0]), "count": np.array([classes]), "one": np.array([1])}
     model = build(nodes, [("x", FLOAT, ["N", 3, 8, 12])], [("out", FLOAT, ["N", classes, 4, 6])], constants)
-    return Explainer(
-        model, layout="segmentation", preprocessing=Preprocessing(resize="exact", size=(8, 12)), cache=False
-    )
+    preprocessing = preprocessing or Preprocessing(resize="exact", size=(8, 12))
+    return Explainer(model, layout="segmentation", preprocessing=preprocessing, cache=False)
 
 
 def test_the_region_of_a_segmentation_is_outlined() -> None:
@@ -191,6 +190,21 @@ def test_the_region_of_a_segmentation_is_outlined() -> None:
     masked = mapped(3).explain(photo, Target(0, at=mask))
     assert masked.region is not None and masked.region[40, 60] > 0.5 and masked.region[5, 5] == 0
     assert mapped(3).explain(photo, Target(0, at="all")).region is None
+
+
+def test_a_point_is_one_of_the_photo_that_the_model_sees() -> None:
+    """The crop keeps rows 6..13 and columns 9..20."""
+    explainer = mapped(3, Preprocessing(crop=(8, 12)))
+    photo = np.full((20, 30, 3), 128, np.uint8)
+    for y, x in ((6, 9), (13, 20), (-7, -10)):
+        found = np.argwhere(explainer.explain(photo, Target(0, at=(y, x))).saliency)
+        assert (np.abs(found - (y % 20, x % 30)) <= 1).all(), found
+    for y, x in ((10, 8), (5, 12), (10, 21), (14, 12), (-1, -1)):
+        with pytest.raises(TargetError, match=r"at=.* is not in rows 6 to 13 and columns 9 to 20, which the model"):
+            explainer.explain(photo, Target(0, at=(y, x)))
+    for y, x in ((20, 3), (3, 30), (-21, 3), (3, -31)):
+        with pytest.raises(TargetError, match="is out of range: the photo has 20 rows and 30 columns"):
+            explainer.explain(photo, Target(0, at=(y, x)))
 
 
 def test_an_embedding_is_the_output_as_similarities_see_it() -> None:

@@ -287,14 +287,17 @@ class Checked:
     def _run(self, runner: Any, form: str, feeds: Feeds) -> Arrays:
         names = [o.name for o in runner.get_outputs()]
         wanted = {i.name for i in runner.get_inputs()}
-        if "region" in feeds and len(next(i.shape for i in runner.get_inputs() if i.name == "region")) != (
-            feeds["region"].ndim
-        ):
+        chosen = "at" in names and "place" not in self.facts
+        if chosen or ("region" in feeds and self._rank(runner, "region") != feeds["region"].ndim):
             raise Rejected("places of one element, which are not known to be")
         try:
             return dict(zip(names, runner.run(names, {k: v for k, v in feeds.items() if k in wanted})))
         except Exception as error:
             raise Failure(f"{form}: run", _brief(error)) from error
+
+    @staticmethod
+    def _rank(runner: Any, name: str) -> int:
+        return len(next(i.shape for i in runner.get_inputs() if i.name == name))
 
     def _compare_outputs(self, before: Arrays, found: Arrays, form: str) -> None:
         for value in self.model.graph.output:

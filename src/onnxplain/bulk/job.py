@@ -5,18 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .._version import __version__
 from ..autodiff.graph.io import outside_files, read_model
 from ..errors import InputError, OutputError
 from ..files import make_folder, write_bytes
 from ..methods import Method
+from ..results.record import options_of, plain
 from ..runtime.fingerprint import file_digest
 from ..target import Target
 from .items import Item
@@ -81,22 +80,6 @@ def model_digest(path: Path) -> str:
     return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
-def plain(value: Any) -> Any:
-    """Return a value of an option as JSON has it; an array as a digest of its numbers."""
-    if isinstance(value, np.ndarray):
-        return f"array {list(value.shape)} sha256 {hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()}"
-    if isinstance(value, Target):
-        names = ("of", "at", "versus", "like", "output", "weights")
-        return {name: plain(getattr(value, name)) for name in names if getattr(value, name) is not None}
-    if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    return plain(value.item()) if isinstance(value, np.generic) else str(value)
-
-
 def facts_of(
     *,
     model: Path,
@@ -123,7 +106,7 @@ def facts_of(
         "labels_sha256": None if labels is None else hashlib.sha256("\n".join(labels).encode()).hexdigest(),
         "preprocessing": plain(preprocessing),
         "method": method.name,
-        "method_options": plain(asdict(method)),
+        "method_options": options_of(method),
         "target": plain(target),
         "map": {"height": shape[0], "width": shape[1], "type": kind},
         "shard_size": shard_size,

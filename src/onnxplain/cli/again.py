@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .common import FAILED, ONNX_RUNTIME, ModelOptions, print_json, say, split_model
+from .common import FAILED, ONNX_RUNTIME, ModelOptions, print_json, say, short_path, split_model
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -84,4 +84,4 @@ def _explainer(record: Recorded, model: Path, loading: ModelOptions) -> Explaine
 
 def _tell(made: Explanation, verdict: Verdict, files: Sequence[str]) -> None:
     arrow = f" -> {', '.join(files)}" if files else ""
-    say(f"{made.source}: {made.title}{arrow}: {verdict.title}")
+    say(f"{short_path(made.source)}: {made.title}{arrow}: {verdict.title}")

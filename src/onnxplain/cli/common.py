@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
+from ..bundled import bundled_folder
 from ..errors import InputError, OnnxplainError, OutputError
 from ..text import json_text, printable
 
@@ -219,6 +220,19 @@ def say(*lines: str) -> None:
     """Lines on stdout, each of which stays one."""
     for line in lines:
         print(printable(line))
+
+
+def short_path(path: str | Path | None) -> str:
+    """Return a path as people read it: below the current folder, below home, or a file of onnxplain's by its name."""
+    place = Path(path or "")
+    if not place.is_absolute():
+        return str(path)
+    if place.parent == bundled_folder():
+        return place.name
+    for folder, shown in ((Path.cwd(), Path()), (Path.home(), Path("~"))):
+        if place.is_relative_to(folder) and folder != Path(folder.anchor):
+            return str(shown / place.relative_to(folder))
+    return str(path)
 
 
 def refuse_overwriting(path: Path, inputs: list[Path]) -> None:

@@ -21,6 +21,7 @@ from .common import (
     print_json,
     refuse_overwriting,
     say,
+    short_path,
     split_model,
 )
 
@@ -130,7 +131,7 @@ def _print(photo: Path, found: Sequence[Detection], files: Sequence[Path]) -> No
     from rich.text import Text
 
     where = f" -> {', '.join(map(str, files))}" if files else ""
-    say(f"{photo}: {len(found) or 'no'} detection{'' if len(found) == 1 else 's'}{where}")
+    say(f"{short_path(photo)}: {len(found) or 'no'} detection{'' if len(found) == 1 else 's'}{where}")
     if not found:
         return
     table = Table()

@@ -20,6 +20,7 @@ from .common import (
     print_json,
     refuse_overwriting,
     say,
+    short_path,
     split_model,
     target_of,
 )
@@ -77,7 +78,7 @@ def compare(
         elif found.is_mistake:
             _add(made, found)
         if told and (single or found.is_mistake):
-            say(f"{found.predicted.source}: {found.title}{_arrow(place, single)}")
+            say(f"{short_path(found.predicted.source)}: {found.title}{_arrow(place, single)}")
     if mistakes and not single:
         made.write(place)
     written = [place] if mistakes or (single and results) else []

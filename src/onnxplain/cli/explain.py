@@ -21,6 +21,7 @@ from .common import (
     guarded,
     print_json,
     say,
+    short_path,
     split_model,
 )
 from .expected import compare
@@ -238,7 +239,7 @@ def _written(
         files = [str(path) for sink in sinks for path in sink.add(explanation, rank)]
         results.append({**explanation.to_dict(), "files": files})
         if not silent:
-            say(f"{explanation.source}: {explanation.title}{_arrow(files)}")
+            say(f"{short_path(explanation.source)}: {explanation.title}{_arrow(files)}")
     return results, [path for sink in sinks for path in sink.finish()] if results else []
 
 

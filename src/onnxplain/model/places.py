@@ -140,15 +140,16 @@ class Chooser:
         """The overlap of every detection of a sample with a box, [A]."""
         if self._maps is None or "boxes" not in self._maps:
             raise TargetError("a Box is for detectors; state the layout of the outputs with Explainer(layout=...).")
+        inside = box
         if self._geometries is not None:
             geometry = self._geometries[row]
             (y0, x0), (y1, x1) = geometry.point_to_model(box.y0, box.x0), geometry.point_to_model(box.y1, box.x1)
-            box = Box(x0, y0, x1, y1)
+            inside = Box(x0, y0, x1, y1)
         boxes = self._maps["boxes"][row].astype(np.float64)
-        low = np.maximum(boxes[:, :2], [box.x0, box.y0])
-        high = np.minimum(boxes[:, 2:], [box.x1, box.y1])
+        low = np.maximum(boxes[:, :2], [inside.x0, inside.y0])
+        high = np.minimum(boxes[:, 2:], [inside.x1, inside.y1])
         shared = np.maximum(high - low, 0).prod(axis=1)
-        areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) + box.width * box.height
+        areas = np.maximum(boxes[:, 2:] - boxes[:, :2], 0).prod(axis=1) + inside.width * inside.height
         overlap = shared / np.maximum(areas - shared, 1e-9)
         if overlap.max(initial=0.0) < _LEAST_OVERLAP:
             raise TargetError(f"no detection overlaps {box!r}: the largest overlap is {overlap.max(initial=0.0):.2f}.")
@@ -173,10 +174,7 @@ class Chooser:
         if isinstance(at, tuple):
             if len(extents) != 2 or len(at) != 2:
                 raise TargetError(f"at={at}: the output has {len(extents)} axes of places {list(extents)}.")
-            point = tuple(at)
-            if geometry is not None:
-                inside = geometry.point_to_model(at[0] + 0.5, at[1] + 0.5)
-                point = tuple(int(v * e // c) for v, e, c in zip(inside, extents, geometry.canvas))
+            point = tuple(at) if geometry is None else _point_in_output(geometry, tuple(at), extents)
             if not all(-extent <= v < extent for v, extent in zip(point, extents)):
                 raise TargetError(f"at={at} is out of range: the output has the places {list(extents)}.")
             region = np.zeros(extents, np.float32)
@@ -192,3 +190,19 @@ class Chooser:
         if not mask.any():
             raise TargetError("at= is a mask without any place; it must be above zero somewhere.")
         return mask.astype(np.float32), "mask"
+
+
+def _point_in_output(geometry: Geometry, at: tuple[int, ...], extents: tuple[int, ...]) -> tuple[int, ...]:
+    """The place of the output over a pixel of the photo; negative numbers count from the photo's end."""
+    height, width = geometry.photo
+    y, x = (v + extent if v < 0 else v for v, extent in zip(at, geometry.photo))
+    if not (0 <= y < height and 0 <= x < width):
+        raise TargetError(f"at={at} is out of range: the photo has {height} rows and {width} columns.")
+    inside = geometry.point_to_model(y + 0.5, x + 0.5)
+    if not all(0 <= v < extent for v, extent in zip(inside, geometry.canvas)):
+        top, left, bottom, right = (round(edge) for edge in geometry.crop_box)
+        raise TargetError(
+            f"at={at} is not in rows {top} to {bottom - 1} and columns {left} to {right - 1}, which the model sees "
+            "of the photo."
+        )
+    return tuple(int(v * e // c) for v, e, c in zip(inside, extents, geometry.canvas))

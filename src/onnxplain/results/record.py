@@ -116,13 +116,19 @@ def pixels_sha256(image: NDArray[np.uint8]) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as JSON has it; an array as its shape, type and SHA-256, another object as its type."""
+    """Return a value as JSON has it; a target by what it states, an array as its shape, type and SHA-256.
+
+    Another object is described by its type.
+    """
     if isinstance(value, np.generic):
         return plain(value.item())
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else {"number": repr(value)}
+    if isinstance(value, (Target, Box)):
+        stated = {one.name: getattr(value, one.name) for one in fields(value)}
+        return plain({name: one for name, one in stated.items() if one is not None})
     if isinstance(value, Mapping):
         return {str(name): plain(one) for name, one in value.items()}
     if isinstance(value, (list, tuple)) and len(value) <= _GRID * _GRID:

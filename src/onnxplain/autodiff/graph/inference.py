@@ -228,9 +228,9 @@ class Inference:
                 parts.append(str(value.shape))
             else:
                 parts.append((str(value.shape), value.name))
-        unranked = any(value is not None and value.shape is None for value in node.inputs)
+        vague = any(value is not None and is_open(value.shape) for value in node.inputs)
         has_graph = any(a.type == ir.AttributeType.GRAPH for a in node.attributes.values())
-        if node.op_type in _DATA_DEPENDENT or unranked or has_graph or not is_standard(node.domain):
+        if node.op_type in _DATA_DEPENDENT or vague or has_graph or not is_standard(node.domain):
             parts.append(node.outputs[0].name)
         digest = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
         return f"{node.op_type}_{digest}_{axis}"
