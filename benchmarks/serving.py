@@ -2,10 +2,11 @@
 
 Needs the extra ``serve``. It starts ``onnxplain serve`` with the bundled model on free ports of this machine, and asks
 ``--requests`` times for the score and the saliency map of a photo, as an input tensor by V2 in binary form, over 1, 8
-and 64 connections kept open. The photos are crops of the bundled one; each answer is compared with that of
-``Explainer.saliency``. In turn with the rounds of 64 connections, ``Explainer.saliency`` runs over the same tensors
-in this process, and the table has the ratio. Then more requests than the queue holds come at once: the answers are 200
-and 429, and the service's memory before and after is printed. Clients and service share the processors.
+and 64 connections kept open (``--connections``: over others, or in several calls). The photos are crops of the bundled
+one; each answer is compared with that of ``Explainer.saliency``. In turn with the rounds of 64 connections,
+``Explainer.saliency`` runs over the same tensors in this process, and the table has the ratio. Then more requests than
+the queue holds come at once, four times: the answers are 200 and 429, and the service's memory is printed after each.
+Clients and service share the processors.
 """
 
 from __future__ import annotations
@@ -32,8 +33,9 @@ from onnxplain.photos import load_image
 Array = np.ndarray
 #: Number of a request, status, headers and body of its answer.
 Found = tuple[int, int, tuple[dict[str, str], bytes]]
-CONNECTIONS = (1, 8, 64)
 _PHOTOS = 64
+#: Times that more requests come than the queue holds.
+_WAVES = 4
 _WHERE = re.compile(r"http://127\.0\.0\.1:(\d+)")
 #: How far a score may be from that of another batch, and a map from another's, both relative to the greatest.
 TOLERANCE = 1e-4
@@ -137,35 +139,39 @@ def start(folder: Path, queue: int) -> tuple[subprocess.Popen[bytes], int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=2000)
-    parser.add_argument("--rounds", type=int, default=3, help="of 64 connections and of the library, in turn")
+    parser.add_argument("--connections", type=int, nargs="*", default=[1, 8, 64])
+    parser.add_argument("--rounds", type=int, default=3, help="of the most connections and of the library, in turn")
     options = parser.parse_args()
     explainer = Explainer()
     x = tensors(explainer)
     maps, scores = explainer.saliency(x), explainer.scores(x).max(axis=1)
     asked = [request(one, explainer.inputs[0].name) for one in x]
-    share = options.requests // (len(CONNECTIONS) - 1 + options.rounds)
-    lost, bad, ratios = 0, 0, []
+    most = max(options.connections)
+    turns = [*options.connections, *[most] * (options.rounds - 1)]
+    share, ratios = options.requests // len(turns), []
     with tempfile.TemporaryDirectory() as folder:
-        process, port = start(Path(folder), max(CONNECTIONS))
+        process, port = start(Path(folder), most)
         try:
-            asyncio.run(load(port, asked, _PHOTOS, 8))
-            print("connections  requests  images/s  library  ratio")
-            for connections in (*CONNECTIONS, *[max(CONNECTIONS)] * (options.rounds - 1)):
+            asyncio.run(load(port, asked, _PHOTOS, most))
+            print("connections  requests  lost  wrong  images/s  library  ratio")
+            for connections in turns:
                 began = time.perf_counter()
-                for _ in range(max(share // len(x), 1)) if connections == max(CONNECTIONS) else ():
+                for _ in range(max(share // len(x), 1)) if connections == most else ():
                     explainer.saliency(x)
                 mine = max(share // len(x), 1) * len(x) / (time.perf_counter() - began)
                 seconds, found = asyncio.run(load(port, asked, share, connections))
-                lost, bad = lost + share - len(found), bad + wrong(found, maps, scores)
                 pace = share / seconds
-                compared = f"{mine:7.1f}  {pace / mine:5.2f}" if connections == max(CONNECTIONS) else ""
-                ratios += [pace / mine] if connections == max(CONNECTIONS) else []
-                print(f"{connections:11d}  {share:8d}  {pace:8.1f}  {compared}", flush=True)
-            print(f"lost {lost}, wrong {bad}; median ratio at {max(CONNECTIONS)}: {statistics.median(ratios):.2f}")
+                compared = f"{mine:7.1f}  {pace / mine:5.2f}" if connections == most else ""
+                ratios += [pace / mine] if connections == most else []
+                counts = f"{connections:11d}  {share:8d}  {share - len(found):4d}  {wrong(found, maps, scores):5d}"
+                print(f"{counts}  {pace:8.1f}  {compared}", flush=True)
+            print(f"median ratio at {most}: {statistics.median(ratios):.2f}")
             before = memory(process.pid)
-            _, found = asyncio.run(load(port, asked, 600, 256))
-            statuses = Counter(status for _, status, _ in found)
-            print(f"256 connections: {dict(statuses)}; memory {before} MB before, {memory(process.pid)} MB after")
+            print(f"memory {before} MB")
+            for _ in range(_WAVES):
+                _, found = asyncio.run(load(port, asked, 600, 256))
+                statuses = Counter(status for _, status, _ in found)
+                print(f"256 connections: {dict(statuses)}; memory {memory(process.pid)} MB", flush=True)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(60)

@@ -142,7 +142,7 @@ ONLY_FOR = {
     "torchvision": set[str](),
     "onnxruntime": {"runtime"},
     "openvino": {"runtime"},
-    "pyarrow": {"bulk"},
+    "pyarrow": {"bulk", "serve"},
     "ray": {"bulk"},
 }
 

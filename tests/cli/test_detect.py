@@ -74,7 +74,10 @@ def test_what_is_refused(run: Runner) -> None:
     assert run("detect", "photo.png").code == 2
     for arguments, message in (
         (("classifier.onnx", "photo.png"), "nothing says that the output of the model holds detections"),
-        (("yolo.onnx", "photo.png"), "3 labels, but the model has 320 classes"),
+        (
+            ("yolo.onnx", "photo.png"),
+            "320 classes; give one for each. If the output is a detector's, state its",
+        ),
         (("yolo.onnx", "photo.png", "--layout", "yolo"), "layout 'yolo' is unknown"),
         (("yolo.onnx", "photo.png", "--layout", "yolov8", "--threshold", "2"), "threshold is 2"),
         (("nothing.onnx", "photo.png"), "nothing.onnx"),

@@ -21,7 +21,7 @@ from onnxplain.runtime import BatchedSession, ProviderWarning, Session, batching
 from onnxplain.runtime.batching import _ARENA as ARENA
 from onnxplain.runtime.batching import Plan
 from onnxplain.runtime.memory import available_memory, bytes_per_sample, without_weights
-from onnxplain.runtime.providers import full_name, requested
+from onnxplain.runtime.providers import CUDA, full_name, load_cuda_libraries, named, requested
 from onnxplain.runtime.workers import in_worker
 
 from support import small_models as small
@@ -102,6 +102,43 @@ def test_short_names_of_providers() -> None:
     assert full_name("cuda") == "CUDAExecutionProvider"
     assert full_name("CPU") == CPU
     assert full_name("nonsense") == "nonsense"
+
+
+def test_providers_with_the_number_of_a_device() -> None:
+    assert named("cuda:1") == ("CUDAExecutionProvider", {"device_id": "1"})
+    assert named("TensorrtExecutionProvider:0") == ("TensorrtExecutionProvider", {"device_id": "0"})
+    assert (named("cuda"), named("cpu")) == ("CUDAExecutionProvider", CPU)
+    for text in ("cuda:", "cuda:-1", "cuda:one", "cuda:1:2", "cpu:0", "cuda:\u0661"):
+        with pytest.raises(ProviderError, match="the number of a GPU"):
+            named(text)
+
+
+def test_cuda_gets_its_options_and_its_libraries_are_loaded_first(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What ONNX Runtime is handed where it has CUDA; here the CPU stands in for it, so that CUDA does not start."""
+    happened: list[Any] = []
+    session = onnxruntime.InferenceSession
+
+    def load(model: Any, options: Any, providers: Any, settings: Any) -> Any:
+        happened.append(list(zip(providers, settings)))
+        return session(model, options, [CPU])
+
+    def preload() -> None:
+        print("Failed to load libcudart.so")
+        happened.append("libraries")
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    monkeypatch.setattr(onnxruntime, "InferenceSession", load)
+    monkeypatch.setattr(onnxruntime, "preload_dlls", preload, raising=False)
+    load_cuda_libraries.cache_clear()
+    with pytest.warns(ProviderWarning, match=rf'{CUDA} was requested but not given.*"onnxruntime-gpu.*{CPU} runs'):
+        assert Session(small.quadratic(), providers=[named("cuda:1"), named("cpu")]).provider == CPU
+    Session(small.quadratic())
+    Session(small.quadratic(), providers=[CPU])
+    handed = [(CUDA, {"device_id": "1"}), (CPU, {})]
+    assert happened == ["libraries", handed, [(CUDA, {}), (CPU, {})], [(CPU, {})]]
+    assert capsys.readouterr().out == ""
 
 
 def test_a_requested_provider_that_is_not_given_warns_and_the_next_one_runs() -> None:

@@ -115,6 +115,7 @@ def test_nothing_is_answered_before_models_are_loaded(folder: Path, tmp_path: Pa
         (["{folder}/small.onnx", "{folder}/small.onnx"], "two models are called 'small'"),
         (["{folder}/small.onnx", "--queue", "0"], "--queue is a whole number"),
         (["{folder}/small.onnx", "--log-explanations", "{folder}/keys"], "cannot be made"),
+        (["{folder}/small.onnx", "--log-format", "csv"], "--log-format is jsonl or parquet; found 'csv'"),
         (["{folder}/small.onnx"], "cannot be listened at"),
     ],
 )

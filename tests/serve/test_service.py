@@ -153,9 +153,53 @@ def test_log_has_what_was_answered(running: Service, folder: Path) -> None:
     assert (line["asked"], line["label"], line["method"]) == ("cat", "cat", "saliency")
     assert line["versions"]["onnxplain"] == onnxplain.__version__
     assert "photo" not in line
+    assert line["preprocessing"]["crop"] == 4 and line["box"] is None
     [packed] = line["maps"].values()
     saliency = np.frombuffer(zlib.decompress(base64.b64decode(packed["zlib"])), np.float16).reshape(packed["shape"])
     np.testing.assert_allclose(saliency, answer["explanations"][0]["saliency"], atol=1e-3)
+
+
+def _logged(folder: Path, name: str) -> dict[str, Any]:
+    lines = [json.loads(line) for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
+    [found] = [one for one in lines if one["request"] == name]
+    return dict(found)
+
+
+def test_log_holds_no_photo_of_a_target_unless_photos_are_asked_for(running: Service, folder: Path) -> None:
+    content = (folder / "photo.png").read_bytes()
+    target = {"like": [1, 2, 3, 4, 5], "versus": {"like": photo(folder)}}
+    body = {"instances": [photo(folder)], "parameters": {"target": target}}
+    assert running.ask(EXPLAIN, body, {"X-Request-Id": "a photo in the target"})[0] == 200
+    same = {"sha256": hashlib.sha256(content).hexdigest()}
+    said = {"like": [1, 2, 3, 4, 5], "versus": {"like": same}}
+    assert _logged(folder / "log", "a photo in the target")["asked"] == said
+    assert photo(folder)["b64"] not in "".join(file.read_text() for file in (folder / "log").iterdir())
+
+
+def test_log_as_parquet(folder: Path, tmp_path: Path) -> None:
+    """Killed, the service leaves lines; the next one makes a shard of these, and of its own when it ends."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    log = tmp_path / "log"
+    arguments = (folder / "small.onnx", "--log-explanations", log, "--sample", 1, "--log-format", "parquet")
+    body = {"instances": [photo(folder)], "parameters": {"target": ["cat", "dog"]}}
+    with service(tmp_path / "first", *arguments, "--log-photos") as running:
+        assert running.ask(EXPLAIN, body, {"X-Request-Id": "killed"})[0] == 200
+        running.process.kill()
+    assert [file.suffix for file in log.iterdir()] == [".jsonl"]
+    with service(tmp_path / "second", *arguments) as running:
+        answer = running.ask(EXPLAIN, body, {"X-Request-Id": "ended"})[1]
+    assert {file.suffix for file in log.iterdir()} == {".parquet"}
+    tables = {rows[0]["request"]: rows for rows in (parquet.read_table(one).to_pylist() for one in log.iterdir())}
+    assert [[row["label"] for row in tables[name]] for name in ("killed", "ended")] == [["cat", "dog"]] * 2
+    assert [row["photo"] for row in tables["killed"]] == [(folder / "photo.png").read_bytes()] * 2
+    [found], row = answer["explanations"], tables["ended"][1]
+    digests = [hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in ("small.onnx", "photo.png")]
+    assert [row["model_sha256"], row["input_sha256"], row["photo"]] == [*digests, None]
+    assert json.loads(row["asked"]) == ["cat", "dog"] and json.loads(row["versions"])["onnx"] == onnx.__version__
+    [saliency] = row["maps"]
+    values = np.float32(saliency["values"]).reshape(saliency["shape"])
+    np.testing.assert_allclose(values, found[1]["saliency"], atol=1e-3)
+    assert (row["score"], row["probability"]) == (found[1]["score"], found[1]["probability"])
 
 
 def test_metrics_count_steps_and_refusals(running: Service, folder: Path) -> None:

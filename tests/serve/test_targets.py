@@ -13,7 +13,7 @@ from onnxplain.serve.settings import Settings, is_loopback, parse_models, parse_
 from onnxplain.serve.targets import TargetReader
 
 PHOTO = np.full((4, 6, 3), 255, np.uint8)
-READER = TargetReader(lambda file: PHOTO, lambda image: np.float32([image.shape[0], image.shape[1]]))
+READER = TargetReader(lambda file: PHOTO, lambda image: np.float32([image.shape[0], image.shape[1]]), most=32)
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,28 @@ def test_several_and_best() -> None:
     "value",
     [1.5, True, [], [[1]], {"at": {"box": [1, 2, 3]}}, {"at": {}}, {"at": "there"}, {"of": {}}, {"like": "x"}, {"x": 1},
      {"like": {"b64": "?"}}, {"like": {"url": "x"}}, {"like": [[1], [2, 3]]}, {"weights": ["a"]}, {"like": [1e99]},
-     {"of": 2**70}, {"at": {"box": ["a", 1, 2, 3]}}, {"versus": []}],
+     {"of": 2**70}, {"at": {"box": ["a", 1, 2, 3]}}, {"versus": []}, {"of": 1, "versus": {"of": 2, "versus": 3}},
+     {"at": {"box": [float("nan"), 1, 2, 3]}}, {"at": {"box": [3, 1, 2, 3]}}, "top33", ["a"] * 33],
 )  # fmt: skip
 def test_what_makes_no_target(value: Any) -> None:
     with pytest.raises((TargetError, InputError)):
         READER.question(value)
+
+
+def test_nothing_is_read_of_more_targets_than_are_answered() -> None:
+    read: list[bytes] = []
+
+    def decode(file: bytes) -> np.ndarray:
+        read.append(file)
+        return PHOTO
+
+    reader = TargetReader(decode, lambda image: np.float32([1, 2]), most=3)
+    one = {"like": {"b64": "AAAA"}}
+    for value, before in (([one] * 4, 0), ([one] * 2, 2), (one, 3), ("top3", 1)):
+        with pytest.raises(InputError, match="at most 3 answers; ask for fewer"):
+            reader.question(value, before)
+    assert read == []
+    assert reader.question([one] * 2, 1).answers == 2 and len(read) == 2
 
 
 def test_sizes() -> None:

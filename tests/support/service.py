@@ -28,6 +28,7 @@ REQUIREMENTS = (
     "onnx-ir>=0.1.13",
     "onnxruntime>=1.21",
     "pillow>=10.3",
+    "pyarrow>=17",
     "typer>=0.16",
     "rich>=13.7",
 )

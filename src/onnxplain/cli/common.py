@@ -40,7 +40,9 @@ PreprocessingName = Annotated[
 LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")]
 Providers = Annotated[
     list[str] | None,
-    typer.Option("--provider", help="cuda, cpu, or a name as in ONNX Runtime; repeatable, in order of preference."),
+    typer.Option(
+        "--provider", help="cuda, cuda:1, cpu, or a name of ONNX Runtime; repeatable, the first is preferred."
+    ),
 ]
 
 RuntimeName = Annotated[
@@ -95,9 +97,9 @@ class ModelOptions:
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of an Explainer that these options are."""
-        from ..runtime.providers import full_name
+        from ..runtime.providers import named as provider_of
 
-        named = full_name if self.runtime == ONNX_RUNTIME else str
+        named = provider_of if self.runtime == ONNX_RUNTIME else str
         given = {one.name: getattr(self, one.name) for one in fields(self)}
         names, layout = given.pop("provider"), given.pop("layout")
         given["layout"] = None if layout is None else layout_of(layout)

@@ -25,7 +25,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
     providers: Annotated[
-        str | None, typer.Option("--provider", "--providers", help="cuda, cpu, or names as in ONNX Runtime: cuda,cpu.")
+        str | None,
+        typer.Option(
+            "--provider", "--providers", help="cuda, cuda:1, cpu, names of ONNX Runtime, or a list: cuda,cpu."
+        ),
     ] = None,
     threads: Threads = 0,
     methods: Annotated[
@@ -60,6 +63,9 @@ def serve(
     ] = None,
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+    log_format: Annotated[
+        str, typer.Option("--log-format", help="jsonl, or parquet: files of lines become Parquet once they are full.")
+    ] = "jsonl",
     page: Annotated[
         Path | None,
         typer.Option(
@@ -96,6 +102,7 @@ def serve(
             log_folder=log_explanations,
             log_share=sample,
             log_photos=log_photos,
+            log_format=log_format,
             page=page,
         )
     )

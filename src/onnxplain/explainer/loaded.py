@@ -111,7 +111,8 @@ class LoadedModel:
         self._loader = loader
         self._model, session = loader.open("gradients" if gradients else "scores")
         stated = {"metadata": self._model.metadata, "model_path": self._path, "classes": self._model.classes}
-        found = find_labels(labels, required=tensor is None, **stated)
+        in_places = self._model.places is not None
+        found = find_labels(labels, required=tensor is None, in_places=in_places, **stated)
         self._attributor = Attributor(self._model, session, found, loader=loader, channel_axis=channel_axis)
         self._stated_channel_axis = channel_axis
         self._stated_preprocessing = preprocessing

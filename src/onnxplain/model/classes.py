@@ -97,17 +97,22 @@ class Classes:
         return value
 
 
-def find_labels(labels: LabelsLike | None, *, required: bool, **stated: Any) -> list[str] | None:
+def find_labels(
+    labels: LabelsLike | None, *, required: bool, in_places: bool = False, **stated: Any
+) -> list[str] | None:
     """Return the class names, given or as ``stated`` (see :func:`onnxplain.photos.resolve_labels`); None without any.
 
-    Those stated beside a model are not ``required`` to fit an output of the caller's choice.
+    Those stated beside a model are not ``required`` to fit an output of the caller's choice. An output with scores
+    ``in_places`` may be a detector's, of which the layout says where its classes are.
 
     Raises:
         InputError: they do not fit the model.
     """
     try:
         return resolve_labels(labels, **stated)
-    except InputError:
-        if labels is not None or required:
-            raise
-        return None
+    except InputError as error:
+        if labels is None and not required:
+            return None
+        if in_places:
+            raise InputError(f"{error} If the output is a detector's, state its layout= (--layout).") from error
+        raise

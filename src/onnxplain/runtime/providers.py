@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -40,6 +43,35 @@ def full_name(name: str) -> str:
     """Return the provider that a short name means ("cuda" is CUDAExecutionProvider); any other name unchanged."""
     known: list[str] = import_runtime().get_all_providers()
     return next((full for full in known if full.lower() == f"{name.lower()}executionprovider"), name)
+
+
+def named(text: str) -> Provider:
+    """Return the provider that a text names: "cuda", "CUDAExecutionProvider", or "cuda:1" for the device of a number.
+
+    Raises:
+        ProviderError: there is no such number.
+    """
+    name, colon, number = text.partition(":")
+    full = full_name(name)
+    if not colon:
+        return full
+    if full == CPU or not (number.isascii() and number.isdecimal()):
+        raise ProviderError(
+            f"provider {text!r}: behind a colon stands the number of a GPU, 0 or more, as in cuda:1; the CPU has none."
+        )
+    return full, {"device_id": number}
+
+
+@cache
+def load_cuda_libraries() -> None:
+    """Load the CUDA libraries that pip installed, once: ONNX Runtime itself looks only where the system keeps its own.
+
+    ONNX Runtime before 1.21 cannot. It prints what it does not find; that CUDA does not start is a warning anyway.
+    """
+    preload = getattr(import_runtime(), "preload_dlls", None)
+    if preload is not None:
+        with redirect_stdout(io.StringIO()):
+            preload()
 
 
 def requested(providers: str | Sequence[Provider] | None) -> list[tuple[str, dict[str, Any]]]:

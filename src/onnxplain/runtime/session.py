@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from ..errors import InputError, ProviderError, StoppedError
+from .bound import BoundRuns
 from .operators.library import library
 from .operators.report import Report
-from .providers import CPU, Provider, ProviderWarning, import_runtime, requested, usable
+from .providers import CPU, CUDA, Provider, ProviderWarning, import_runtime, load_cuda_libraries, requested, usable
 from .stopping import run_options
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class Session:
             operators = library()
             if operators is not None:
                 settings.register_custom_ops_library(str(operators))
+        if CUDA in (name for name, _ in pairs):
+            load_cuda_libraries()
         try:
             self._session = runtime.InferenceSession(
                 _loadable(model), settings, [name for name, _ in pairs], [given for _, given in pairs]
@@ -108,6 +111,7 @@ class Session:
         started: list[str] = self._session.get_providers()
         self.node_counts = _node_counts(self._session)
         self.provider = next((n for n in started if not self.node_counts or self.node_counts.get(n)), started[0])
+        self._bound = _bound_runs(self._session, dict(pairs).get(CUDA, {})) if self.provider == CUDA else None
         if providers is not None:
             for name, _ in requested(providers):
                 self._warn_unless_given(name, available, started)
@@ -121,6 +125,8 @@ class Session:
         """
         try:
             with run_options() as options:
+                if self._bound is not None:
+                    return self._bound.run(feeds, outputs, options)
                 results: list[Array] = self._session.run(list(outputs), dict(feeds), options)
         except StoppedError:
             raise
@@ -170,6 +176,8 @@ class Session:
     def _warn_unless_given(self, name: str, available: Sequence[str], started: Sequence[str]) -> None:
         if name not in available:
             reason = f"this build of ONNX Runtime has only {', '.join(available)}"
+        elif name == CUDA and name not in started:
+            reason = 'it could not be started; its libraries come with pip install "onnxruntime-gpu[cuda,cudnn]"'
         elif name not in started:
             reason = "it could not be started"
         elif name != CPU and self.node_counts and not self.node_counts.get(name):
@@ -240,6 +248,13 @@ def _set(options: Any, runtime: Any, name: str, value: Any) -> None:
         )
     except TypeError as error:
         raise InputError(f"ONNX Runtime's option {name!r} cannot be {value!r}: {_first_line(error)}") from error
+
+
+def _bound_runs(session: Any, options: Mapping[str, Any]) -> BoundRuns | None:
+    """Runs on buffers that stay where they are, if CUDA's options ask for graphs; else None."""
+    if str(options.get("enable_cuda_graph", 0)).lower() not in ("1", "true"):
+        return None
+    return BoundRuns(session, "cuda", int(options.get("device_id", 0)))
 
 
 def _node_counts(session: Any) -> dict[str, int]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import OnnxplainError, StoppedError
 from ..pipeline.samples import Sample, SampleAnswer, SampleOutcome
+from ..runtime import Stop, stoppable
 from ..runtime.workers import cores
 from .admission import Gate, Ticket
 from .batching import Lane, Task
@@ -76,15 +77,23 @@ class Engine:
 
         Raises:
             BadRequest: the library refuses something, with its own sentence.
-            OutOfTime: the limit came first.
+            OutOfTime: the limit came first; runs of the model by the function have ended.
         """
-        work = asyncio.get_running_loop().run_in_executor(self._hands, function, *arguments)
+        stop = Stop()
+
+        def run() -> T:
+            with stoppable(stop):
+                return function(*arguments)
+
+        work = asyncio.get_running_loop().run_in_executor(self._hands, run)
         try:
             return await asyncio.wait_for(work, ticket.left())
-        except (TimeoutError, asyncio.TimeoutError):
+        except (TimeoutError, asyncio.TimeoutError, StoppedError):
             raise ticket.late() from None
         except OnnxplainError as error:
             raise BadRequest(str(error)) from error
+        finally:
+            stop.stop()
 
     def close(self) -> None:
         """End all threads; what still waits is never answered."""

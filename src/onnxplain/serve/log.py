@@ -1,7 +1,7 @@
 """Explanations that were given, as lines of JSON: what a person needs who must account for a decision later.
 
 A line is written, whole, before its answer is sent: once a caller has an answer that was chosen for the log, the line
-has reached the operating system, and outlives the death of this process.
+has reached the operating system, and outlives the death of this process. Files of lines may become shards of Parquet.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import logging
-import os
 import random
-import threading
-import zlib
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -24,27 +21,27 @@ import orjson
 
 from .. import __version__
 from ..files import make_folder
+from .journal import Journal
+from .log_shards import packed
 from .metrics import LOGGED
 from .models import Loaded
 from .work import Answer, Entry, Order
 
 _LOG = logging.getLogger("onnxplain.serve")
 
-#: Bytes after which a new file is begun.
-_MOST = 256_000_000
-
 
 class ExplanationLog:
-    """Writes a share of all answers into a folder, one file a day and process; safe to use from several threads."""
+    """Writes a share of all answers into a folder; safe to use from several threads."""
 
-    def __init__(self, folder: Path, share: float, *, photos: bool) -> None:
+    def __init__(self, folder: Path, share: float, *, photos: bool, parquet: bool) -> None:
         """Make the folder.
 
         Raises:
             OutputError: that is impossible, or it cannot be written to.
+            RuntimeMissingError: ``parquet`` without pyarrow.
         """
-        self._folder, self._share, self._photos = make_folder(folder), share, photos
-        self._random, self._lock, self._part = random.Random(), threading.Lock(), 0
+        self._journal, self._share, self._photos = Journal(make_folder(folder), parquet=parquet), share, photos
+        self._random = random.Random()
         self._versions = {"onnxplain": __version__, "onnx": version("onnx"), "onnxruntime": _runtime_version()}
 
     def chosen(self) -> bool:
@@ -59,34 +56,21 @@ class ExplanationLog:
             for one in several
         ]
         try:
-            with self._lock:
-                self._append(b"".join(lines))
+            self._journal.append(b"".join(lines))
         except OSError as error:
             LOGGED.labels("failed").inc(len(lines))
             _LOG.error("%d explanations were not logged: %s", len(lines), error.strerror or error)
         else:
             LOGGED.labels("done").inc(len(lines))
 
-    def _append(self, content: bytes) -> None:
-        """Append to the file of today: all of it, or nothing."""
-        day = datetime.now(timezone.utc).strftime("%Y-%m-%d")
-        path = self._folder / f"explanations-{day}-{os.getpid()}-{self._part}.jsonl"
-        with path.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                written = file.write(content)
-                if written != len(content):
-                    raise OSError(f"{written} of {len(content)} bytes were written.")
-            except OSError:
-                file.truncate(before)
-                raise
-            if before + len(content) > _MOST:
-                self._part += 1
+    def close(self) -> None:
+        """End: what was written becomes a shard, where shards are wanted."""
+        self._journal.close()
 
     def _line(
         self, request: str, loaded: Loaded, order: Order, entry: Entry, number: int, answer: Answer
     ) -> dict[str, Any]:
-        facts = answer.found.facts
+        facts, box = answer.found.facts, answer.found.place.get("box")
         line = {
             "time": datetime.now(timezone.utc).isoformat(),
             "request": request,
@@ -94,30 +78,19 @@ class ExplanationLog:
             "model": loaded.name,
             "model_sha256": loaded.digest,
             "input_sha256": _digest(entry),
-            "asked": entry.target,
+            "asked": entry.target if self._photos else _without_files(entry.target),
             "method": order.method,
             "options": dict(order.options),
             "versions": self._versions,
             "provider": facts["provider"],
             **{name: facts[name] for name in ("target", "label", "score", "probability", "versus", "step")},
+            "box": None if box is None else [box.x0, box.y0, box.x1, box.y1],
+            "preprocessing": _preprocessing(loaded) if entry.photo is not None else None,
             "maps": {name: packed(array) for name, array in answer.found.maps.items()},
         }
         if self._photos and entry.photo is not None:
             line["photo"] = base64.b64encode(entry.photo).decode()
         return line
-
-
-def packed(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """An array as values for JSON: float16, compressed by zlib, in base64."""
-    content = zlib.compress(np.ascontiguousarray(array, np.float16).tobytes(), 1)
-    return {"shape": list(array.shape), "dtype": "float16", "zlib": base64.b64encode(content).decode()}
-
-
-def unpacked(packed: Mapping[str, Any]) -> np.ndarray[Any, Any]:
-    """Return the array that :func:`packed` made values of."""
-    content = zlib.decompress(base64.b64decode(packed["zlib"]))
-    array: np.ndarray[Any, Any] = np.frombuffer(content, packed["dtype"]).reshape(packed["shape"])
-    return array
 
 
 def _digest(entry: Entry) -> str:
@@ -129,6 +102,20 @@ def _digest(entry: Entry) -> str:
         digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
+
+
+def _without_files(asked: object) -> object:
+    """A target with the SHA-256 of files in it, masks and photos, in their place."""
+    if isinstance(asked, Mapping):
+        if list(asked) == ["b64"]:
+            return {"sha256": hashlib.sha256(base64.b64decode(asked["b64"])).hexdigest()}
+        return {name: _without_files(value) for name, value in asked.items()}
+    return [_without_files(one) for one in asked] if isinstance(asked, list) else asked
+
+
+def _preprocessing(loaded: Loaded) -> object:
+    found: object = orjson.loads(loaded.worker.explainer.preprocessing.preprocessing.to_json())
+    return found
 
 
 def _runtime_version() -> str:

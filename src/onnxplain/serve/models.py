@@ -15,7 +15,7 @@ from ..bundled import bundled_model
 from ..errors import OnnxplainError
 from ..explainer import Explainer
 from ..runtime.fingerprint import file_digest
-from ..runtime.providers import full_name
+from ..runtime.providers import named
 from .metrics import RELOADS, STEPS
 from .work import Limits, Worker
 
@@ -79,7 +79,7 @@ class WatchedModel:
         names = self._settings.providers
         explainer = Explainer(
             self._path,
-            providers=[full_name(name) for name in names] if names else None,
+            providers=[named(name) for name in names] if names else None,
             threads=self._settings.threads,
         )
 

@@ -41,10 +41,14 @@ class Service:
 
         Raises:
             InputError, OutputError: that is impossible.
+            RuntimeMissingError: a log in Parquet without pyarrow.
         """
         self._settings, self._keys = settings, Keys(settings.api_key_file)
         folder = settings.log_folder
-        log = None if folder is None else ExplanationLog(folder, settings.log_share, photos=settings.log_photos)
+        log = self._log = None
+        if folder is not None:
+            wanted = {"photos": settings.log_photos, "parquet": settings.log_format == "parquet"}
+            log = self._log = ExplanationLog(folder, settings.log_share, **wanted)
         self._engine = Engine(settings)
         self._models = [
             WatchedModel(name, path, settings, self._engine.limits) for name, path in settings.models.items()
@@ -92,6 +96,8 @@ class Service:
             await self._rpc.stop(0)
             self._engine.close()
             self._page.close()
+            if self._log is not None:
+                self._log.close()
         if self._failed is not None:
             raise self._failed
 

@@ -17,6 +17,8 @@ _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kMG]?)(B|P)?")
 _FACTORS = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 #: Option of a method -> it costs so many runs of the model for each sample.
 COUNTS = ("samples", "steps", "masks")
+#: How explanations are logged.
+LOG_FORMATS = ("jsonl", "parquet")
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Settings:
     - ``max_body``, ``max_pixels``, ``max_batch``, ``max_samples``: bytes of a request, pixels of a photo, samples of a
       request and of a run, and copies (samples, steps, masks) that a method may make of one sample.
     - ``api_key_file``: keys, one a line; ``insecure``: none is needed beyond loopback. ``cors``: origins of pages.
-    - ``log_folder``, ``log_share``, ``log_photos``: where explanations are logged, of which share of requests (0..1),
-      and whether with the photo.
+    - ``log_folder``, ``log_share``, ``log_photos``, ``log_format``: where explanations are logged, of which share of
+      requests (0..1), whether with the photo, and as "jsonl" or "parquet".
     - ``page``: the folder of a page that is shown at ``/``; None makes one of the models.
     """
 
@@ -55,6 +57,7 @@ class Settings:
     log_folder: Path | None = None
     log_share: float = 0.01
     log_photos: bool = False
+    log_format: str = "jsonl"
     page: Path | None = None
 
     def __post_init__(self) -> None:
@@ -67,6 +70,8 @@ class Settings:
             raise InputError(f"--timeout is a number of seconds above 0; found {self.timeout!r}.")
         if not 0 <= self.log_share <= 1:
             raise InputError(f"--sample is a share, 0 to 1; found {self.log_share!r}.")
+        if self.log_format not in LOG_FORMATS:
+            raise InputError(f"--log-format is {' or '.join(LOG_FORMATS)}; found {self.log_format[:40]!r}.")
         for name in self.methods:
             if name not in METHODS:
                 raise InputError(f"--methods: {name!r} is unknown; there are {', '.join(METHODS)}.")

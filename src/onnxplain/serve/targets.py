@@ -36,29 +36,35 @@ class Question:
 
 
 class TargetReader:
-    """Reads the targets of requests; ``decode`` and ``embed`` are for the photos in them."""
+    """Reads the targets of requests.
 
-    def __init__(self, decode: Decode, embed: Embed) -> None:
-        self._decode, self._embed = decode, embed
+    ``decode`` and ``embed`` are for the photos in them, ``most`` is the number of answers that one request gets.
+    """
 
-    def question(self, value: object) -> Question:
-        """Return what a target in JSON asks; a list holds several.
+    def __init__(self, decode: Decode, embed: Embed, most: int) -> None:
+        self._decode, self._embed, self._most = decode, embed, most
+
+    def question(self, value: object, before: int = 0) -> Question:
+        """Return what a target in JSON asks; a list holds several. ``before`` answers are asked for already.
 
         Raises:
-            TargetError, InputError, ImageError: it makes no target.
+            TargetError, InputError, ImageError: it makes no target; or too many, of which none is read.
         """
         if isinstance(value, list):
             if not value:
                 raise TargetError("the list of targets is empty; leave it out for the predicted class.")
+            self._check_number(before + len(value))
             return Question(tuple(self.target(one) for one in value))
+        self._check_number(before + 1)
         one = self.target(value)
         top = _TOP.fullmatch(one.of.strip()) if isinstance(one.of, str) else None
         if top is None:
             return Question((one,))
+        self._check_number(before + int(top[1]))
         return Question((Target(None, at=one.at, versus=one.versus, output=one.output),), int(top[1]))
 
-    def target(self, value: object) -> Target:
-        """Return one target.
+    def target(self, value: object, *, subtracted: bool = False) -> Target:
+        """Return one target; one that is subtracted from another subtracts none itself.
 
         Raises:
             TargetError, InputError, ImageError: it makes none.
@@ -71,16 +77,22 @@ class TargetReader:
             if name not in _FIELDS:
                 raise TargetError(f"a target has no {str(name)[:40]!r}; it has {', '.join(_FIELDS)}.")
         of, versus, output = value.get("of"), value.get("versus"), value.get("output")
+        if subtracted and versus is not None:
+            raise TargetError("the target in versus has a versus of its own; subtract one target only.")
         if of is not None and not is_class(of):
             raise TargetError(f"of is a class or a label; found {_kind(of)}.")
         return Target(
             of,
             at=self._place(value.get("at")),
-            versus=self.target(versus) if isinstance(versus, Mapping) else _class("versus", versus),
+            versus=self.target(versus, subtracted=True) if isinstance(versus, Mapping) else _class("versus", versus),
             like=self._reference(value.get("like")),
             output=output,
             weights=None if value.get("weights") is None else numbers("weights", value["weights"]),
         )
+
+    def _check_number(self, asked: int) -> None:
+        if asked > self._most:
+            raise InputError(f"a request gets at most {self._most} answers; ask for fewer.")
 
     def _place(self, value: object) -> At:
         """The place that "at" names: a word, a step, [row, column], {"box": [...]} or {"mask": ...}."""

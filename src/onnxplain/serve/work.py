@@ -118,7 +118,7 @@ class Worker:
         self.explainer, self.limits = explainer, limits
         self._observe = observe or (lambda step, method, seconds: None)
         self._known: set[tuple[str, Kind]] = set()
-        self._reader = TargetReader(self._decoded, explainer.embed)
+        self._reader = TargetReader(self._decoded, explainer.embed, limits.max_batch)
 
     def prepare(self, order: Order) -> list[list[Prepared]]:
         """Return the samples of an order, decoded and checked; for each entry one for each target.
@@ -134,10 +134,8 @@ class Worker:
         asked = 0
         for number, entry in enumerate(order.entries):
             try:
-                question = self._reader.question(entry.target)
+                question = self._reader.question(entry.target, asked)
                 asked += question.answers
-                if asked > self.limits.max_batch:
-                    raise InputError(f"a request gets at most {self.limits.max_batch} answers; ask for fewer.")
                 found.append(self._prepared(order, entry, question, method))
             except OnnxplainError as error:
                 if len(order.entries) == 1:

@@ -251,3 +251,17 @@ def test_a_softmax_whose_axis_a_reshape_takes_apart() -> None:
         read_model(build(nodes, [("x", FLOAT, ["N", 2, 6])], [("p", FLOAT, ["N", 6, 2])], arrays)).graph.outputs[0]
     )
     assert head.class_axis() is None
+
+
+@pytest.mark.parametrize("target", [[2, -1, 4], [2, 2, -1], [-1, 2, 4]])
+def test_a_batch_of_a_number_stays_in_front_when_reshaped_to_numbers(target: list[int]) -> None:
+    """x [2,8] -> [2,2,4]: the first axis is the batch, whichever extent the reshape leaves open."""
+    nodes = [
+        helper.make_node("Mul", ["x", "x"], ["squares"]),
+        helper.make_node("Reshape", ["squares", "shape"], ["out"]),
+    ]
+    model = build(nodes, [("x", FLOAT, [2, 8])], [("out", FLOAT, [2, 2, 4])], {"shape": np.array(target)})
+    x = np.random.default_rng(0).standard_normal((2, 8)).astype(np.float32)
+    found = run(differentiate(model, Target(0, at="all"), class_axis=2), x=x, target=np.array([1, 3]))
+    rows = (x * x).reshape(2, 2, 4)
+    np.testing.assert_allclose(found["score"], [rows[0, :, 1].sum(), rows[1, :, 3].sum()], rtol=1e-5)

@@ -7,8 +7,9 @@ are places.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from ...errors import InputError, ModelError
 from ...layout import Layout
 from ..graph.channels import channel_axis
 from ..graph.inference import Inference, advice_on_rank
+from ..graph.schemas import is_standard
 from ..reverse.foreign import outputs_of
 from ..reverse.reach import needed_for
 from .head import Head
@@ -197,10 +199,31 @@ def marked_batch(graph: ir.Graph, inputs: Sequence[ir.Value]) -> Iterator[ir.Sym
             for value in node.outputs:
                 value.shape = None
             inference.infer(node)
+            if node.op_type == "Reshape" and is_standard(node.domain):
+                _follow_reshape(node, mark, kept)
         yield mark
     finally:
         for value, shape in kept.items():
             value.shape = shape
+
+
+def _follow_reshape(node: ir.Node, mark: ir.SymbolicDim, kept: Mapping[ir.Value, ir.Shape | None]) -> None:
+    """Put the mark where a reshape leaves the batch, if it is a number that the reshape's target states as one.
+
+    [B,1,2] -> [2,-1] leaves a batch of two in front: as many values precede it there as before.
+    """
+    x, y = node.inputs[0], node.outputs[0]
+    before, after = (None if x is None else kept.get(x)), kept.get(y)
+    if x is None or x.shape is None or y.shape is None or before is None or after is None:
+        return
+    sizes, new = list(before), list(after)
+    marked = [axis for axis, extent in enumerate(x.shape) if extent == mark]
+    if len(marked) != 1 or len(new) != len(y.shape) or not all(isinstance(e, int) and e > 0 for e in [*sizes, *new]):
+        return
+    axis = marked[0]
+    places = [i for i, e in enumerate(new) if e == sizes[axis] and math.prod(new[:i]) == math.prod(sizes[:axis])]
+    if places and all(y.shape[i] != mark for i in places):
+        y.shape = ir.Shape([mark if i == places[0] else e for i, e in enumerate(new)])
 
 
 def _class_axis(graph: ir.Graph, output: ir.Value, head: Head, layout: Layout, batch: int | None) -> int | None:
