@@ -1,8 +1,9 @@
-"""The compiled module itself refuses to work with no thread at all; it used to return what was never computed."""
+"""Threads of the compiled module: none at all is refused, which returned what was never computed; many callers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ import pytest
 from onnxplain import _native
 
 ISA = _native.available_instruction_sets()[0]
-X = np.ones((2, 3, 4, 5), np.float32)
+#: Large enough that every kernel has work for several threads.
+X = 1 + np.random.default_rng(0).random((8, 3, 120, 160), np.float32)
+MAPS = X[:, 0] - 1
 
 
 def saliency(threads: int) -> np.ndarray:
-    out = np.zeros((2, 4, 5), np.float32)
+    out = np.zeros_like(MAPS)
     _native.saliency(X, 1, "none", 99.0, out, threads, ISA)
     return out
 
@@ -26,9 +29,9 @@ def accumulate(threads: int) -> np.ndarray:
 
 
 def overlay(threads: int) -> np.ndarray:
-    out = np.zeros((2, 4, 5, 3), np.uint8)
+    out = np.zeros((*MAPS.shape, 3), np.uint8)
     colours = np.full((256, 3), 7, np.uint8)
-    _native.overlay(np.ones((2, 4, 5), np.float32), None, colours, 1.0, False, out, threads, ISA)
+    _native.overlay(MAPS, None, colours, 1.0, False, out, threads, ISA)
     return out
 
 
@@ -43,3 +46,14 @@ def test_no_thread_is_refused(kernel: Callable[[int], np.ndarray]) -> None:
     assert kernel(1).all()
     with pytest.raises(ValueError, match="threads is 0; at least one thread has to do the work"):
         kernel(0)
+
+
+@pytest.mark.parametrize("kernel", [saliency, accumulate, overlay, add_noise])
+def test_many_callers_share_what_they_read(kernel: Callable[[int], np.ndarray]) -> None:
+    """Each caller has its own output and threads of its own; ``sanitize.sh thread`` looks for races here."""
+    expected = kernel(1)
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(kernel, [1, 2, 3, 4] * 8))
+    assert len(results) == 32
+    for result in results:
+        np.testing.assert_array_equal(result, expected)
