@@ -34,7 +34,13 @@ CONTRIBUTORS = {"reliability.md", "packaging.md"}
 PAGES = ("index", "coming_from", "targets", "deployment_files", "packages", "native_operators", "records", "openvino")
 RUN = [REPOSITORY / "README.md", *sorted(DOCS.glob("guides/*.md")), *(DOCS / f"{name}.md" for name in PAGES)]
 #: Why a block may be left out of the run.
-REASONS = {"it needs Keras", "it needs scikit-learn", "it needs ultralytics", "it needs a detector of that shape"}
+REASONS = {
+    "it needs Keras",
+    "it needs scikit-learn",
+    "it needs ultralytics",
+    "it needs a detector of that shape",
+    "it needs a log",
+}
 
 
 def everything() -> list[Path]:

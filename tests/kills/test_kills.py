@@ -44,6 +44,24 @@ def test_a_hundred() -> None:
 STARTED = "import onnxplain.__main__ as started; print('started', flush=True); started.main()"
 
 
+_RUNTIME = """import os, signal, time
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(10)
+except KeyboardInterrupt:
+    raise ImportError("initialization failed") from None
+"""
+
+
+def test_a_library_that_makes_an_error_of_an_interruption(tmp_path: Path) -> None:
+    """Extensions do so while they are imported; ONNX Runtime was reported as missing, and then the interruption."""
+    (tmp_path / "onnxruntime.py").write_text(_RUNTIME)
+    command = [sys.executable, "-m", "onnxplain", "explain", "-o", str(tmp_path / "out")]
+    paths = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "onnxplain: error: interrupted\n")
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_interrupted_while_it_is_imported(tmp_path: Path, seed: int) -> None:
     """From the first line of ours on: exit code 130, one line and no traceback."""

@@ -6,6 +6,7 @@ import functools
 import inspect
 import json
 import re
+import signal
 import sys
 import traceback
 import warnings
@@ -172,6 +173,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except (OnnxplainError, OSError) as error:
+            if _was_interrupted():  # what was interrupted has turned Ctrl-C into an error of its own
+                raise typer.Exit(INTERRUPTED) from None
             report(error)
             raise typer.Exit(FAILED) from None
         except MemoryError as error:
@@ -182,6 +185,11 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}
     return run
+
+
+def _was_interrupted() -> bool:
+    """Whether Ctrl-C was pressed, as the handler of ``__main__`` remembers."""
+    return getattr(signal.getsignal(signal.SIGINT), "seen", False)
 
 
 def _expanded(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:

@@ -64,7 +64,12 @@ def serve(
     sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
     log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
     log_format: Annotated[
-        str, typer.Option("--log-format", help="jsonl, or parquet: files of lines become Parquet once they are full.")
+        str,
+        typer.Option(
+            "--log-format",
+            metavar="FORMAT",
+            help="jsonl, or parquet: files of lines become Parquet once they are full.",
+        ),
     ] = "jsonl",
     page: Annotated[
         Path | None,
