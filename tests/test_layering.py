@@ -29,6 +29,7 @@ _GROUND = {
     "target",
     "layout",
     "files",
+    "parquet",
     "progress",
     "native",
     "bundled",
@@ -65,6 +66,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "target": {"errors"},
     "layout": {"errors", "checks"},
     "files": {"errors"},
+    "parquet": {"checks", "errors"},
     "progress": {"errors"},
     "native": {"errors", "checks", "_native"},
     "native_reference": {"native"},
@@ -142,7 +144,7 @@ ONLY_FOR = {
     "torchvision": set[str](),
     "onnxruntime": {"runtime"},
     "openvino": {"runtime"},
-    "pyarrow": {"bulk", "serve"},
+    "pyarrow": {"parquet"},
     "ray": {"bulk"},
 }
 
@@ -155,6 +157,7 @@ ONLY_NEEDS = {
     "_version": set[str](),
     "signature": set[str](),
     "files": set[str](),
+    "parquet": {"pyarrow"},
     "native": {"numpy"},
     "metrics": {"numpy"},
     **dict.fromkeys(_AUTODIFF, _GRAPHS),

@@ -23,6 +23,8 @@ try:
 except ImportError:  # Windows, where an open file cannot be removed
     fcntl = None  # type: ignore[assignment]
 
+#: Whether files can be locked here.
+LOCKS = fcntl is not None
 #: Largest picture that is decoded unless a caller says otherwise: Pillow's own limit.
 MAX_PIXELS = 89_478_485
 
@@ -144,7 +146,7 @@ def _remove_abandoned(path: Path) -> None:
             return
         lock = _lock(path)
         old = time.time() - path.stat().st_mtime > _ABANDONED
-        if lock is not None or (fcntl is None and old):
+        if lock is not None or (not LOCKS and old):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -195,20 +197,27 @@ class _Unfinished:
         return self._folder / f".{secrets.token_hex(8)}.part"
 
 
+def locked(descriptor: int, *, wait: bool = False) -> bool:
+    """Return whether this process has the lock of an open file or folder now, until that is closed."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _lock(path: Path, *, wait: bool = False) -> int | None:
     """Return a descriptor that holds the lock of a file or folder; None where another has it, or there are none."""
-    if fcntl is None:
-        return None
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError:
         return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    if locked(descriptor, wait=wait):
+        return descriptor
+    os.close(descriptor)
+    return None
 
 
 def _close(descriptor: int | None) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from ..bundled import bundled_model
 from ..methods import Method
+from ..parquet import import_parquet
 from .job import (
     Job,
     Shard,
@@ -20,7 +21,7 @@ from .job import (
     write_facts,
 )
 from .meter import Meter
-from .shards import MapType, Row, import_parquet
+from .shards import WHAT, MapType, Row
 from .sources import Source
 from .worker import BulkExplainer, Worker, Written, map_shape
 
@@ -87,7 +88,7 @@ def run(
         RuntimeMissingError: pyarrow is not installed.
         OnnxplainError: nothing can be explained.
     """
-    import_parquet()
+    import_parquet(WHAT)
     before = prepare_folder(folder, resume)
     job = _job(wanted, source, folder, explainer)
     if before is not None:

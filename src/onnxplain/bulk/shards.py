@@ -12,10 +12,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import install_hint
-from ..errors import InputError, RuntimeMissingError
+from ..errors import InputError
+from ..parquet import import_parquet
 from ..text import utf8
 
+#: Needs pyarrow.
+WHAT = "bulk, which writes Parquet,"
 #: How numbers of maps are stored: 0..1 in half precision, or 0..255.
 MapType = Literal["float16", "uint8"]
 #: The metadata of a shard that hold what all of its rows share, as JSON.
@@ -57,23 +59,9 @@ class Row:
     error: str | None = None
 
 
-def import_parquet() -> tuple[Any, Any]:
-    """Return the modules pyarrow and pyarrow.parquet.
-
-    Raises:
-        RuntimeMissingError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise RuntimeMissingError(f"shards are Parquet files and need pyarrow: {install_hint('bulk')}.") from None
-    return pyarrow, parquet
-
-
 def schema(shape: tuple[int, int], kind: MapType, facts: Mapping[str, Any]) -> Any:
     """Return the schema of shards: the columns of :class:`Row`, and h, w and model_sha256, which all rows share."""
-    arrow, _ = import_parquet()
+    arrow, _ = import_parquet(WHAT)
     text, whole = arrow.string(), arrow.int64()
     types = {
         "index": whole,
@@ -103,7 +91,7 @@ def schema(shape: tuple[int, int], kind: MapType, facts: Mapping[str, Any]) -> A
 
 def encoded(rows: Iterable[Row], schema: Any, model_sha256: str) -> Iterator[bytes]:
     """Yield the pieces of a Parquet file with ``rows``; no more than a few megabytes of them are in memory."""
-    arrow, parquet = import_parquet()
+    arrow, parquet = import_parquet(WHAT)
     shape, kind = tuple(schema.field("map").type.shape), schema.field("map").type.value_type.to_pandas_dtype()
     most = max(1, min(256, _GROUP // (shape[0] * shape[1] * np.dtype(kind).itemsize)))
     sink = _Drained()
@@ -122,7 +110,7 @@ def encoded(rows: Iterable[Row], schema: Any, model_sha256: str) -> Iterator[byt
 
 def _batch(rows: Sequence[Row], schema: Any, shape: tuple[int, ...], kind: Any, model_sha256: str) -> Any:
     """Return rows as a batch of Arrow's columns."""
-    arrow, _ = import_parquet()
+    arrow, _ = import_parquet(WHAT)
     shared = {"h": shape[0], "w": shape[1], "model_sha256": model_sha256}
     arrays = []
     for field in schema:
@@ -138,7 +126,7 @@ def _batch(rows: Sequence[Row], schema: Any, shape: tuple[int, ...], kind: Any, 
 
 
 def _maps(maps: Sequence[NDArray[np.generic] | None], type_: Any, shape: tuple[int, ...], kind: Any) -> Any:
-    arrow, _ = import_parquet()
+    arrow, _ = import_parquet(WHAT)
     values = np.zeros((len(maps), *shape), kind)
     for place, one in zip(values, maps):
         if one is not None:
@@ -182,7 +170,7 @@ class ShardFile:
 
 def read_end(path: Path) -> ShardFile | None:
     """Return what the end of a shard says; None if it is no whole Parquet file with our facts."""
-    arrow, parquet = import_parquet()
+    arrow, parquet = import_parquet(WHAT)
     try:
         with parquet.ParquetFile(path) as file:
             facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
@@ -198,7 +186,7 @@ def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], Row]]:
     Raises:
         InputError: it is no shard of ours.
     """
-    arrow, parquet = import_parquet()
+    arrow, parquet = import_parquet(WHAT)
     names = [one.name for one in fields(Row)]
     try:
         with parquet.ParquetFile(path) as file:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ImageError, InputError
+from ..parquet import import_parquet
 from ..photos.load import SUFFIXES
 from ..text import printable
 from .items import Item
-from .shards import import_parquet
 from .tars import tar_items, target_of
 
 #: Photos of one source at most: all of them are listed in memory.
@@ -179,7 +179,7 @@ def _parquet_rows(place: Path, *columns: str | None) -> Iterator[_Row]:
         InputError: it cannot be read, or a column is missing.
         RuntimeMissingError: pyarrow is not installed.
     """
-    pyarrow, parquet = import_parquet()
+    pyarrow, parquet = import_parquet("a Parquet list of photos")
     wanted = [column for column in columns if column is not None]
     try:
         with parquet.ParquetFile(place) as file:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import InputError, OnnxplainError, TargetError
 from ..explainer import Explainer, Explanation
@@ -228,7 +229,7 @@ def _groups(shard: Shard, size: int) -> Iterator[list[tuple[int, Item]]]:
         yield group
 
 
-def stored(found: Any, kind: MapType) -> Any:
+def stored(found: NDArray[np.float32], kind: MapType) -> NDArray[np.float16] | NDArray[np.uint8]:
     """Return a map, float32 0..1, as shards hold it: half precision, or whole numbers 0..255."""
     return found.astype(np.float16) if kind == "float16" else np.rint(found * 255).astype(np.uint8)
 

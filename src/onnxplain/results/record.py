@@ -167,7 +167,7 @@ def _versus(versus: Any, class_of: Callable[[Any], int]) -> Any:
     return class_of(versus)
 
 
-def known_value(what: str, value: Any) -> Any:
+def known_value(what: str, value: object) -> object:
     """Return a value that :func:`plain` made plain.
 
     Raises:

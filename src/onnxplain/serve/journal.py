@@ -19,12 +19,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..errors import OnnxplainError
-from .log_shards import import_parquet, write_shard
-
-try:
-    import fcntl
-except ImportError:  # Windows: what other processes left stays JSON lines
-    fcntl = None  # type: ignore[assignment]
+from ..files import LOCKS, locked
+from ..parquet import import_parquet
+from .log_shards import WHAT, write_shard
 
 _LOG = logging.getLogger("onnxplain.serve")
 
@@ -47,7 +44,7 @@ class Journal:
         self._day = ""
         self._sealer: ThreadPoolExecutor | None = None
         if parquet:
-            import_parquet()
+            import_parquet(WHAT)
             self._sealer = ThreadPoolExecutor(1, "onnxplain-log")
             for path in sorted(folder.glob("explanations-*.jsonl")):
                 self._sealer.submit(_sealed, path)
@@ -121,7 +118,7 @@ def seal(path: Path) -> None:
         ValueError, KeyError: the lines are none of a log.
     """
     with suppress(FileNotFoundError), path.open("rb") as file:
-        if fcntl is None and _OWN not in path.name:
+        if not LOCKS and _OWN not in path.name:  # what other processes left stays JSON lines
             return
         if not _locked(file, path):
             return
@@ -138,9 +135,4 @@ def _whole(file: BinaryIO) -> Iterator[bytes]:
 
 def _locked(file: BinaryIO, path: Path) -> bool:
     """Whether this process has the lock of a file that is still there; it ends with the file's closing."""
-    if fcntl is not None:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return path.exists()
+    return (locked(file.fileno()) or not LOCKS) and path.exists()

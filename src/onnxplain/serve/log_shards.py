@@ -15,30 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..checks import install_hint
-from ..errors import OutputError, RuntimeMissingError
+from ..errors import OutputError
 from ..files import unfinished_file
+from ..parquet import import_parquet
 
+#: Needs pyarrow.
+WHAT = "--log-format parquet"
 #: Lines that are in memory at once.
 _GROUP = 64
 #: Columns that hold what they have in JSON, as a text.
 _JSON = ("asked", "options", "preprocessing", "versions")
-
-
-def import_parquet() -> tuple[Any, Any]:
-    """Return the modules pyarrow and pyarrow.parquet.
-
-    Raises:
-        RuntimeMissingError: pyarrow is not installed.
-    """
-    try:
-        import pyarrow
-        import pyarrow.parquet as parquet
-    except ImportError:
-        raise RuntimeMissingError(
-            f"--log-format parquet needs pyarrow: {install_hint('bulk')}; --log-format jsonl needs nothing."
-        ) from None
-    return pyarrow, parquet
 
 
 def packed(array: NDArray[Any]) -> dict[str, Any]:
@@ -56,7 +42,7 @@ def unpacked(packed: Mapping[str, Any]) -> NDArray[Any]:
 
 def schema() -> Any:
     """Return the columns. Maps, one for each input that has one, keep their shape beside their values."""
-    arrow, _ = import_parquet()
+    arrow, _ = import_parquet(WHAT)
     text, whole, number = arrow.string(), arrow.int64(), arrow.float64()
     one_map = arrow.struct({"input": text, "shape": arrow.list_(arrow.int32()), "values": arrow.list_(arrow.float16())})
     texts = dict.fromkeys(
@@ -85,7 +71,7 @@ def write_shard(path: Path, lines: Iterable[bytes]) -> None:
         OSError, OutputError: it cannot be written.
         ValueError, KeyError: the lines are none of a log.
     """
-    arrow, parquet = import_parquet()
+    arrow, parquet = import_parquet(WHAT)
     columns, rest = schema(), iter(lines)
     try:
         with unfinished_file(path.parent) as temporary:
@@ -100,7 +86,7 @@ def write_shard(path: Path, lines: Iterable[bytes]) -> None:
 
 
 def _batch(group: Sequence[Mapping[str, Any]], columns: Any) -> Any:
-    arrow, _ = import_parquet()
+    arrow, _ = import_parquet(WHAT)
     arrays = []
     for field in columns:
         values: list[Any] = [line.get(field.name) for line in group]
