@@ -1,14 +1,21 @@
-"""Tests leave the user's own files alone, check the graph after every pass, and leave long runs out."""
+"""Tests leave the user's own files alone, check the graph after every pass, and leave long runs out.
+
+They interrupt processes that they start. A job in the background of a script has Ctrl-C ignored, and so would they.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from onnxplain.autodiff.graph.passes import checking
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")
