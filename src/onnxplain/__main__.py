@@ -11,12 +11,17 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 class _Interrupts:
-    """Remembers that Ctrl-C was pressed: what is interrupted may turn the exception into another, or lose it."""
+    """Remembers that Ctrl-C was pressed: what is interrupted may turn the exception into another, or lose it.
+
+    After the command nobody is left who would catch the exception, and the process ends where it stands.
+    """
 
     def __init__(self) -> None:
-        self.seen = False
+        self.seen = self.command_ended = False
 
     def __call__(self, number: int, frame: object) -> None:
+        if self.command_ended:
+            _leave(said=False)
         self.seen = True
         raise KeyboardInterrupt
 
@@ -37,6 +42,7 @@ def main() -> None:
         except BaseException:
             if not interrupts.seen:
                 raise
+        interrupts.command_ended = True
     except KeyboardInterrupt:  # pressed again
         pass
     if interrupts.seen:
@@ -50,7 +56,7 @@ def _leave(*, said: bool) -> None:
     if not said:
         print("onnxplain: error: interrupted", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, RuntimeError):  # closed, or interrupted while it is flushed
             stream.flush()
     os._exit(_INTERRUPTED)
 

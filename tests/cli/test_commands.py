@@ -388,6 +388,26 @@ def test_an_interrupt_leaves_whole_files_and_no_traceback(tmp_path: Path) -> Non
             overlay.load()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_an_interrupt_after_the_command_leaves_no_traceback() -> None:
+    """Between the end of a command and the end of the process."""
+    program = """
+import os, signal, sys
+from onnxplain.__main__ import main
+leave = sys.exit
+def interrupted(code=None):
+    if sys._getframe(1).f_globals["__name__"] == "onnxplain.__main__":
+        os.kill(os.getpid(), signal.SIGINT)
+    leave(code)
+sys.exit, sys.argv = interrupted, ["onnxplain", "--version"]
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130
+    assert done.stdout.startswith("onnxplain ")
+    assert done.stderr.strip() == "onnxplain: error: interrupted"
+
+
 def test_method_and_its_options(run: Runner, tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     onnx.save(small.quadratic(metadata=small.image_metadata()), model)
