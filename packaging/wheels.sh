@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Wheels for this kind of machine, checked in fresh environments: packaging/wheels.sh FOLDER [PYTHON...]
 #
-# For each interpreter (default: python3) a wheel is built from this checkout, with the C++ runtime inside; auditwheel
-# names the oldest systems that it runs on; then it is installed into an environment of its own, and packaging/smoke.py
-# makes a picture there. Needs pip, and the package index that it is set up for.
+# For each interpreter (default: python3) a wheel is built from this checkout, with the C++ runtime inside, and auditwheel
+# names the oldest systems that it runs on; then packaging/versions.sh tries them in fresh environments. Needs pip, and
+# the package index that it is set up for.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 [ $# -ge 1 ] || { echo "packaging/wheels.sh takes a folder, and interpreters of Python." >&2; exit 2; }
@@ -33,13 +33,6 @@ for python in "${@:-python3}"; do
     "$work/raw-$version"/onnxplain-*.whl 2>/dev/null
   "$work/tools/bin/auditwheel" show "$work/made-$version"/onnxplain-*.whl | sed -n 1,3p
   cp "$work/made-$version"/onnxplain-*.whl "$folder"
-
-  echo "== Python $version: the first picture"
-  start=$SECONDS
-  "$python" -m venv "$work/user-$version"
-  "$work/user-$version/bin/python" -m pip install --quiet "$(echo "$work/made-$version"/onnxplain-*.whl)[cpu]"
-  (cd "$work" && "user-$version/bin/onnxplain" explain -o "picture-$version.png")
-  echo "installed and explained in $((SECONDS - start)) s"
-  (cd "$work" && "user-$version/bin/python" "$root/packaging/smoke.py" "picture-$version.png")
 done
 ls -l "$folder"
+"$root/packaging/versions.sh" "$folder" "${@:-python3}"

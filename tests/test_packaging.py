@@ -1,7 +1,8 @@
-"""The source distribution builds from itself, without a network."""
+"""The source distribution builds from itself, without a network; lowest versions are those that are declared."""
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
 import tarfile
@@ -42,3 +43,13 @@ def test_the_source_distribution_builds_from_itself_offline(tmp_path: Path) -> N
         "assert sum(e.operators.fused.values()) > 0"
     )
     python("-c", f"import sys; sys.path.insert(0, {str(tmp_path / 'site')!r})\n{script}", folder=tmp_path)
+
+
+def test_lowest_versions_are_read_from_what_is_declared() -> None:
+    lowest = runpy.run_path(str(REPOSITORY / "packaging" / "lowest.py"))["lowest"]
+    declared = ["numpy>=1.26", "onnx-ir>=0.1.13", "kserve>=0.21; python_version < '3.14' and extra == 'serve'"]
+    declared += ["ray[data]>=2.40; extra == 'ray'", 'onnxruntime >= 1.21 ; extra == "cpu"']
+    assert list(lowest(declared, [])) == ["numpy==1.26", "onnx-ir==0.1.13"]
+    assert list(lowest(declared, ["cpu", "ray"]))[2:] == ["ray==2.40", "onnxruntime==1.21"]
+    with pytest.raises(SystemExit, match="'rich' states no lowest version"):
+        list(lowest(["rich"], []))
