@@ -159,6 +159,21 @@ def test_log_has_what_was_answered(running: Service, folder: Path) -> None:
     np.testing.assert_allclose(saliency, answer["explanations"][0]["saliency"], atol=1e-3)
 
 
+def test_openvino_runs_the_models_where_that_is_asked_for(running: Service, folder: Path) -> None:
+    body = {"instances": [photo(folder)], "parameters": {"target": "cat"}}
+    place = folder / "openvino"
+    with service(
+        place, folder / "small.onnx", "--runtime", "openvino", "--log-explanations", place / "log", "--sample", 1
+    ) as other:
+        (expected,), (found,) = (one.ask(EXPLAIN, body)[1]["explanations"] for one in (running, other))
+        status, refused, _ = other.ask(EXPLAIN, {**body, "parameters": {"target": "a fish"}})
+        assert status == 400 and "a fish" in refused["error"]
+    assert found["label"] == "cat"
+    np.testing.assert_allclose(found["saliency"], expected["saliency"], atol=1e-5)
+    [line] = [json.loads(line) for file in (place / "log").glob("*.jsonl") for line in file.read_text().splitlines()]
+    assert line["provider"] == "OpenVINO" and sorted(line["versions"]) == ["numpy", "onnx", "onnxplain", "openvino"]
+
+
 def _logged(folder: Path, name: str) -> dict[str, Any]:
     lines = [json.loads(line) for file in folder.glob("*.jsonl") for line in file.read_text().splitlines()]
     [found] = [one for one in lines if one["request"] == name]

@@ -104,3 +104,10 @@ def test_models_and_hosts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="--api-key-file"):
         Settings({}, host="0.0.0.0")
     assert Settings({}, host="0.0.0.0", insecure=True).allowed
+
+
+def test_a_runtime_that_does_not_exist_or_has_no_providers_is_refused() -> None:
+    with pytest.raises(InputError, match="'onnxruntime' or 'openvino'; found 'tvm'"):
+        Settings({"small": None}, runtime="tvm")
+    with pytest.raises(InputError, match="providers are those of ONNX Runtime"):
+        Settings({"small": None}, runtime="openvino", providers=["cpu"])

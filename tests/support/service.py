@@ -27,6 +27,7 @@ REQUIREMENTS = (
     "onnx>=1.18",
     "onnx-ir>=0.1.13",
     "onnxruntime>=1.21",
+    "openvino>=2026.0",
     "pillow>=10.3",
     "pyarrow>=17",
     "typer>=0.16",

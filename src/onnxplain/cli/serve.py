@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .common import Threads, guarded
+from .common import ONNX_RUNTIME, RuntimeName, Threads, guarded
 from .methods import method_help
 
 
@@ -24,6 +24,7 @@ def serve(
     host: Annotated[str, typer.Option("--host", help="The address that is listened at.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
     grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
+    runtime: RuntimeName = ONNX_RUNTIME,
     providers: Annotated[
         str | None,
         typer.Option(
@@ -92,6 +93,7 @@ def serve(
             host=host,
             port=port,
             grpc_port=grpc_port,
+            runtime=runtime,
             providers=None if providers is None else _listed(providers),
             threads=threads,
             methods=() if methods is None else _listed(methods),

@@ -124,6 +124,17 @@ class LoadedModel:
         return self._attributor.provider
 
     @property
+    def versions(self) -> dict[str, str]:
+        """The versions of the packages that make a map, by their names: onnxplain, its runtime, onnx and numpy.
+
+        Example:
+            >>> from onnxplain import Explainer
+            >>> sorted(Explainer().versions)
+            ['numpy', 'onnx', 'onnxplain', 'onnxruntime']
+        """
+        return self._loader.versions()
+
+    @property
     def operators(self) -> Report:
         """Which operators of onnxplain's own ONNX Runtime runs for the gradient, and what was left without them."""
         return self._attributor.session.operators
@@ -192,7 +203,7 @@ class LoadedModel:
             loading=loading,
             preprocessing=self.preprocessing.preprocessing.to_dict(),
             form=self._loader.form if options["gradients"] else None,
-            versions=self._loader.versions(),
+            versions=self.versions,
         )
 
     def plan(self, x: Arrays) -> Plan:

@@ -12,14 +12,12 @@ import logging
 import random
 from collections.abc import Mapping
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from .. import __version__
 from ..files import make_folder
 from .journal import Journal
 from .log_shards import packed
@@ -42,7 +40,6 @@ class ExplanationLog:
         """
         self._journal, self._share, self._photos = Journal(make_folder(folder), parquet=parquet), share, photos
         self._random = random.Random()
-        self._versions = {"onnxplain": __version__, "onnx": version("onnx"), "onnxruntime": _runtime_version()}
 
     def chosen(self) -> bool:
         """Whether the next request belongs to the share."""
@@ -81,7 +78,7 @@ class ExplanationLog:
             "asked": entry.target if self._photos else _without_files(entry.target),
             "method": order.method,
             "options": dict(order.options),
-            "versions": self._versions,
+            "versions": loaded.worker.explainer.versions,
             "provider": facts["provider"],
             **{name: facts[name] for name in ("target", "label", "score", "probability", "versus", "step")},
             "box": None if box is None else [box.x0, box.y0, box.x1, box.y1],
@@ -115,11 +112,4 @@ def _without_files(asked: object) -> object:
 
 def _preprocessing(loaded: Loaded) -> object:
     found: object = orjson.loads(loaded.worker.explainer.preprocessing.preprocessing.to_json())
-    return found
-
-
-def _runtime_version() -> str:
-    from ..runtime.providers import import_runtime
-
-    found: str = import_runtime().__version__
     return found

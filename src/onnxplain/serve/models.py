@@ -79,6 +79,7 @@ class WatchedModel:
         names = self._settings.providers
         explainer = Explainer(
             self._path,
+            runtime=self._settings.runtime,
             providers=[named(name) for name in names] if names else None,
             threads=self._settings.threads,
         )

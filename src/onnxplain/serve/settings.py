@@ -11,6 +11,7 @@ from pathlib import Path
 from ..checks import check_count
 from ..errors import InputError
 from ..methods import METHODS
+from ..model.runtimes import ONNX_RUNTIME, loader_for
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _SIZE = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*([kMG]?)(B|P)?")
@@ -27,7 +28,7 @@ class Settings:
 
     - ``models``: name -> file; None: the bundled classifier.
     - ``host``, ``port``, ``grpc_port``: where it listens; a ``grpc_port`` of 0 turns gRPC off.
-    - ``providers``, ``threads``: as for an :class:`~onnxplain.Explainer`.
+    - ``runtime``, ``providers``, ``threads``: as for an :class:`~onnxplain.Explainer`.
     - ``methods``: those that may be asked for.
     - ``queue``: requests that wait; one more is refused. ``timeout``: seconds for a request, reading included.
     - ``max_body``, ``max_pixels``, ``max_batch``, ``max_samples``: bytes of a request, pixels of a photo, samples of a
@@ -42,6 +43,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int = 8081
+    runtime: str = ONNX_RUNTIME
     providers: Sequence[str] | None = None
     threads: int = 0
     methods: Sequence[str] = ()
@@ -75,6 +77,7 @@ class Settings:
         for name in self.methods:
             if name not in METHODS:
                 raise InputError(f"--methods: {name!r} is unknown; there are {', '.join(METHODS)}.")
+        loader_for(self.runtime, self.providers)
         self._check_reach()
 
     def _check_reach(self) -> None:
