@@ -71,7 +71,8 @@ class Signature:
     probabilities), "labelled" (by a softmax, if the classes have names), or None where that has no meaning. ``batch``
     is the fixed batch, None if it is open; ``batched`` names the inputs with a batch axis; ``influence`` is the node by
     which samples influence each other's scores, None if none is known. ``tensors`` are the inner tensors that were
-    asked for, each with the output that has its value.
+    asked for, each with the output that has its value. ``weighted`` is the shape of the output of one sample whose
+    weighted sum is the score (open extents are names), None for other scores.
     """
 
     inputs: tuple[InputTensor, ...]
@@ -90,6 +91,7 @@ class Signature:
     influence: str | None
     metadata: Mapping[str, str]
     tensors: Mapping[str, str]
+    weighted: tuple[int | str, ...] | None
 
     @property
     def straight_through(self) -> bool:
@@ -120,5 +122,11 @@ class Signature:
         places = values["places"]
         if places is not None:
             places = Places(**{**places, "extents": tuple(places["extents"])})
-        sets = {"places": places, "perturbed": tuple(values["perturbed"]), "batched": frozenset(values["batched"])}
+        weighted = values["weighted"]
+        sets = {
+            "places": places,
+            "perturbed": tuple(values["perturbed"]),
+            "batched": frozenset(values["batched"]),
+            "weighted": None if weighted is None else tuple(weighted),
+        }
         return cls(**{**values, "inputs": inputs, "gradients": gradients, **sets})

@@ -128,8 +128,6 @@ class Target:
                 f"Target: {self.of!r} is a number of a detection and no class: it has no versus= and no at='own'."
             )
         self._check_versus()
-        if self.output is not None and not isinstance(self.output, str):
-            raise TargetError(f"Target: output= is the name of an output; found {self.output!r}.")
 
     def _check_versus(self) -> None:
         if self.like is not None and self.versus is not None and getattr(self.versus, "like", None) is None:

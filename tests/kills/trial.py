@@ -90,8 +90,8 @@ class Trial:
         for name in self._old:
             if not (self._folder / "out" / name).exists():
                 yield f"{name} is gone"
-        if not (self._scenario.once and contents(self._folder / "out") == self._new):
-            self._must(self._scenario.command)
+        refused = self._scenario.once and contents(self._folder / "out") == self._new
+        self._must(self._scenario.command, code=int(refused))
         if contents(self._folder / "out") != self._new or names(self._folder / "out") != self._names:
             yield f"the next run made {sorted(names(self._folder / 'out'))}"
         if any(path.name.endswith(".part") for path in self._folder.rglob("*")):
@@ -102,11 +102,11 @@ class Trial:
         shutil.copytree(self._start, self._folder)
         (self._folder / "out").mkdir(exist_ok=True)
 
-    def _must(self, command: object) -> int:
-        """Run a command to its end; returns how often it changed files."""
-        status = self._run(command)
-        if os.waitstatus_to_exitcode(status) != 0:
-            raise AssertionError(f"{command} fails by itself: {self._errors()[-1000:]}")
+    def _must(self, command: object, code: int = 0) -> int:
+        """Run a command to its end, which has the exit code ``code``; returns how often it changed files."""
+        found = os.waitstatus_to_exitcode(self._run(command))
+        if found != code:
+            raise AssertionError(f"{command} ends with {found} by itself, not {code}: {self._errors()[-1000:]}")
         return int((self._folder / "events").read_text())
 
     def _errors(self) -> str:

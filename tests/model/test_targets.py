@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from onnxplain import Explainer, Explanation, Explanations, Target, TargetError, evaluate
 
 from support import small_models as small
+from support.small_models import build
 
 X = small.inputs(2)
 
@@ -71,3 +73,33 @@ def test_evaluation_holds_the_class_and_keeps_the_comparison(explainer: Explaine
     twice = evaluate(explainer, photos[:1], ["saliency"], target=asked, metrics=["sparseness"])
     assert found.values["sparseness"][1, 0] == pytest.approx(twice.values["sparseness"][0, 0])
     assert maps.max() == 1
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (Target(weights=np.ones(7)), r"weights= has the shape of the output of one sample, \[5\]; found \[7\]"),
+        (Target(weights=np.ones((5, 2))), r"one sample, \[5\]; found \[5, 2\]"),
+        (Target(weights=np.array([1, 2, np.nan, 0, 0])), "weights= holds NaN or infinity"),
+        (Target(weights=np.array(["a"] * 5)), "weights= is an array of numbers"),
+        (Target(like=np.zeros(5)), "like= is zero everywhere"),
+        (Target(like=np.ones(4)), r"like= is a vector of 5 numbers, as embed\(\) gives; found \[4\]"),
+        (Target(like=[1, 2, 3, 4, np.inf]), "like= holds NaN or infinity"),
+        (Target(like=np.ones(5), versus=Target(like=np.zeros(5))), "like= is zero everywhere"),
+    ],
+    ids=repr,
+)
+def test_references_and_weights_that_fit_nothing_are_refused(explainer: Explainer, wrong: Target, message: str) -> None:
+    with pytest.raises(TargetError, match=message):
+        explainer.attribute(X, wrong)
+
+
+def test_weights_of_an_output_of_open_size_are_alike_for_all_samples() -> None:
+    nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
+    shape = ["N", 2, "H", "W"]
+    model = build(nodes, [("x", TensorProto.FLOAT, shape)], [("y", TensorProto.FLOAT, shape)])
+    explainer, x = Explainer(model), np.random.default_rng(0).normal(size=(2, 2, 3, 4)).astype(np.float32)
+    weights = np.random.default_rng(1).normal(size=(2, 3, 4)).astype(np.float32)
+    np.testing.assert_allclose(explainer.attribute(x, Target(weights=weights)), 2 * x * weights, rtol=1e-6)
+    with pytest.raises(TargetError, match=r"one sample, \[2, 3, 4\]; found \[2, 3, 3\]"):
+        explainer.attribute(x, [Target(weights=weights), Target(weights=weights[:, :, :3])])

@@ -6,7 +6,7 @@ class with the highest score (the first of equals), and the scores of all classe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -141,6 +141,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     values = {v.name: v for node in graph for v in node.outputs} | {v.name: v for v in graph.inputs}
     target = values[metadata[f"{_PREFIX}target"]]
     roles = {role: name for role in _ROLES if (name := metadata.get(f"{_PREFIX}{role}")) is not None}
+    cotangent = values.get(roles.get("cotangent"))
     added = {target.name, *roles.values()}
     inputs = tuple(describe_input(v) for v in graph.inputs if v.name not in added)
     class_scores = values[metadata[f"{_PREFIX}class_scores"]]
@@ -167,6 +168,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         influence=metadata.get(f"{_PREFIX}influence"),
         metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
+        weighted=None if cotangent is None or cotangent.shape is None else _extents(cotangent.shape[1:]),
     )
 
 
@@ -184,14 +186,17 @@ def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str
     )
 
 
+def _extents(shape: Iterable[int | ir.SymbolicDim]) -> tuple[int | str, ...]:
+    return tuple(extent if isinstance(extent, int) else str(extent.value) for extent in shape)
+
+
 def _places(scores: Scores, metadata: dict[str, str]) -> Places:
     """The places of the output."""
-    extents = tuple(d if isinstance(d, int) else str(d.value) for d in scores.extents)
     return Places(
         layout=scores.layout,
         scores=metadata[f"{_PREFIX}scores"],
         class_axis=scores.class_axis,
-        extents=extents,
+        extents=_extents(scores.extents),
         boxes=metadata.get(f"{_PREFIX}boxes", ""),
         confidence=metadata.get(f"{_PREFIX}confidence", ""),
         blank=scores.blank,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from ..checks import check_unmasked
 from ..errors import TargetError
@@ -264,14 +264,14 @@ def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Quest
         raise TargetError("like= compares vectors, and the output has places; name another with output= or tensor=.")
     changed = attributor.variant(target=kind)
     role = "reference" if kind.form == "like" else "cotangent"
-    rows = [np.asarray(one.like if kind.form == "like" else one.weights, np.float32) for one in asked]
-    others = [one.versus.like for one in asked if isinstance(one.versus, Target)]
-    against = [np.asarray(other, np.float32) for other in others]
-    shapes = {row.shape for row in [*rows, *against]}
-    if len(shapes) > 1 or (kind.form == "like" and rows[0].shape != (classes,)):
-        raise TargetError(
-            f"like= is a vector of {classes} numbers, as embed() gives; found {', '.join(map(str, shapes))}."
-        )
+    weighted = changed.signature.weighted
+    if weighted is not None:
+        shape = _weights(asked[0].weights, weighted).shape
+        rows, against = [_weights(one.weights, shape) for one in asked], []
+    else:
+        extent = _numbers("like", asked[0].like).size if classes is None else classes
+        rows = [_reference(one.like, extent) for one in asked]
+        against = [_reference(one.versus.like, extent) for one in asked if isinstance(one.versus, Target)]
     names = changed.signature.target_inputs
     fed = {names[role]: np.stack(rows)}
     if against:
@@ -279,6 +279,41 @@ def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Quest
     number = "weighted sum" if kind.form == "weights" else "like the first" if against else "similarity"
     versus = ("like the second",) * len(asked) if against else None
     return Question(changed, np.zeros(len(asked), np.int64), fed, number=number, versus=versus)
+
+
+def _weights(given: ArrayLike | None, shape: Sequence[int | str]) -> Array:
+    """Weights of an output of ``shape``, in which names are extents of any size."""
+    weights = _numbers("weights", given)
+    fits = len(weights.shape) == len(shape) and all(
+        isinstance(wanted, str) or found == wanted for found, wanted in zip(weights.shape, shape)
+    )
+    if not fits:
+        raise TargetError(
+            f"weights= has the shape of the output of one sample, [{', '.join(map(str, shape))}]; "
+            f"found {list(weights.shape)}."
+        )
+    return weights
+
+
+def _reference(given: ArrayLike | None, extent: int) -> Array:
+    """A vector of ``extent`` numbers that has a cosine with others."""
+    vector = _numbers("like", given)
+    if vector.shape != (extent,):
+        raise TargetError(f"like= is a vector of {extent} numbers, as embed() gives; found {list(vector.shape)}.")
+    if not vector.any():
+        raise TargetError("like= is zero everywhere; the cosine with it has no value.")
+    return vector
+
+
+def _numbers(name: str, given: ArrayLike | None) -> Array:
+    """Numbers of a target, float32."""
+    try:
+        array = np.asarray(given, np.float32)
+    except (TypeError, ValueError):
+        raise TargetError(f"{name}= is an array of numbers; found {type(given).__name__}.") from None
+    if not np.isfinite(array).all():
+        raise TargetError(f"{name}= holds NaN or infinity.")
+    return array
 
 
 def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, chooser: Chooser) -> dict[str, Array]:

@@ -50,10 +50,10 @@ def write_package(
     if max_batch < 1:
         raise InputError(f"max_batch is the largest batch of Triton, at least 1; found {max_batch}.")
     place = make_folder(folder) / name
-    if place.exists():
-        raise OutputError(f"{place} exists; remove it, or choose another name.")
     try:
-        with unfinished_folder(place.parent) as part:
+        with unfinished_folder(place.parent) as part:  # what a killed process left goes, also where nothing is written
+            if place.exists():
+                raise OutputError(f"{place} exists; remove it, or choose another name.")
             _WRITERS[server](model, part / name, max_batch)
             os.rename(part / name, place)
     except OSError as error:
