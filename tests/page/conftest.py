@@ -41,6 +41,12 @@ PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "h
 PATIENCE = 120_000
 
 
+@pytest.fixture(params=[DESKTOP, PHONE], ids=["desktop", "phone"])
+def window(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """A window as wide as a desktop's, and one as wide as a phone's, which is touched."""
+    return dict(request.param)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests in a browser are for machines that have one, and ONNX Runtime's files for it."""
     reason = None

@@ -23,8 +23,8 @@ def explainer(folder: Path) -> Explainer:
     return Explainer(folder / "small.onnx")
 
 
-def test_the_bundled_classifier(opened: Opened, folder: Path) -> None:
-    page, photo = opened(), folder / "chelsea.png"
+def test_the_bundled_classifier(opened: Opened, folder: Path, window: dict[str, Any]) -> None:
+    page, photo = opened(**window), folder / "chelsea.png"
     said, want = upload(page, photo), Explainer().explain(photo)
     assert said.startswith(f"{want.label}: {100 * want.probability:.1f} %")
     assert np.abs(numbers(page) - want.saliency).max() < CLOSE
@@ -36,8 +36,10 @@ def test_the_bundled_classifier(opened: Opened, folder: Path) -> None:
     assert difference.mean() < 0.6 and np.percentile(difference, 99.9) <= 3
 
 
-def test_a_class_and_another_one_that_are_searched_for(opened: Opened, explainer: Explainer, folder: Path) -> None:
-    page, photo = opened("model=small"), folder / "noise.png"
+def test_a_class_and_another_one_that_are_searched_for(
+    opened: Opened, explainer: Explainer, folder: Path, window: dict[str, Any]
+) -> None:
+    page, photo = opened("model=small", **window), folder / "noise.png"
     upload(page, photo)
     page.fill("#class-search", "GRE")
     page.check("#class label:has-text('green') input")

@@ -15,14 +15,14 @@ from page.use import explained, numbers, refusal, upload
 
 Opened = Callable[..., Any]
 SMALL = "model=small&engine=single"
-WINDOWS = {"desktop": DESKTOP, "phone": PHONE, "dark": {**PHONE, "color_scheme": "dark"}}
+LOOKS = {"desktop": DESKTOP, "phone": PHONE, "dark": {**PHONE, "color_scheme": "dark"}}
 
 
-@pytest.mark.parametrize("window", WINDOWS)
+@pytest.mark.parametrize("look", LOOKS)
 def test_no_serious_fault_for_screen_readers_and_nothing_sticks_out(
-    opened: Opened, packages: Path, folder: Path, window: str
+    opened: Opened, packages: Path, folder: Path, look: str
 ) -> None:
-    page = opened(SMALL, **WINDOWS[window])
+    page = opened(SMALL, **LOOKS[look])
     upload(page, folder / "noise.png")
     page.click("#versus-details summary")
     page.evaluate((packages / "axe_playwright_python" / "axe.min.js").read_text(encoding="utf-8"))
@@ -30,11 +30,11 @@ def test_no_serious_fault_for_screen_readers_and_nothing_sticks_out(
     assert [(fault["id"], fault["impact"], fault["nodes"][0]["html"]) for fault in faults] == []
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, ground[4:-1].split(","))) < 200) == (window == "dark")
+    assert (sum(map(int, ground[4:-1].split(","))) < 200) == (look == "dark")
 
 
-def test_by_the_keyboard_alone(opened: Opened) -> None:
-    page = opened(SMALL)
+def test_by_the_keyboard_alone(opened: Opened, window: dict[str, Any]) -> None:
+    page = opened(SMALL, **window)
     focused = "document.activeElement.id || document.activeElement.name"
 
     def tab_to(name: str) -> None:
@@ -74,8 +74,8 @@ def test_the_value_under_the_pointer(opened: Opened, folder: Path) -> None:
     assert page.inner_text("#value") == f"{found[10, 28]:.4f} at column 28, row 10"
 
 
-def test_your_own_model(opened: Opened, folder: Path) -> None:
-    page = opened(SMALL)
+def test_your_own_model(opened: Opened, folder: Path, window: dict[str, Any]) -> None:
+    page = opened(SMALL, **window)
     upload(page, folder / "noise.png")
     page.set_input_files("#model-file", folder / "own.onnx")
     page.wait_for_selector("body[data-ready='own.onnx']")
@@ -94,8 +94,8 @@ def test_your_own_model(opened: Opened, folder: Path) -> None:
         ("inside.onnx", "inside.onnx has its preprocessing inside, which this page does not run; "),
     ],
 )
-def test_files_that_are_refused(opened: Opened, folder: Path, file: str, sentence: str) -> None:
-    page = opened(SMALL)
+def test_files_that_are_refused(opened: Opened, folder: Path, window: dict[str, Any], file: str, sentence: str) -> None:
+    page = opened(SMALL, **window)
     upload(page, folder / "noise.png")
     before = numbers(page)
     page.set_input_files("#model-file" if file.endswith(".onnx") else "#photo-file", folder / file)
