@@ -21,12 +21,12 @@ def main() -> None:
     parser.add_argument("--signal", choices=_SIGNALS, default="KILL")
     parser.add_argument("--only", choices=known, action="append", help="this command; repeatable")
     chosen = parser.parse_args()
-    print(f"| command | SIG{chosen.signal} | files old | files new | left unfinished | wrong |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print(f"| command | SIG{chosen.signal} | stopped | files old | files new | left unfinished | wrong |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     wrong: list[str] = []
     for name in chosen.only or known:
         found = trial(known[name], chosen.count, _SIGNALS[chosen.signal], chosen.seed)
-        row = (found.kills, found.old, found.new, found.unfinished, len(found.wrong))
+        row = (found.kills, found.stopped, found.old, found.new, found.unfinished, len(found.wrong))
         print(f"| {name} | {' | '.join(map(str, row))} |", flush=True)
         wrong += found.wrong
         for reason in found.wrong[:20]:

@@ -26,10 +26,11 @@ _PAUSE, _LOOKS = 0.002, 60_000
 
 @dataclass
 class Outcome:
-    """What came of the kills of one command; ``wrong`` says what did not hold."""
+    """What came of the kills of one command; ``stopped`` had not ended yet; ``wrong`` says what did not hold."""
 
     command: str
     kills: int = 0
+    stopped: int = 0
     old: int = 0
     new: int = 0
     unfinished: int = 0
@@ -66,7 +67,10 @@ class Trial:
             status = self._run(self._scenario.command, event=int(moment) if at_event else None, seconds=moment)
             outcome.kills += 1
             where = f"{self._signal.name} at {'change' if at_event else 'second'} {moment:.3f}"
+            outcome.stopped += os.waitstatus_to_exitcode(status) != 0
             outcome.wrong += [f"{where}: {reason}" for reason in self._after(status, outcome)]
+        if not outcome.stopped:
+            outcome.wrong.append(f"{self._signal.name} stopped nothing")
         return outcome
 
     def _after(self, status: int, outcome: Outcome) -> Iterator[str]:
@@ -135,6 +139,8 @@ class Trial:
 
     def _child(self, command: list[str], event: int | None, begins: int) -> None:
         """Be the command, and say through ``begins`` when it starts; never returns."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         os.chdir(self._folder)
         os.environ["ONNXPLAIN_CACHE"] = str(self._folder / "cache")
         for stream, name in ((1, "stdout"), (2, "stderr")):
