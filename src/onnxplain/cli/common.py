@@ -194,7 +194,7 @@ def _was_interrupted() -> bool:
 
 def _expanded(command: Callable[..., None]) -> tuple[list[inspect.Parameter], dict[str, Any]]:
     """Return the parameters of a command, groups replaced by their fields, and the groups by their names."""
-    hints = get_type_hints(command, include_extras=True)
+    hints = inspect.get_annotations(command, eval_str=True)  # get_type_hints hides options of None in Python 3.10
     parameters: list[inspect.Parameter] = []
     groups: dict[str, Any] = {}
     for one in inspect.signature(command).parameters.values():

@@ -38,11 +38,24 @@ def test_a_node_and_its_attribute_are_named() -> None:
             r"node 'up' \(ConvTranspose\): the attribute 'auto_pad' is of the kind INT; it has to be STRING",
         ),
         ({"group": [1]}, "the attribute 'group' is of the kind INTS; it has to be INT"),
+        (
+            {"groups": 1},
+            r"node 'up' \(ConvTranspose\) has the attribute 'groups', which ConvTranspose of its opset has not; it has "
+            "auto_pad, dilations, group, kernel_shape, output_padding, output_shape, pads, strides",
+        ),
     ],
 )
 def test_attributes_of_the_wrong_kind_are_refused(attributes: dict[str, object], message: str) -> None:
     with pytest.raises(ModelError, match=message):
         differentiate(model(helper.make_node("ConvTranspose", ["x", "x"], ["y"], name="up", **attributes)))
+
+
+def test_attributes_of_no_kind_are_refused() -> None:
+    node = helper.make_node("Relu", ["x"], ["y"], name="r", __tool=1)
+    assert differentiate(model(node)).graph.node
+    node.attribute[0].type = onnx.AttributeProto.UNDEFINED
+    with pytest.raises(ModelError, match=r"node 'r' \(Relu\): the attribute '__tool' has no kind that there is"):
+        differentiate(model(node))
 
 
 def test_what_an_operator_needs_has_to_be_there() -> None:

@@ -66,6 +66,10 @@ def check_form(proto: onnx.ModelProto, where: str) -> None:
             if not all(isinstance(text, str) for text in texts):
                 raise ModelError(f"{label} has a name that is no UTF-8. Export the model again.")
             for attribute in node.attribute:
+                if attribute.type not in _KINDS.values() or attribute.type == onnx.AttributeProto.UNDEFINED:
+                    raise ModelError(
+                        f"{label}: the attribute {attribute.name!r} has no kind that there is. Export the model again."
+                    )
                 if attribute.HasField("t"):
                     _check_tensor(attribute.t, f"{label}, attribute {attribute.name!r}")
             domain = "" if is_standard(node.domain) else node.domain
@@ -97,6 +101,11 @@ def _check_node(node: onnx.NodeProto, form: _Form, label: str) -> None:
         raise ModelError(f"{label} reads {len(node.input)} inputs; it takes {form.least} to {form.most}.")
     for attribute in node.attribute:
         kind = form.kinds.get(attribute.name)
+        if kind is None and not attribute.name.startswith("__"):  # the standard leaves such names to tools
+            raise ModelError(
+                f"{label} has the attribute {attribute.name!r}, which {node.op_type} of its opset has not; it has "
+                f"{', '.join(sorted(form.kinds)) or 'none'}. Export the model again."
+            )
         if kind is not None and kind != attribute.type:
             raise ModelError(
                 f"{label}: the attribute {attribute.name!r} is of the kind {_name(attribute.type)}; it has to be "
