@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,7 +79,7 @@ def schema(shape: tuple[int, int], kind: MapType, facts: Mapping[str, Any]) -> A
         "versus": text,
         "score": arrow.float64(),
         "probability": arrow.float64(),
-        "box": arrow.list_(arrow.float64(), 4),
+        "box": arrow.list_(arrow.float64()),
         "map": arrow.fixed_shape_tensor(arrow.from_numpy_dtype(np.dtype(kind)), shape, dim_names=["h", "w"]),
         "error": text,
         "h": arrow.int32(),
@@ -92,7 +92,9 @@ def schema(shape: tuple[int, int], kind: MapType, facts: Mapping[str, Any]) -> A
 def encoded(rows: Iterable[Row], schema: Any, model_sha256: str) -> Iterator[bytes]:
     """Yield the pieces of a Parquet file with ``rows``; no more than a few megabytes of them are in memory."""
     arrow, parquet = import_parquet(WHAT)
-    shape, kind = tuple(schema.field("map").type.shape), schema.field("map").type.value_type.to_pandas_dtype()
+    tensors = schema.field("map").type
+    shape = tuple(tensors.shape)
+    kind = next(one for one in get_args(MapType) if arrow.from_numpy_dtype(np.dtype(one)) == tensors.value_type)
     most = max(1, min(256, _GROUP // (shape[0] * shape[1] * np.dtype(kind).itemsize)))
     sink = _Drained()
     with parquet.ParquetWriter(arrow.PythonFile(sink, mode="w"), schema, compression="zstd") as writer:
@@ -126,13 +128,13 @@ def _batch(rows: Sequence[Row], schema: Any, shape: tuple[int, ...], kind: Any, 
 
 
 def _maps(maps: Sequence[NDArray[np.generic] | None], type_: Any, shape: tuple[int, ...], kind: Any) -> Any:
+    """Return maps as a column, zeros where there is none: pyarrow up to 23 cannot read fixed lists that are null."""
     arrow, _ = import_parquet(WHAT)
     values = np.zeros((len(maps), *shape), kind)
     for place, one in zip(values, maps):
         if one is not None:
             place[...] = one
-    missing = arrow.array([one is None for one in maps])
-    storage = arrow.FixedSizeListArray.from_arrays(values.reshape(-1), type=type_.storage_type, mask=missing)
+    storage = arrow.FixedSizeListArray.from_arrays(values.reshape(-1), type=type_.storage_type)
     return arrow.ExtensionArray.from_storage(type_, storage)
 
 

@@ -57,7 +57,7 @@ def schema() -> Any:
             "step": whole,
             "score": number,
             "probability": number,
-            "box": arrow.list_(number, 4),
+            "box": arrow.list_(number),
             "maps": arrow.list_(one_map),
             "photo": arrow.binary(),
         }
