@@ -20,7 +20,6 @@ RESULTS = HERE / "RESULTS.md"
 SECTIONS: dict[str, tuple[str, list[str]]] = {
     "saliency": ("Saliency end to end", ["saliency"]),
     "operators": ("Operators of our own, on and off", ["operators"]),
-    "narrow": ("Saliency end to end, on a processor without AVX-512", ["saliency"]),
     "large": (
         "Saliency end to end, batch 32",
         [
@@ -43,6 +42,8 @@ SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "kernels": ("C++ kernels", ["kernels", "--markdown"]),
     "throughput": ("Throughput over photos", ["throughput"]),
+    "bulk": ("Bulk", ["bulk"]),
+    "serving": ("A service under load", ["serving"]),
     "startup": ("From process start to the first map", ["startup"]),
     "memory": ("Memory", ["memory"]),
     "differentiate": ("Differentiating", ["differentiate"]),
