@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 import onnxplain
 from onnxplain.autodiff.forms.order import PASSES
 from onnxplain.bundled import bundled_model, bundled_photo
+from onnxplain.cli.common import warnings_as_lines
 
 from support import small_models as small
 from support.command_line import Runner
@@ -439,3 +441,11 @@ def test_colours_for_colour_blind_people_and_bright_photos(run: Runner) -> None:
     assert (usual != palette).any() and bright.mean() > 1.2 * usual.mean()
     code, _, err = run("explain", "model.onnx", "photo.png", "--palette", "nonsense")
     assert code == 1 and "colour_blind" in err
+
+
+def test_warnings_are_lines_unless_they_are_for_programmers(capsys: pytest.CaptureFixture[str]) -> None:
+    with warnings_as_lines(quiet=False):
+        warnings.simplefilter("always")  # as some libraries do when they are imported
+        warnings.warn("of a\nphoto", UserWarning, stacklevel=1)
+        warnings.warn("of a function", DeprecationWarning, stacklevel=1)
+    assert capsys.readouterr().err == "onnxplain: warning: of a photo\n"

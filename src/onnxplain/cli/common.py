@@ -210,10 +210,11 @@ def _expanded(command: Callable[..., None]) -> tuple[list[inspect.Parameter], di
 
 @contextmanager
 def warnings_as_lines(quiet: bool) -> Iterator[None]:
-    """Print our warnings as one line on stderr each, or not at all."""
+    """Print warnings as one line on stderr each, or not at all; never what libraries tell those who program."""
 
-    def show(message: Warning | str, *_: object) -> None:
-        report(message, "warning")
+    def show(message: Warning | str, category: type[Warning], *_: object) -> None:
+        if not issubclass(category, DeprecationWarning):
+            report(message, "warning")
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if quiet else "default", UserWarning)
