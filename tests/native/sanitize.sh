@@ -30,5 +30,5 @@ echo "called_from_lib:libonnxruntime" >"$build/suppressions"
 echo "race:libonnxruntime" >>"$build/suppressions"
 cd "$root"
 LD_PRELOAD="$(g++ -print-file-name=$runtime) $(g++ -print-file-name=libstdc++.so)" \
-  ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="suppressions=$build/suppressions ignore_noninstrumented_modules=1" \
+  ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="suppressions=$build/suppressions ignore_noninstrumented_modules=1 die_after_fork=0" \
   PYTHONPATH="$build/src" "$python" -m pytest -q -s -p no:cacheprovider "${@:-tests/native}"
