@@ -19,7 +19,7 @@ from .worker import outcome
 from support.small_models import quadratic
 
 #: How many of the first 150 models the guard may have to catch: each of them is refused in nobody's words. Lower it.
-MOST_CAUGHT = 12
+MOST_CAUGHT = 2
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and time are those of Linux")
 

@@ -141,7 +141,6 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
     values = {v.name: v for node in graph for v in node.outputs} | {v.name: v for v in graph.inputs}
     target = values[metadata[f"{_PREFIX}target"]]
     roles = {role: name for role in _ROLES if (name := metadata.get(f"{_PREFIX}{role}")) is not None}
-    cotangent = values.get(roles.get("cotangent"))
     added = {target.name, *roles.values()}
     inputs = tuple(describe_input(v) for v in graph.inputs if v.name not in added)
     class_scores = values[metadata[f"{_PREFIX}class_scores"]]
@@ -168,7 +167,7 @@ def _describe(model: ir.Model, scores: Scores | None, request: Request) -> Signa
         influence=metadata.get(f"{_PREFIX}influence"),
         metadata=_kept(metadata),
         tensors={k.removeprefix(_VALUE): v for k, v in metadata.items() if k.startswith(_VALUE)},
-        weighted=None if cotangent is None or cotangent.shape is None else _extents(cotangent.shape[1:]),
+        weighted=_weighted(values.get(roles.get("cotangent"))),
     )
 
 
@@ -184,6 +183,11 @@ def _gradients(values: Mapping[str | None, ir.Value], metadata: Mapping[str, str
         for key, output in metadata.items()
         if key.startswith(_GRADIENT)
     )
+
+
+def _weighted(cotangent: ir.Value | None) -> tuple[int | str, ...] | None:
+    """The shape of the output of one sample, of which the cotangent has the weights."""
+    return None if cotangent is None or cotangent.shape is None else _extents(cotangent.shape[1:])
 
 
 def _extents(shape: Iterable[int | ir.SymbolicDim]) -> tuple[int | str, ...]:
