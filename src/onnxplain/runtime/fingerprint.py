@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -69,6 +69,7 @@ def _sources() -> str:
     return digest.hexdigest()
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return version(package)
