@@ -2,77 +2,90 @@
 
 Exit codes: 0 everything was done; 1 something was refused or failed, with one line per reason on stderr;
 2 the command line is wrong; 3 bulk is done, and some photos failed; 130 interrupted. Files appear whole or not at all.
-The packages that do the work are imported when a command runs, so that ``--help`` and ``--version`` answer at once.
+A command is imported when it is asked for, and the packages that do its work when it runs, so that ``--help`` and
+``--version`` answer at once.
 """
 
 from __future__ import annotations
 
 import io
 import sys
+from importlib import import_module
 from typing import Annotated
 
-import typer
+import click
+from click.shell_completion import get_completion_class
 
 from .. import __version__
-from .bulk import bulk
-from .cache import cache
-from .check import check
 from .common import INTERRUPTED, report, set_debug
-from .detect import detect
-from .differentiate import differentiate
-from .evaluate import evaluate
-from .explain import explain
-from .export_torch import export_torch
-from .helping import HelpfulCommand, HelpfulGroup, examples
-from .package import package
-from .page import page
-from .serve import serve
-from .visualize_class import visualize_class
+from .helping import EXAMPLES, SETTINGS
+from .signatures import Option, command, parameters_of
 
-app = typer.Typer(
-    name="onnxplain",
-    no_args_is_help=True,
-    cls=HelpfulGroup,
-    context_settings={"help_option_names": ["-h", "--help"]},
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    epilog="Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line, 130 interrupted.",
-)
-_COMMANDS = {
-    "explain": explain,
-    "detect": detect,
-    "differentiate": differentiate,
-    "check": check,
-    "visualize-class": visualize_class,
-    "evaluate": evaluate,
-    "export-torch": export_torch,
-    "bulk": bulk,
-    "package": package,
-    "page": page,
-    "serve": serve,
-    "cache": cache,
-}
-for _name, _command in _COMMANDS.items():
-    app.command(_name, cls=HelpfulCommand, epilog=examples(_name))(_command)
+_NAME = "onnxplain"
+#: The variable by which a shell asks for completions.
+_COMPLETION = "_ONNXPLAIN_COMPLETE"
+
+
+class Commands(click.Group):
+    """The commands, each of which is imported when it is asked for: most runs need one."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(EXAMPLES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in EXAMPLES and cmd_name not in self.commands:
+            name = cmd_name.replace("-", "_")
+            function = getattr(import_module(f".{name}", __name__), name)
+            self.add_command(command(cmd_name, function))
+        return self.commands.get(cmd_name)
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
         print(f"onnxplain {__version__}")
-        raise typer.Exit
+        raise click.exceptions.Exit
 
 
-@app.callback()
+def _print_completion(shell: str | None) -> None:
+    """Print the script that a shell reads to complete commands and options."""
+    if shell is not None:
+        made = get_completion_class(shell)
+        if made is None:
+            raise click.BadParameter(f"{shell!r} is unknown; there are bash, fish and zsh.")
+        print(made(app, {}, _NAME, _COMPLETION).source())
+        raise click.exceptions.Exit
+
+
 def root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
     debug: Annotated[
-        bool,
-        typer.Option("--debug", callback=set_debug, help="Before an error, print what led to it and to its causes."),
+        bool, Option("--debug", callback=set_debug, help="Before an error, print what led to it and to its causes.")
     ] = False,
+    show_completion: Annotated[
+        str | None,
+        Option(
+            "--show-completion",
+            metavar="SHELL",
+            callback=_print_completion,
+            is_eager=True,
+            help='Print what bash, fish or zsh reads to complete commands: eval "$(onnxplain --show-completion bash)".',
+        ),
+    ] = None,
 ) -> None:
     """Saliency maps for any ONNX model: what in a photo made the model choose a class."""
+
+
+app = Commands(
+    _NAME,
+    params=parameters_of(root),
+    callback=root,
+    help=root.__doc__,
+    no_args_is_help=True,
+    context_settings=SETTINGS,
+    epilog="Exit codes: 0 done, 1 refused or failed (the reason is on stderr), 2 wrong command line, 130 interrupted.",
+)
 
 
 def main() -> None:
@@ -81,11 +94,12 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper):  # an encoding may lack characters of names
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
-    except KeyboardInterrupt:
+        code = app.main(prog_name=_NAME, complete_var=_COMPLETION, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
         report("interrupted")
-        sys.exit(INTERRUPTED)
-    except SystemExit as error:
-        if error.code == INTERRUPTED:
-            report("interrupted")
-        raise
+    sys.exit(code)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from .common import FAILED, ONNX_RUNTIME, ModelOptions, print_json, say, short_path, split_model
 
@@ -39,7 +39,7 @@ def again(
     records = read_records(record)
     model, photos = split_model(paths)
     if photos and len(photos) != len(records):
-        raise typer.BadParameter(f"{record} has {len(records)} records, and {len(photos)} photos are named.")
+        raise click.BadParameter(f"{record} has {len(records)} records, and {len(photos)} photos are named.")
     named: Sequence[Path | None] = photos or [None] * len(records)
     read = [(one, one.model(model), one.photo(photo)) for one, photo in zip(records, named)]
     outputs = sinks_for(len(records), [record, *(path for _, *files in read for path in files)])
@@ -65,7 +65,7 @@ def again(
         shown = [verdict.to_dict() for verdict in verdicts]
         print_json({**facts, "results": results, "files": written, "errors": [], "again": shown})
     if not all(verdict.same for verdict in verdicts):
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def _explainer(record: Recorded, model: Path, loading: ModelOptions) -> Explainer:

@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from ..errors import InputError
 from .common import Failures, Json, ModelOptions, Precision, Quiet, guarded, print_json
 from .methods import chosen_methods, method_help
 from .questions import QuestionOptions
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     from ..bulk.run import Done, Engine
@@ -26,14 +27,14 @@ class SourceOptions:
 
     root: Annotated[
         Path | None,
-        typer.Option("--root", help="No photo is read outside of this folder. Default: the source's own."),
+        Option("--root", help="No photo is read outside of this folder. Default: the source's own."),
     ] = None
     path_column: Annotated[
-        str, typer.Option("--path-column", help="Column of a manifest with the paths, counted from its folder.")
+        str, Option("--path-column", help="Column of a manifest with the paths, counted from its folder.")
     ] = "path"
     target_column: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--target-column", help="Column of a manifest, or suffix of files in a tar (cls), with each photo's class."
         ),
     ] = None
@@ -45,17 +46,17 @@ class ShardOptions:
 
     formats: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--format",
             "-f",
             help="Write besides, from the shards: png (pictures), html (a report), fiftyone (heat maps and a dataset).",
         ),
     ] = None
-    maps: Annotated[str, typer.Option("--maps", help="float16, or uint8 for half the size.")] = "float16"
-    shard_size: Annotated[int, typer.Option("--shard-size", help="Photos in a file.")] = 1000
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a run: skip the shards that are there.")] = False
+    maps: Annotated[str, Option("--maps", help="float16, or uint8 for half the size.")] = "float16"
+    shard_size: Annotated[int, Option("--shard-size", help="Photos in a file.")] = 1000
+    resume: Annotated[bool, Option("--resume", help="Go on with a run: skip the shards that are there.")] = False
     max_errors: Annotated[
-        int | None, typer.Option("--max-errors", help="Stop after more errors than these. Default: never.")
+        int | None, Option("--max-errors", help="Stop after more errors than these. Default: never.")
     ] = None
 
 
@@ -63,14 +64,14 @@ class ShardOptions:
 class EngineOptions:
     """What has the shards written."""
 
-    engine: Annotated[str, typer.Option("--engine", help="local: here; ray: actors of a Ray cluster.")] = "local"
+    engine: Annotated[str, Option("--engine", help="local: here; ray: actors of a Ray cluster.")] = "local"
     address: Annotated[
-        str | None, typer.Option("--address", help="Of a Ray cluster (auto, HOST:PORT). Default: a new one, here.")
+        str | None, Option("--address", help="Of a Ray cluster (auto, HOST:PORT). Default: a new one, here.")
     ] = None
     actors: Annotated[
-        int | None, typer.Option("--actors", help="Actors of Ray. Default: one for each GPU, or each machine.")
+        int | None, Option("--actors", help="Actors of Ray. Default: one for each GPU, or each machine.")
     ] = None
-    gpus: Annotated[float | None, typer.Option("--gpus", help="GPUs of an actor; 0.5: two actors share one.")] = None
+    gpus: Annotated[float | None, Option("--gpus", help="GPUs of an actor; 0.5: two actors share one.")] = None
 
     def chosen(self) -> Engine:
         """Return the engine.
@@ -96,20 +97,20 @@ class EngineOptions:
 def bulk(
     paths: Annotated[
         list[Path],
-        typer.Argument(
+        Argument(
             metavar="[MODEL] SOURCE",
             help="An ONNX model (default: the bundled classifier), and a folder of photos or tars, a .csv or .parquet "
             "file with a column of paths, or a WebDataset .tar.",
         ),
     ],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The folder of the shards.", metavar="DIR")],
+    out: Annotated[Path, Option("-o", "--output", help="The folder of the shards.", metavar="DIR")],
     method: Annotated[
         str,
-        typer.Option("--method", "-m", help='The attribution method; "help" lists all.', callback=method_help),
+        Option("--method", "-m", help='The attribution method; "help" lists all.', callback=method_help),
     ] = "saliency",
     option: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option of the method: samples=20; repeatable.", metavar="NAME=VALUE"),
+        Option("--set", help="An option of the method: samples=20; repeatable.", metavar="NAME=VALUE"),
     ] = None,
     *,
     where: SourceOptions,
@@ -154,7 +155,7 @@ def bulk(
     elif not quiet:
         print("\n".join([in_words(done), *files]))
     if done.errors or failures.listed:
-        raise typer.Exit(WITH_ERRORS)
+        raise click.exceptions.Exit(WITH_ERRORS)
 
 
 def in_words(done: Done) -> str:
@@ -170,7 +171,7 @@ def _counted(count: int, what: str) -> str:
 
 def _split(paths: list[Path]) -> tuple[Path | None, Path]:
     if len(paths) > 2:
-        raise typer.BadParameter(f"takes a model and one source; found {len(paths)} paths.")
+        raise click.BadParameter(f"takes a model and one source; found {len(paths)} paths.")
     return (None, paths[0]) if len(paths) == 1 else (paths[0], paths[1])
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-import typer
-
 from .common import Json, guarded, print_json, say
+from .signatures import Option
 
 
 @guarded
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all of them.")] = False,
+    clear: Annotated[bool, Option("--clear", help="Remove all of them.")] = False,
     as_json: Json = False,
 ) -> None:
     """Tell where prepared models are kept, and how large they are.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from ..errors import OnnxplainError
 from ..text import printable
@@ -25,6 +25,7 @@ from .common import (
     print_json,
     report,
 )
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     from ..autodiff.summary import ModelSummary
@@ -34,23 +35,21 @@ if TYPE_CHECKING:
 
 @guarded
 def check(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
+    model: Annotated[Path, Argument(help="An ONNX model.")],
     tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
     preprocessing: PreprocessingName = None,
     labels: LabelsFile = None,
     bench: Annotated[
-        bool, typer.Option("--bench", help="Also time the model on this machine, in every runtime that is installed.")
+        bool, Option("--bench", help="Also time the model on this machine, in every runtime that is installed.")
     ] = False,
     runtime: Annotated[
-        str | None, typer.Option("--runtime", help="Time it in this one alone: onnxruntime, openvino.", metavar="NAME")
+        str | None, Option("--runtime", help="Time it in this one alone: onnxruntime, openvino.", metavar="NAME")
     ] = None,
     engine: Annotated[
         str | None,
-        typer.Option(
-            help="Also tell what is known to go wrong in an engine: openvino, opencv, tract, ...", show_default=False
-        ),
+        Option(help="Also tell what is known to go wrong in an engine: openvino, opencv, tract, ..."),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -80,7 +79,7 @@ def check(
         for reason in facts["problems"]:
             report(reason)
     if facts["problems"]:
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def _facts(summary: ModelSummary, model: Path, preprocessing: str | None, labels: Path | None) -> dict[str, Any]:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
-import typer
+import click
 
 from ..bundled import bundled_folder
 from ..errors import InputError, OnnxplainError, OutputError
 from ..text import json_text, printable
+from .signatures import Option
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -36,18 +37,16 @@ _LONGEST_LINE = 1000
 _MODELS = (".onnx", ".ort", ".pb")
 
 PreprocessingName = Annotated[
-    str | None, typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file.")
+    str | None, Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file.")
 ]
-LabelsFile = Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")]
+LabelsFile = Annotated[Path | None, Option("--labels", help="Class names: a .txt, .json or .csv file.")]
 Providers = Annotated[
     list[str] | None,
-    typer.Option(
-        "--provider", help="cuda, cuda:1, cpu, or a name of ONNX Runtime; repeatable, the first is preferred."
-    ),
+    Option("--provider", help="cuda, cuda:1, cpu, or a name of ONNX Runtime; repeatable, the first is preferred."),
 ]
 
 RuntimeName = Annotated[
-    str, typer.Option("--runtime", help="What runs the model: onnxruntime, or openvino (on the CPU).", metavar="NAME")
+    str, Option("--runtime", help="What runs the model: onnxruntime, or openvino (on the CPU).", metavar="NAME")
 ]
 
 
@@ -55,29 +54,29 @@ def _checked_threads(count: int) -> int:
     from ..runtime.workers import cores
 
     if not 0 <= count <= cores():
-        raise typer.BadParameter(f"{count} is not 0 (all) or a number of threads from 1 to {cores()}, the cores here.")
+        raise click.BadParameter(f"{count} is not 0 (all) or a number of threads from 1 to {cores()}, the cores here.")
     return count
 
 
-Threads = Annotated[int, typer.Option("--threads", help="CPU threads; 0 is all.", callback=_checked_threads)]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print errors only.")]
+Threads = Annotated[int, Option("--threads", help="CPU threads; 0 is all.", callback=_checked_threads)]
+Json = Annotated[bool, Option("--json", help="Print one JSON document instead of text.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print errors only.")]
 Tensor = Annotated[
-    str | None, typer.Option("--tensor", help="Tensor to explain. Default: the first float output.", metavar="NAME")
+    str | None, Option("--tensor", help="Tensor to explain. Default: the first float output.", metavar="NAME")
 ]
 Score = Annotated[
     str,
-    typer.Option("--score", help="logit: look through a final softmax or sigmoid; probability: keep it."),
+    Option("--score", help="logit: look through a final softmax or sigmoid; probability: keep it."),
 ]
 Precision = Annotated[
-    str, typer.Option("--precision", help="float32, or float16: half precision, for GPUs; scores and maps change.")
+    str, Option("--precision", help="float32, or float16: half precision, for GPUs; scores and maps change.")
 ]
 LayoutText = Annotated[
     str | None,
-    typer.Option("--layout", help='What the output means: yolov8, segmentation, ctc ..., or JSON with "name".'),
+    Option("--layout", help='What the output means: yolov8, segmentation, ctc ..., or JSON with "name".'),
 ]
-ClassAxis = Annotated[int | None, typer.Option("--class-axis", help="Axis of the output that counts classes.")]
-ChannelAxis = Annotated[int | None, typer.Option("--channel-axis", help="Axis of the input that counts channels.")]
+ClassAxis = Annotated[int | None, Option("--class-axis", help="Axis of the output that counts classes.")]
+ChannelAxis = Annotated[int | None, Option("--channel-axis", help="Axis of the input that counts channels.")]
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class ModelOptions:
     labels: LabelsFile = None
     runtime: RuntimeName = ONNX_RUNTIME
     provider: Providers = None
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Samples that run at once.")] = None
+    batch_size: Annotated[int | None, Option("--batch-size", help="Samples that run at once.")] = None
     threads: Threads = 0
     tensor: Tensor = None
     score: Score = "logit"
@@ -154,7 +153,7 @@ class Failures:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """``command`` as typer takes it: errors and warnings as lines on stderr, groups of options as options.
+    """``command`` as click takes it: errors and warnings as lines on stderr, groups of options as options.
 
     Every error that a user can cause is one line and exit code 1; so is every warning, unless ``quiet``. A parameter
     whose type is a dataclass, such as :class:`ModelOptions`, becomes an option for each of its fields.
@@ -171,16 +170,16 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:
             raise
         except KeyboardInterrupt:
-            raise typer.Exit(INTERRUPTED) from None
+            raise click.exceptions.Exit(INTERRUPTED) from None
         except (OnnxplainError, OSError) as error:
             if _was_interrupted():  # what was interrupted has turned Ctrl-C into an error of its own
-                raise typer.Exit(INTERRUPTED) from None
+                raise click.exceptions.Exit(INTERRUPTED) from None
             report(error)
-            raise typer.Exit(FAILED) from None
+            raise click.exceptions.Exit(FAILED) from None
         except MemoryError as error:
             _trace(error)
             report("out of memory; use smaller photos or a smaller --batch-size.")
-            raise typer.Exit(FAILED) from None
+            raise click.exceptions.Exit(FAILED) from None
 
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {one.name: one.annotation for one in parameters}

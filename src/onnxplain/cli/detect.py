@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from ..errors import ImageError, PreprocessingError
 from ..text import printable
@@ -24,6 +24,7 @@ from .common import (
     short_path,
     split_model,
 )
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     from ..results.detection import Detection
@@ -36,23 +37,20 @@ _FILE_WIDTH = 240
 def detect(
     paths: Annotated[
         list[Path],
-        typer.Argument(
+        Argument(
             metavar="MODEL [IMAGE|FOLDER]...",
             help="A detector as an ONNX model, and photos. Without photos the bundled one.",
-            show_default=False,
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", help="Draw the boxes: a file for one photo, or a folder for several.", metavar="OUT"
-        ),
+        Option("-o", "--output", help="Draw the boxes: a file for one photo, or a folder for several.", metavar="OUT"),
     ] = None,
-    threshold: Annotated[float, typer.Option("--threshold", help="The least score of a detection, 0..1.")] = 0.25,
+    threshold: Annotated[float, Option("--threshold", help="The least score of a detection, 0..1.")] = 0.25,
     overlap: Annotated[
-        float, typer.Option("--overlap", help="Detections of a class that overlap by more are one, 0..1.")
+        float, Option("--overlap", help="Detections of a class that overlap by more are one, 0..1.")
     ] = 0.45,
-    limit: Annotated[int, typer.Option("--limit", help="The greatest number of detections in a photo.")] = 100,
+    limit: Annotated[int, Option("--limit", help="The greatest number of detections in a photo.")] = 100,
     *,
     loading: ModelOptions,
     as_json: Json = False,
@@ -64,7 +62,7 @@ def detect(
 
     model, photos = split_model(paths)
     if model is None:
-        raise typer.BadParameter("the first argument is the detector: onnxplain detect MODEL [IMAGE|FOLDER]...")
+        raise click.BadParameter("the first argument is the detector: onnxplain detect MODEL [IMAGE|FOLDER]...")
     photos = photos or [bundled_photo()]
     targets = _pictures(out, photos, [*photos, model])
     explainer = loading.explainer(model, gradients=False)
@@ -87,7 +85,7 @@ def detect(
         facts = {"model": str(model), "provider": explainer.provider}
         print_json({**facts, "results": results, "errors": failures.listed})
     if failures.listed:
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def _pictures(out: Path | None, photos: Sequence[Path], inputs: list[Path]) -> Sequence[Path | None]:
@@ -104,7 +102,7 @@ def _pictures(out: Path | None, photos: Sequence[Path], inputs: list[Path]) -> S
     if out.suffix and not out.is_dir():
         picture_format(out)
         if len(photos) > 1:
-            raise typer.BadParameter(f"-o names the file {out}, but there are {len(photos)} photos; name a folder.")
+            raise click.BadParameter(f"-o names the file {out}, but there are {len(photos)} photos; name a folder.")
         paths = [out]
     else:
         paths = []

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from ..errors import InputError
 from .common import (
     ChannelAxis,
@@ -26,6 +24,7 @@ from .common import (
     say,
 )
 from .questions import kind_of
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     import onnx
@@ -33,25 +32,25 @@ if TYPE_CHECKING:
     from ..autodiff.graph.passes import Report
 
 ExplainPasses = Annotated[
-    bool, typer.Option("--explain-passes", help="Say what each pass on the graph rewrote, what it did not, and why.")
+    bool, Option("--explain-passes", help="Say what each pass on the graph rewrote, what it did not, and why.")
 ]
 
 
 @guarded
 def differentiate(
-    model: Annotated[Path, typer.Argument(help="An ONNX model.", show_default=False)],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
+    model: Annotated[Path, Argument(help="An ONNX model.")],
+    out: Annotated[Path, Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
     saliency: Annotated[
-        bool, typer.Option("--saliency", help="Add an output saliency_<input> [N,H,W], normalised, for every input.")
+        bool, Option("--saliency", help="Add an output saliency_<input> [N,H,W], normalised, for every input.")
     ] = False,
     tensor: Tensor = None,
     wrt: Annotated[
         list[str] | None,
-        typer.Option("--wrt", help="Input or inner tensor, repeatable. Default: every float input.", metavar="NAME"),
+        Option("--wrt", help="Input or inner tensor, repeatable. Default: every float input.", metavar="NAME"),
     ] = None,
     target: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--target",
             help="cotangent: an input shaped like the output in the place of the class; box.width and the like of "
             "detectors.",
@@ -60,17 +59,17 @@ def differentiate(
     ] = None,
     at: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--at",
             help="How the place in the output is given or found: position, region, box, best, own or all.",
             metavar="KIND",
         ),
     ] = None,
     versus: Annotated[
-        bool, typer.Option("--versus", help="Less the score of another class, which is an input, too.")
+        bool, Option("--versus", help="Less the score of another class, which is an input, too.")
     ] = False,
     like: Annotated[
-        bool, typer.Option("--like", help="The cosine with a vector, which is an input, in the place of a class.")
+        bool, Option("--like", help="The cosine with a vector, which is an input, in the place of a class.")
     ] = False,
     layout: LayoutText = None,
     score: Score = "logit",
@@ -79,7 +78,7 @@ def differentiate(
     channel_axis: ChannelAxis = None,
     static: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--static",
             help="Fix open dimensions of the inputs, by their names: N=1,H=224; Loop and Scan of known length go.",
             metavar="NAME=EXTENT,...",
@@ -87,7 +86,7 @@ def differentiate(
     ] = None,
     with_preprocessing: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--with-preprocessing",
             help="Let the file take photos, uint8 [N,H,W,3] of any size, and return saliency_photo in their pixels.",
         ),
@@ -103,7 +102,7 @@ def differentiate(
     [bold]grad_<input>[/], and runs wherever ONNX runs. If MODEL keeps weights in files beside
     it, so does the new one, in OUT.onnx.data.
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..autodiff import differentiate_file
     from ..autodiff.graph.passes import Report

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from ..text import printable
 from .common import (
@@ -23,6 +23,7 @@ from .common import (
     target_of,
 )
 from .methods import method_help
+from .signatures import Argument, Option
 
 #: Characters of a line where the output is no terminal.
 _FILE_WIDTH = 240
@@ -35,18 +36,15 @@ if TYPE_CHECKING:
 def evaluate(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
+        Argument(
             metavar="[MODEL] [IMAGE|FOLDER]...",
             help="An ONNX model and photos. Without a model the bundled classifier, without photos the bundled one.",
-            show_default=False,
         ),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder for CSV, JSON and plots.", metavar="DIR")
-    ] = Path(),
+    out: Annotated[Path, Option("-o", "--output", help="The folder for CSV, JSON and plots.", metavar="DIR")] = Path(),
     methods: Annotated[
         str,
-        typer.Option(
+        Option(
             "--method",
             "--methods",
             "-m",
@@ -56,22 +54,22 @@ def evaluate(
     ] = "saliency",
     metrics: Annotated[
         str | None,
-        typer.Option("--metrics", help="deletion,insertion,...; an unknown one lists all. Default: what masks allow."),
+        Option("--metrics", help="deletion,insertion,...; an unknown one lists all. Default: what masks allow."),
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option("--masks", help="Folder with the objects' masks: <photo>_mask.png or <photo>.png.", metavar="DIR"),
+        Option("--masks", help="Folder with the objects' masks: <photo>_mask.png or <photo>.png.", metavar="DIR"),
     ] = None,
     target: Annotated[
-        str | None, typer.Option("--target", "-t", help="A class index or label. Default: the predicted class.")
+        str | None, Option("--target", "-t", help="A class index or label. Default: the predicted class.")
     ] = None,
     randomization: Annotated[
-        bool, typer.Option("--randomization", help="Also compare maps with those of copies with random weights.")
+        bool, Option("--randomization", help="Also compare maps with those of copies with random weights.")
     ] = False,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of the deletion and insertion curves.")] = 50,
-    tolerance: Annotated[float, typer.Option("--tolerance", help="Pixels of tolerance in the pointing game.")] = 15.0,
-    samples: Annotated[int, typer.Option("--samples", help="Samples of infidelity and max-sensitivity.")] = 20,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 0,
+    steps: Annotated[int, Option("--steps", help="Steps of the deletion and insertion curves.")] = 50,
+    tolerance: Annotated[float, Option("--tolerance", help="Pixels of tolerance in the pointing game.")] = 15.0,
+    samples: Annotated[int, Option("--samples", help="Samples of infidelity and max-sensitivity.")] = 20,
+    seed: Annotated[int, Option("--seed", help="Of everything that is random.")] = 0,
     *,
     loading: ModelOptions,
     as_json: Json = False,
@@ -82,7 +80,7 @@ def evaluate(
     Prints the mean of each metric with its 95 % interval, and writes evaluation.csv (a row for each photo and method),
     evaluation.json and, with matplotlib, evaluation.png.
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..bundled import bundled_photo
     from ..evaluation import evaluate as measure
@@ -132,7 +130,7 @@ def evaluate(
         _print(found, check)
         say(f"-> {', '.join(map(str, files))}")
     if failures.listed:
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def _listed(names: str) -> list[str]:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from ..checks import check_file
 from ..errors import InputError
@@ -87,7 +87,7 @@ def compare(
     elif told and not single:
         say(f"{mistakes} of {len(results)} photos mistaken{_arrow(place, bool(written))}")
     if failures.listed:
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def _add(made: Report, found: Comparison) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from ..errors import InputError
 from .again import again
@@ -28,6 +28,7 @@ from .expected import compare
 from .methods import chosen_methods, method_help
 from .questions import QuestionOptions
 from .results import Sink, drawing_options, sinks
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -40,25 +41,22 @@ if TYPE_CHECKING:
 def explain(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(
+        Argument(
             metavar="[MODEL] [IMAGE|FOLDER]...",
             help="An ONNX model and photos. Without a model the bundled classifier, without photos the bundled one.",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "-o", "--output", help="A file for one photo, or a folder. Default: the current folder.", metavar="OUT"
-        ),
+        Option("-o", "--output", help="A file for one photo, or a folder. Default: the current folder.", metavar="OUT"),
     ] = None,
     formats: Annotated[
         str | None,
-        typer.Option("--format", "-f", help="Any of png, svg, pdf (pictures), npy (map), json (facts). Default: png."),
+        Option("--format", "-f", help="Any of png, svg, pdf (pictures), npy (map), json (facts). Default: png."),
     ] = None,
     method: Annotated[
         str,
-        typer.Option(
+        Option(
             "--method",
             "-m",
             help='One attribution method, or several: saliency,occlusion. "help" lists all, with their options.',
@@ -67,7 +65,7 @@ def explain(
     ] = "saliency",
     option: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--set",
             help="An option of a method: samples=20, or smoothgrad.samples=20; repeatable.",
             metavar="NAME=VALUE",
@@ -75,39 +73,37 @@ def explain(
     ] = None,
     picture: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--picture", "-p", help="overlay, heatmap, contour, panel, or grid (one of all photos). Default: overlay."
         ),
     ] = None,
     signed: Annotated[
-        bool, typer.Option("--signed", help="Draw what speaks for and against the class, where the method tells.")
+        bool, Option("--signed", help="Draw what speaks for and against the class, where the method tells.")
     ] = False,
     colormap: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--colormap",
             "--palette",
             help="inferno, magma, viridis, cividis, turbo, gray, diverging, diverging_dark, blue_orange; colour_blind: "
             "cividis or blue_orange, by the sign of the map.",
         ),
     ] = None,
-    bright: Annotated[bool, typer.Option("--bright", help="Keep the photo below the map bright and coloured.")] = False,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Weight of the map over the photo, 0..1.")] = None,
+    bright: Annotated[bool, Option("--bright", help="Keep the photo below the map bright and coloured.")] = False,
+    alpha: Annotated[float | None, Option("--alpha", help="Weight of the map over the photo, 0..1.")] = None,
     percentiles: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--percentiles", help="Values that become the lowest and the highest colour: 50,99.5.", metavar="LOW,HIGH"
         ),
     ] = None,
     page: Annotated[
         Path | None,
-        typer.Option(
-            "--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."
-        ),
+        Option("--report", help="One HTML file about all photos, instead of pictures unless these are asked for, too."),
     ] = None,
     expected: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--expected",
             help="What ought to be predicted: a class, a .csv of photos and classes, or folders (named by class). "
             "Draws the predicted and the expected class; of several photos a report of all mistakes.",
@@ -116,7 +112,7 @@ def explain(
     ] = None,
     record: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--again",
             help="Make a recorded map again (a JSON or PNG file of explain), and say whether it is the same.",
             metavar="RECORD",
@@ -133,7 +129,7 @@ def explain(
 
     Without arguments: the bundled classifier on the bundled photo.
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..bundled import bundled_photo
     from ..results.explanation import parse_formats
@@ -177,7 +173,7 @@ def explain(
     elif totals and not quiet:
         say(*map(str, totals))
     if failures.listed:
-        raise typer.Exit(FAILED)
+        raise click.exceptions.Exit(FAILED)
 
 
 def explained(

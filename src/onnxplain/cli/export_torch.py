@@ -5,21 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ..errors import InputError
 from .common import ChannelAxis, ClassAxis, Json, Quiet, Score, Tensor, guarded, print_json, say
+from .signatures import Argument, Option
 
 
 @guarded
 def export_torch(
-    factory: Annotated[
-        str, typer.Argument(help="package.module:factory; called without arguments.", show_default=False)
-    ],
-    out: Annotated[Path, typer.Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
+    factory: Annotated[str, Argument(help="package.module:factory; called without arguments.")],
+    out: Annotated[Path, Option("-o", "--output", help="The file to write.", metavar="OUT.onnx")],
     input_shape: Annotated[
         list[str] | None,
-        typer.Option(
+        Option(
             "--input-shape",
             help="Shape of an input, batch first, and its type if it is not float32: 1,3,224,224 or 1,16:int64. "
             "Repeat it for several inputs.",
@@ -27,20 +24,20 @@ def export_torch(
         ),
     ] = None,
     input_name: Annotated[
-        list[str] | None, typer.Option("--input-name", help="Name of an input, in order, repeatable.", metavar="NAME")
+        list[str] | None, Option("--input-name", help="Name of an input, in order, repeatable.", metavar="NAME")
     ] = None,
-    fixed_batch: Annotated[bool, typer.Option("--fixed-batch", help="Keep the batch of --input-shape.")] = False,
-    opset: Annotated[int, typer.Option("--opset", help="Opset of the exported graph.")] = 18,
+    fixed_batch: Annotated[bool, Option("--fixed-batch", help="Keep the batch of --input-shape.")] = False,
+    opset: Annotated[int, Option("--opset", help="Opset of the exported graph.")] = 18,
     exporter: Annotated[
-        str | None, typer.Option("--exporter", help="dynamo or torchscript. Default: the first that works.")
+        str | None, Option("--exporter", help="dynamo or torchscript. Default: the first that works.")
     ] = None,
-    forward_only: Annotated[bool, typer.Option("--forward-only", help="Export without gradients.")] = False,
-    labels: Annotated[Path | None, typer.Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
+    forward_only: Annotated[bool, Option("--forward-only", help="Export without gradients.")] = False,
+    labels: Annotated[Path | None, Option("--labels", help="Class names: a .txt, .json or .csv file.")] = None,
     preprocessing: Annotated[
         str | None,
-        typer.Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
+        Option("--preprocessing", help="A preset (imagenet, tf, caffe, clip, none) or a JSON file."),
     ] = None,
-    saliency: Annotated[bool, typer.Option("--saliency", help="Add an output saliency_<input> [N,H,W].")] = False,
+    saliency: Annotated[bool, Option("--saliency", help="Add an output saliency_<input> [N,H,W].")] = False,
     tensor: Tensor = None,
     score: Score = "logit",
     class_axis: ClassAxis = None,
@@ -52,7 +49,7 @@ def export_torch(
 
     The comparison runs on random inputs. A model that disagrees with torch.autograd is not written.
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..from_torch.export import export_torch as export
     from ..from_torch.export import load_module, random_inputs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from typer.core import TyperCommand, TyperGroup
+import click
 
 #: Examples of each command; they stand below its options, and a test reads each as a command line.
 EXAMPLES: dict[str, tuple[str, ...]] = {
@@ -99,30 +99,45 @@ for _names, _shown in ((_COUNTS, "N"), (_NUMBERS, "NUMBER"), (_FILES, "PATH")):
     _METAVARS.update(dict.fromkeys(_names.split(), _shown))
 
 
-class HelpfulCommand(TyperCommand):
-    """A command with examples, whose options say in words what they take; one that takes nothing says nothing."""
+#: What holds of every command.
+SETTINGS: dict[str, Any] = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+    "show_default": True,
+}
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _in_words(super().get_params(ctx))
+
+def metavar_of(name: str) -> str:
+    """Return what the option of the parameter ``name`` takes."""
+    return _METAVARS.get(name, "TEXT")
 
 
-class HelpfulGroup(TyperGroup):
-    """A group of commands whose own options say in words what they take."""
+class HelpfulArgument(click.Argument):
+    """An argument that says what it is."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _in_words(super().get_params(ctx))
+    def __init__(self, *arguments: Any, help: str, **stated: Any) -> None:
+        super().__init__(*arguments, **stated)
+        self.described = help
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str]:
+        return self.metavar or "", self.described
+
+
+class HelpfulCommand(click.Command):
+    """A command whose help describes its arguments, too, and ends with examples."""
+
+    def __init__(self, name: str, **stated: Any) -> None:
+        super().__init__(name, context_settings=SETTINGS, **stated)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        parameters = self.get_params(ctx)
+        for title, kind in (("Arguments", click.Argument), ("Options", click.Option)):
+            records = [record for one in parameters if isinstance(one, kind) and (record := one.get_help_record(ctx))]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
 def examples(command: str) -> str:
-    """Return the examples of a command as its epilog, one a line."""
-    return "\n\n".join(["Examples:", *(f"  {line}" for line in EXAMPLES[command])])
-
-
-def _in_words(params: list[Any]) -> list[Any]:
-    """Set what options take; the name of an argument says what it is, so that its type in Python is left out."""
-    for one in params:
-        if one.param_type_name == "argument":
-            one.display_type_rich = lambda ctx: None
-        elif one.metavar is None:
-            one.metavar = "" if getattr(one, "is_flag", False) else _METAVARS.get(one.name, "TEXT")
-    return params
+    """Return the examples of a command as its epilog, one a line; the mark keeps click from joining the lines."""
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in EXAMPLES[command])])

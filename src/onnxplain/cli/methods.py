@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 from .common import say
 
@@ -49,11 +49,11 @@ def method_help(names: str | None) -> str | None:
     """Print the methods and end, where ``--method`` asks for them: a callback of the option.
 
     Raises:
-        typer.Exit: they were printed.
+        click.exceptions.Exit: they were printed.
     """
     if names is not None and names.strip() in _HELP:
         say(*methods_table())
-        raise typer.Exit
+        raise click.exceptions.Exit
     return names
 
 
@@ -93,7 +93,7 @@ def chosen_methods(names: str, settings: Sequence[str]) -> list[Method]:
         if not separator and len(listed) == 1:
             method = listed[0]
         if method not in options:
-            raise typer.BadParameter(
+            raise click.BadParameter(
                 f"--set {name}: with several methods say METHOD.NAME=VALUE, of {', '.join(listed)}."
             )
         options[method][option] = value
@@ -106,11 +106,11 @@ def _options(settings: Sequence[str]) -> dict[str, Any]:
     for setting in settings:
         name, separator, value = setting.partition("=")
         if not separator or not name:
-            raise typer.BadParameter(f"--set takes NAME=VALUE, found {setting!r}.")
+            raise click.BadParameter(f"--set takes NAME=VALUE, found {setting!r}.")
         try:
             found[name] = json.loads(value)
         except ValueError:
             found[name] = value
         except RecursionError:
-            raise typer.BadParameter(f"--set {name}: the value is nested too deeply.") from None
+            raise click.BadParameter(f"--set {name}: the value is nested too deeply.") from None
     return found

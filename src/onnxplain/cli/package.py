@@ -6,24 +6,23 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from .common import Json, Quiet, guarded, print_json
+from .signatures import Argument, Option
 
 
 @guarded
 def package(
-    model: Annotated[Path, typer.Argument(help="An ONNX model, plain or differentiated.", show_default=False)],
+    model: Annotated[Path, Argument(help="An ONNX model, plain or differentiated.")],
     out: Annotated[
-        Path, typer.Option("-o", "--output", help="The server's repository, to which it is added.", metavar="DIR")
+        Path, Option("-o", "--output", help="The server's repository, to which it is added.", metavar="DIR")
     ],
     server: Annotated[
-        str, typer.Option("--server", help="triton, openvino (OpenVINO Model Server), or onnxruntime (model package).")
+        str, Option("--server", help="triton, openvino (OpenVINO Model Server), or onnxruntime (model package).")
     ] = "triton",
     name: Annotated[
-        str | None, typer.Option("--name", help="The name of the model on the server. Default: that of the file.")
+        str | None, Option("--name", help="The name of the model on the server. Default: that of the file.")
     ] = None,
-    max_batch: Annotated[int, typer.Option("--max-batch", help="The largest batch that Triton fills.")] = 32,
+    max_batch: Annotated[int, Option("--max-batch", help="The largest batch that Triton fills.")] = 32,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:

@@ -5,24 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from ..errors import InputError
 from .common import Json, LabelsFile, LayoutText, PreprocessingName, Quiet, guarded, layout_of, print_json, say
+from .signatures import Argument, Option
 
 
 @guarded
 def page(
     models: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="MODEL", help="ONNX models. Default: the bundled classifier.", show_default=False),
+        Argument(metavar="MODEL", help="ONNX models. Default: the bundled classifier."),
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")
-    ] = None,
+    out: Annotated[Path | None, Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")] = None,
     runtime_files: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--runtime-files",
             help="ONNX Runtime's files for browsers: the npm package onnxruntime-web, or the archive that npm pack "
             "makes of it, which is kept for the next time and for onnxplain serve.",

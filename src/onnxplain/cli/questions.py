@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-import typer
-
 from ..errors import InputError
 from .common import target_of, whole_number
+from .signatures import Option
 
 if TYPE_CHECKING:
     from ..explainer import Explainer
@@ -27,28 +26,26 @@ class QuestionOptions:
 
     target: Annotated[
         list[str] | None,
-        typer.Option(
-            "--target", "-t", help="A class index or label, or top3; repeatable. Default: the predicted class."
-        ),
+        Option("--target", "-t", help="A class index or label, or top3; repeatable. Default: the predicted class."),
     ] = None
     at: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--at",
             help="Where in the output: best, own, all, a step, ROW,COLUMN, box:X0,Y0,X1,Y1 or a mask's file.",
             metavar="PLACE",
         ),
     ] = None
     versus: Annotated[
-        str | None, typer.Option("--versus", help="Rather than this class: explain the difference.", metavar="CLASS")
+        str | None, Option("--versus", help="Rather than this class: explain the difference.", metavar="CLASS")
     ] = None
     like: Annotated[
         Path | None,
-        typer.Option("--like", help="A photo: explain what makes the model's vector similar to its.", metavar="PHOTO"),
+        Option("--like", help="A photo: explain what makes the model's vector similar to its.", metavar="PHOTO"),
     ] = None
     model_output: Annotated[
         str | None,
-        typer.Option("--model-output", help="The output to explain, where there are several.", metavar="NAME"),
+        Option("--model-output", help="The output to explain, where there are several.", metavar="NAME"),
     ] = None
 
     def check(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import typer
+import click
 
 from .common import refuse_overwriting
 
@@ -63,7 +63,7 @@ def drawing_options(
         try:
             low, high = (float(part) for part in percentiles.split(","))
         except ValueError:
-            raise typer.BadParameter(f"--percentiles takes LOW,HIGH, as 50,99.5; found {percentiles!r}.") from None
+            raise click.BadParameter(f"--percentiles takes LOW,HIGH, as 50,99.5; found {percentiles!r}.") from None
         found["percentiles"] = (low, high)
     return found
 
@@ -88,12 +88,12 @@ def sinks(
     found: list[Sink] = []
     if picture == GRID:
         if formats not in ([], ["png"]):
-            raise typer.BadParameter("a grid is one picture; name its file with -o, without --format.")
+            raise click.BadParameter("a grid is one picture; name its file with -o, without --format.")
         found.append(GridFile(out, drawing, inputs))
     elif report is None or out is not None or formats or picture is not None:
         files = Files(out, formats, picture or "overlay", drawing, inputs, several_methods=methods > 1)
         if photos > 1 and files.single is not None:
-            raise typer.BadParameter(f"-o names the file {out}, but there are {photos} photos; name a folder.")
+            raise click.BadParameter(f"-o names the file {out}, but there are {photos} photos; name a folder.")
         found.append(files)
     if report is not None:
         found.append(ReportFile(report, picture, drawing, inputs))

@@ -5,36 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from .common import ONNX_RUNTIME, RuntimeName, Threads, guarded
 from .methods import method_help
+from .signatures import Argument, Option
 
 
 @guarded
 def serve(
     models: Annotated[
         list[str] | None,
-        typer.Argument(
+        Argument(
             metavar="[MODEL[=NAME]]...",
             help="ONNX models, each by its file's name or NAME. Default: the bundled classifier.",
-            show_default=False,
         ),
     ] = None,
-    host: Annotated[str, typer.Option("--host", help="The address that is listened at.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
-    grpc_port: Annotated[int, typer.Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
+    host: Annotated[str, Option("--host", help="The address that is listened at.")] = "127.0.0.1",
+    port: Annotated[int, Option("--port", help="The port of REST; 0 takes a free one.")] = 8080,
+    grpc_port: Annotated[int, Option("--grpc-port", help="The port of gRPC; 0 takes a free one.")] = 8081,
     runtime: RuntimeName = ONNX_RUNTIME,
     providers: Annotated[
         str | None,
-        typer.Option(
-            "--provider", "--providers", help="cuda, cuda:1, cpu, names of ONNX Runtime, or a list: cuda,cpu."
-        ),
+        Option("--provider", "--providers", help="cuda, cuda:1, cpu, names of ONNX Runtime, or a list: cuda,cpu."),
     ] = None,
     threads: Threads = 0,
     methods: Annotated[
         str | None,
-        typer.Option(
+        Option(
             "--method",
             "--methods",
             "-m",
@@ -42,31 +38,31 @@ def serve(
             callback=method_help,
         ),
     ] = None,
-    queue: Annotated[int, typer.Option("--queue", help="Requests that wait; one more gets 429.")] = 16,
-    timeout: Annotated[float, typer.Option("--timeout", help="Seconds for a request.")] = 60.0,
-    max_body: Annotated[str, typer.Option("--max-body", help="Bytes of a request.")] = "20MB",
-    max_pixels: Annotated[str, typer.Option("--max-pixels", help="Pixels of a photo.")] = "50MP",
-    max_batch: Annotated[int, typer.Option("--max-batch", help="Samples of a request, and of a run.")] = 32,
+    queue: Annotated[int, Option("--queue", help="Requests that wait; one more gets 429.")] = 16,
+    timeout: Annotated[float, Option("--timeout", help="Seconds for a request.")] = 60.0,
+    max_body: Annotated[str, Option("--max-body", help="Bytes of a request.")] = "20MB",
+    max_pixels: Annotated[str, Option("--max-pixels", help="Pixels of a photo.")] = "50MP",
+    max_batch: Annotated[int, Option("--max-batch", help="Samples of a request, and of a run.")] = 32,
     max_samples: Annotated[
-        int, typer.Option("--max-samples", help="Copies that a method may make of a sample (SmoothGrad).")
+        int, Option("--max-samples", help="Copies that a method may make of a sample (SmoothGrad).")
     ] = 200,
     api_key_file: Annotated[
-        Path | None, typer.Option("--api-key-file", help="Keys, one a line; every route but liveness asks for one.")
+        Path | None, Option("--api-key-file", help="Keys, one a line; every route but liveness asks for one.")
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Answer other machines without a key, behind a gateway that asks.")
+        bool, Option("--insecure", help="Answer other machines without a key, behind a gateway that asks.")
     ] = False,
     cors: Annotated[
-        list[str] | None, typer.Option("--cors", help="An origin whose pages may ask; repeatable.", metavar="ORIGIN")
+        list[str] | None, Option("--cors", help="An origin whose pages may ask; repeatable.", metavar="ORIGIN")
     ] = None,
     log_explanations: Annotated[
-        Path | None, typer.Option("--log-explanations", help="A folder for a log of what was explained.")
+        Path | None, Option("--log-explanations", help="A folder for a log of what was explained.")
     ] = None,
-    sample: Annotated[float, typer.Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
-    log_photos: Annotated[bool, typer.Option("--log-photos", help="Log the photos, too.")] = False,
+    sample: Annotated[float, Option("--sample", help="The share of requests that is logged, 0..1.")] = 0.01,
+    log_photos: Annotated[bool, Option("--log-photos", help="Log the photos, too.")] = False,
     log_format: Annotated[
         str,
-        typer.Option(
+        Option(
             "--log-format",
             metavar="FORMAT",
             help="jsonl, or parquet: files of lines become Parquet once they are full.",
@@ -74,15 +70,13 @@ def serve(
     ] = "jsonl",
     page: Annotated[
         Path | None,
-        typer.Option(
-            "--page", help="A folder of onnxplain page, shown at /. Default: one of the models.", metavar="DIR"
-        ),
+        Option("--page", help="A folder of onnxplain page, shown at /. Default: one of the models.", metavar="DIR"),
     ] = None,
 ) -> None:
     """Serve predictions and explanations by KServe's V1 and the Open Inference Protocol V2, REST and gRPC.
 
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..serve import serve as run
     from ..serve.settings import Settings, parse_models, parse_size

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
+import click
 
 from .common import Json, ModelOptions, Quiet, guarded, print_json, refuse_overwriting, say, target_of
+from .signatures import Argument, Option
 
 if TYPE_CHECKING:
     from ..visualization import ClassVisualization
@@ -15,32 +16,26 @@ if TYPE_CHECKING:
 
 @guarded
 def visualize_class(
-    model: Annotated[
-        Path | None, typer.Argument(help="An ONNX model; default: the bundled classifier.", show_default=False)
-    ] = None,
+    model: Annotated[Path | None, Argument(help="An ONNX model; default: the bundled classifier.")] = None,
     target: Annotated[
         list[str] | None,
-        typer.Option("--target", "-t", help="Class indices or labels, such as pug,goldfish,963; repeatable."),
+        Option("--target", "-t", help="Class indices or labels, such as pug,goldfish,963; repeatable."),
     ] = None,
     neuron: Annotated[
         list[str] | None,
-        typer.Option("--neuron", help="A channel of an inner tensor, as TENSOR:CHANNEL; repeatable."),
+        Option("--neuron", help="A channel of an inner tensor, as TENSOR:CHANNEL; repeatable."),
     ] = None,
-    out: Annotated[
-        Path, typer.Option("-o", "--output", help="The folder for the pictures.", metavar="DIR", show_default=False)
-    ] = Path(),
+    out: Annotated[Path, Option("-o", "--output", help="The folder for the pictures.", metavar="DIR")] = Path(),
     preset: Annotated[
-        str, typer.Option("--preset", help="natural, or paper for Simonyan et al. 2013: L2 and plain gradient ascent.")
+        str, Option("--preset", help="natural, or paper for Simonyan et al. 2013: L2 and plain gradient ascent.")
     ] = "natural",
-    steps: Annotated[int | None, typer.Option("--steps", help="Steps of gradient ascent.")] = None,
-    learning_rate: Annotated[float | None, typer.Option("--learning-rate", help="The length of a step.")] = None,
-    l2: Annotated[float | None, typer.Option("--l2", help="Lambda of S - lambda |I|^2.")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of everything that is random.")] = 0,
-    size: Annotated[
-        int | None, typer.Option("--size", help="Height and width, for a model that leaves them open.")
-    ] = None,
+    steps: Annotated[int | None, Option("--steps", help="Steps of gradient ascent.")] = None,
+    learning_rate: Annotated[float | None, Option("--learning-rate", help="The length of a step.")] = None,
+    l2: Annotated[float | None, Option("--l2", help="Lambda of S - lambda |I|^2.")] = None,
+    seed: Annotated[int, Option("--seed", help="Of everything that is random.")] = 0,
+    size: Annotated[int | None, Option("--size", help="Height and width, for a model that leaves them open.")] = None,
     every: Annotated[
-        int | None, typer.Option("--every", help="Also write a GIF of the picture after every K steps.", metavar="K")
+        int | None, Option("--every", help="Also write a GIF of the picture after every K steps.", metavar="K")
     ] = None,
     *,
     loading: ModelOptions,
@@ -51,12 +46,12 @@ def visualize_class(
 
     Each is written as <label>_<class>.png; with --neuron, channels of inner tensors take the place of classes.
     \f
-    Longer than 60 lines by its options, which typer reads off the signature.
+    Longer than 60 lines by its options, which stand in the signature.
     """
     from ..files import make_folder
 
     if not target and not neuron:
-        raise typer.BadParameter("name classes with --target, or channels of inner tensors with --neuron.")
+        raise click.BadParameter("name classes with --target, or channels of inner tensors with --neuron.")
     names = [target_of(name) for listed in target or [] for name in listed.split(",")]
     explainer = loading.explainer(model)
     make_folder(out)
