@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import api
-import typer
+import click
 from api_examples import EXAMPLES, GROUPS, NOTES
 from gallery_texts import METHOD_TEXTS
 
@@ -127,13 +127,13 @@ def markdown(text: str) -> str:
 
 def commands_page() -> str:
     """Every command with its arguments and options."""
-    group = typer.main.get_command(cli.app)
+    group = click.Context(cli.app)
     lines = ["# Commands", "", f"What `onnxplain COMMAND --help` says. {_WRITTEN}", ""]
     lines += ["| command | what it does |", "|---|---|"]
-    commands = dict(group.commands)
+    commands = {name: cli.app.get_command(group, name) for name in cli.app.list_commands(group)}
     lines += [f"| [`{name}`](#{name}) | {_cell(_first(one.help))} |" for name, one in commands.items()]
     for name, one in commands.items():
-        context = one.context_class(one, info_name=f"onnxplain {name}")
+        context = click.Context(one, info_name=f"onnxplain {name}", **one.context_settings)
         usage = " ".join(one.collect_usage_pieces(context))
         lines += ["", f"## {name}", "", "```text", f"onnxplain {name} {usage}", "```", ""]
         lines += [plain(one.help or "").strip(), "", "| argument or option | meaning |", "|---|---|"]
@@ -142,7 +142,7 @@ def commands_page() -> str:
             if record is not None:
                 lines.append(f"| `{_cell(record[0])}` | {_cell(record[1])} |")
         if one.epilog:
-            title, *examples = [line for line in plain(one.epilog).splitlines() if line]
+            title, *examples = [line.strip() for line in plain(one.epilog).splitlines() if line]
             lines += ["", title, "", "```bash", *examples, "```"]
     return "\n".join([*lines, ""])
 
@@ -169,10 +169,8 @@ def methods_page() -> str:
 
 
 def plain(text: str) -> str:
-    """Help without the marks that Rich reads, and without what typer leaves out."""
-    return re.sub(r"\[/?(?:bold|dim|italic|cyan)[^\]]*\]", "", inspect.cleandoc(text.partition("\f")[0])).replace(
-        "\b", ""
-    )
+    """Help without what click leaves out, and without its marks."""
+    return inspect.cleandoc(text.partition("\f")[0]).replace("\b", "")
 
 
 def _first(text: str | None) -> str:

@@ -23,7 +23,7 @@ import onnxplain
 from onnxplain import Explainer, native
 from onnxplain.bundled import bundled_model, bundled_photo
 
-_PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "pillow", "typer", "rich", "matplotlib", "pyarrow", "openvino")
+_PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "pillow", "click", "tqdm", "matplotlib", "pyarrow", "openvino")
 
 
 def command(*words: str | Path, code: int = 0) -> None:

@@ -12,7 +12,6 @@ from types import ModuleType
 import numpy as np
 import onnx
 import pytest
-import typer
 from PIL import Image
 
 import onnxplain
@@ -22,7 +21,7 @@ from onnxplain.evaluation.measures import AGREEMENTS, METRICS
 from onnxplain.layout import DETECTORS, PLAIN
 
 from support import REPOSITORY
-from support.command_line import Runner
+from support.command_line import Runner, every_command
 from support.pages import blocks, commands, furnish, run_page
 
 DOCS = REPOSITORY / "docs"
@@ -85,7 +84,7 @@ def test_every_command_says_what_its_page_says(
     run = Runner(tmp_path, monkeypatch, capsys)
     page = (DOCS / "reference" / "commands.md").read_text(encoding="utf-8")
     named = r"(?<![\w-])--[a-z][\w-]*"
-    commands = typer.main.get_command(cli.app).commands
+    commands = every_command()
     assert re.findall(r"^## (.*)", page, re.MULTILINE) == list(commands)
     for name in commands:
         part = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
@@ -224,7 +223,7 @@ def test_every_metric_and_layout_is_described() -> None:
 def test_no_page_names_an_option_that_no_command_has() -> None:
     known = {
         option
-        for command in typer.main.get_command(cli.app).commands.values()
+        for command in every_command().values()
         for one in command.params
         for option in (*one.opts, *one.secondary_opts)
     } | {"--help", "--version"}

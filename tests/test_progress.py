@@ -46,14 +46,18 @@ def test_work_stops_with_its_reader() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_long_lines_are_not_torn_by_the_bar() -> None:
+    import fcntl
     import pty
+    import struct
+    import termios
 
     script = (
         "import time, onnxplain.progress as p; p._PATIENCE_SECONDS = 0\n"
         f"for n in p.track(range(3), 3): time.sleep(0.2); print({LONG!r})"
     )
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "COLUMNS": "60", "TERM": "xterm"}
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+    environment = {**os.environ, "TERM": "xterm"}
     done = subprocess.Popen([sys.executable, "-c", script], stdout=theirs, stderr=theirs, env=environment)
     os.close(theirs)
     text = b""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from contextlib import contextmanager, redirect_stdout
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -45,22 +46,21 @@ def _duration(seconds: float) -> str:
 
 
 def _with_bar(items: Iterable[T], total: int | None) -> Iterator[T]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from tqdm import tqdm
 
-    columns = (TextColumn("explaining"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # Lines printed meanwhile go above the bar, unless they go to a file. They are not broken at the terminal's width.
-    console = Console(stderr=True, soft_wrap=True)
-    bar = Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
-    task = bar.add_task("explaining", total=total)
-    start, shown = time.monotonic(), False
-    try:
-        for done, item in enumerate(items, 1):
-            bar.update(task, completed=done)
-            if not shown and done != total and time.monotonic() - start > _PATIENCE_SECONDS:
-                bar.start()
-                shown = True
-            yield item
-    finally:
-        if shown:
-            bar.stop()
+    bar = tqdm(items, "explaining", total, leave=False, file=sys.stderr, delay=_PATIENCE_SECONDS, dynamic_ncols=True)
+    with _lines_above_bars():
+        yield from bar
+
+
+@contextmanager
+def _lines_above_bars() -> Iterator[None]:
+    """Print what is printed meanwhile above the bars, unless it goes to a file."""
+    from tqdm.contrib import DummyTqdmFile
+
+    if not sys.stdout.isatty():
+        yield
+        return
+    above: Any = DummyTqdmFile(sys.stdout)
+    with redirect_stdout(above):
+        yield

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from click.testing import CliRunner
 from onnx import helper, numpy_helper
-from typer.testing import CliRunner
 
 from onnxplain import Explainer, ModelError, OutputError, differentiate, differentiate_file
 from onnxplain.autodiff import to_file as files

@@ -6,17 +6,17 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
-import typer
 
-from onnxplain.cli import app
+from onnxplain import cli
 from onnxplain.cli.helping import EXAMPLES
 from onnxplain.cli.methods import SUMMARIES
 from onnxplain.methods import METHODS
 
-from support.command_line import Runner
+from support.command_line import Runner, every_command
 
-COMMANDS = typer.main.get_command(app)
+COMMANDS = every_command()
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 
 def test_every_command_has_examples() -> None:
-    assert set(EXAMPLES) == set(COMMANDS.commands)  # type: ignore[attr-defined]
+    assert set(EXAMPLES) == set(COMMANDS)
     assert all(line.startswith(f"onnxplain {name}") for name, lines in EXAMPLES.items() for line in lines)
 
 
@@ -41,10 +41,10 @@ def test_help_says_what_options_take(run: Runner, name: str) -> None:
 @pytest.mark.parametrize("line", [line for lines in EXAMPLES.values() for line in lines])
 def test_examples_are_command_lines(line: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, name, *words = shlex.split(line)
-    command = COMMANDS.commands[name]  # type: ignore[attr-defined]
+    command = COMMANDS[name]
     try:
         assert command.make_context(name, words).params
-    except typer.Exit:  # it prints the methods
+    except click.exceptions.Exit:  # it prints the methods
         assert "--method help" in line and "saliency" in capsys.readouterr().out
 
 
@@ -59,20 +59,26 @@ def test_the_methods_are_listed_with_their_options(run: Runner, command: str) ->
 
 def test_commands_name_things_alike() -> None:
     names: dict[str, set[str]] = {}
-    for name, command in COMMANDS.commands.items():  # type: ignore[attr-defined]
+    for name, command in COMMANDS.items():
         for option in command.params:
             for spelled in option.opts:
                 names.setdefault(spelled, set()).add(name)
     assert names["--method"] >= {"explain", "evaluate", "bulk", "serve"}
     assert names["--provider"] >= {"explain", "detect", "evaluate", "bulk", "serve", "visualize-class"}
-    assert names["--output"] >= set(COMMANDS.commands) - {"check", "serve", "cache"}  # type: ignore[attr-defined]
+    assert names["--output"] >= set(COMMANDS) - {"check", "serve", "cache"}
 
 
-def test_completion_is_offered(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "--install-completion" in run("--help").out
-    monkeypatch.setenv("_ONNXPLAIN_COMPLETE", "complete_bash")
+def test_completion_is_offered(
+    run: Runner, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for shell in ("bash", "zsh", "fish"):
+        code, out, _ = run("--show-completion", shell)
+        assert code == 0 and "_ONNXPLAIN_COMPLETE" in out
+    code, _, err = run("--show-completion", "sh")
+    assert code == 2 and "bash, fish and zsh" in err
+    monkeypatch.setenv("_ONNXPLAIN_COMPLETE", "bash_complete")
     monkeypatch.setenv("COMP_WORDS", "onnxplain vis")
     monkeypatch.setenv("COMP_CWORD", "1")
     with pytest.raises(SystemExit) as ended:
-        COMMANDS(prog_name="onnxplain", args=[])
-    assert ended.value.code == 0
+        cli.main()
+    assert ended.value.code == 0 and "visualize-class" in capsys.readouterr().out

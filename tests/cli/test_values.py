@@ -7,14 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from PIL import Image
-
-from onnxplain.cli import app
 
 from support import colour_detectors as colours
 from support import small_models as small
-from support.command_line import Runner
+from support.command_line import Runner, every_command
 
 #: What may stand in an option. None of them is a long piece of work: a large count that fits is somebody's wish.
 VALUES = {
@@ -82,7 +79,7 @@ def options() -> list[tuple[str, str]]:
     """Every option that takes a value, of every command of ``COMMANDS``."""
     found: list[tuple[str, str]] = []
     for name in COMMANDS:
-        for one in typer.main.get_command(app).commands[name].params:  # type: ignore[attr-defined]
+        for one in every_command()[name].params:
             if one.param_type_name == "option" and not one.is_flag:
                 found.append((name, max(one.opts, key=len)))
     return found
@@ -112,7 +109,7 @@ def assert_told(run: Runner, *arguments: str) -> None:
 def test_there_are_options_to_walk() -> None:
     assert len(options()) > 100
     assert {command for command, _ in options()} >= set(COMMANDS) - {"cache"}
-    assert set(COMMANDS) == set(typer.main.get_command(app).commands), "a command is not walked"  # type: ignore[attr-defined]
+    assert set(COMMANDS) == set(every_command()), "a command is not walked"
 
 
 @pytest.mark.parametrize(("command", "option"), options())

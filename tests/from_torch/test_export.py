@@ -11,8 +11,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor, nn
-from typer.testing import CliRunner
 
 import onnxplain
 from onnxplain import Explainer, InputError, ModelError, OutputError, RuntimeMissingError, TorchExport

@@ -241,7 +241,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*arguments: str) -> tuple[int, set[str]]:
     """The exit code of ``onnxplain explain`` and the files that it made."""
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from onnxplain.cli import app
 
@@ -316,7 +316,7 @@ def test_cli_refuses_before_it_writes(folder: Path, arguments: tuple[str, ...], 
 
 
 def test_cli_lists_what_is_one_file_for_all(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from typer.testing import CliRunner
+    from click.testing import CliRunner
 
     from onnxplain.cli import app
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from click.testing import CliRunner
 from onnx import TensorProto, helper, numpy_helper
-from typer.testing import CliRunner
 
 import onnxplain
 from onnxplain import Explainer, InputError, files
@@ -359,7 +359,7 @@ import sys
 import numpy as np, onnxplain
 explainer = onnxplain.Explainer(sys.argv[1])
 explanation = explainer.explain(sys.argv[2])
-print([name for name in ("onnx", "onnx_ir", "onnxplain.autodiff", "rich", "torch") if name in sys.modules])
+print([name for name in ("onnx", "onnx_ir", "onnxplain.autodiff", "tqdm", "torch") if name in sys.modules])
 print(explanation.target, float(explanation.saliency.sum()))
 """
 

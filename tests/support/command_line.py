@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
+import click
 import pytest
 
 from onnxplain import cli
@@ -37,3 +38,10 @@ class Runner:
 
     def files(self) -> set[str]:
         return {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
+
+
+def every_command() -> dict[str, click.Command]:
+    """The commands by their names, in the order of the help."""
+    context = click.Context(cli.app)
+    found = {name: cli.app.get_command(context, name) for name in cli.app.list_commands(context)}
+    return {name: command for name, command in found.items() if command is not None}

@@ -30,8 +30,8 @@ REQUIREMENTS = (
     "openvino>=2026.0",
     "pillow>=10.3",
     "pyarrow>=17",
-    "typer>=0.16",
-    "rich>=13.7",
+    "click>=8.1",
+    "tqdm>=4.66",
 )
 SUPPORTED = sys.version_info < (3, 14)
 _READY = re.compile(r"http://127\.0\.0\.1:(\d+), gRPC 127\.0\.0\.1:(\d+)")

@@ -45,14 +45,19 @@ class Meter:
         if self._quiet or not self._file.isatty():
             yield
             return
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn
+        from tqdm import tqdm
 
-        text = TextColumn("{task.description}")
-        with Progress(BarColumn(), text, console=Console(file=self._file), transient=True) as bar:
-            task = bar.add_task(self.words(), total=self._total, completed=self._done)
-            self._draw = lambda: bar.update(task, completed=self._done, description=self.words())
+        with tqdm(
+            total=self._total, initial=self._done, leave=False, file=self._file, bar_format="{bar:30} {desc}"
+        ) as bar:
+
+            def draw() -> None:
+                bar.n = self._done
+                bar.set_description_str(self.words())
+
+            self._draw = draw
             try:
+                draw()
                 yield
             finally:
                 self._draw = self._line
@@ -68,10 +73,10 @@ class Meter:
         for text in failures:
             if self._shown < _SHOWN:
                 self._shown += 1
-                print(printable(f"onnxplain: error: {' '.join(text.split())}"), file=self._file)
+                self._say(printable(f"onnxplain: error: {' '.join(text.split())}"))
             elif self._shown == _SHOWN:
                 self._shown += 1
-                print("onnxplain: further errors are in the column 'error' of the shards.", file=self._file)
+                self._say("onnxplain: further errors are in the column 'error' of the shards.")
         if self._max_errors is not None and self.errors > self._max_errors:
             raise InputError(
                 f"stopped after {self.errors} errors (--max-errors {self._max_errors}); what is written stays, and "
@@ -93,7 +98,14 @@ class Meter:
     def _line(self) -> None:
         if not self._quiet and self._done < self._total and self._clock() - self._said >= _SECONDS:
             self._said = self._clock()
-            print(f"onnxplain: {self.words()}", file=self._file, flush=True)
+            self._say(f"onnxplain: {self.words()}")
+
+    def _say(self, line: str) -> None:
+        """Print a line, above the bar if there is one."""
+        from tqdm import tqdm
+
+        tqdm.write(line, file=self._file)
+        self._file.flush()
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from ..errors import OnnxplainError
-from ..text import printable
 from .bench import print_bench, shape_text
 from .cache import describe_cache, in_words
 from .common import (
@@ -24,8 +23,10 @@ from .common import (
     guarded,
     print_json,
     report,
+    say,
 )
 from .signatures import Argument, Option
+from .tables import table
 
 if TYPE_CHECKING:
     from ..autodiff.summary import ModelSummary
@@ -215,10 +216,6 @@ def _preprocessing(summary: ModelSummary, model: Path, preprocessing: str | None
 
 
 def _print(facts: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     rows: list[tuple[str, str]] = [
         ("producer", facts["producer"]),
         ("opset", ", ".join(f"{domain} {version}" for domain, version in facts["opsets"].items())),
@@ -249,17 +246,12 @@ def _print(facts: dict[str, Any]) -> None:
         known = len(facts["engine"]["issues"])
         rows.append((facts["engine"]["name"], f"{known} known problem(s)" if known else "no known problem"))
     rows.append(("cache", in_words(facts["cache"])))
-    console = Console(highlight=False)
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(printable(value)))
-    console.print(table)
+    say(*table((), rows, left=2))
     if facts["operators"]:
-        operators = Table("operator on the path", "version", "nodes", "rule", box=None, padding=(0, 2, 0, 0))
+        operators = []
         for row in facts["operators"]:
-            rule = Text("yes", style="green") if row["rule"] else Text("MISSING", style="bold red")
-            operators.add_row(Text(printable(row["operator"])), str(row["version"] or "?"), str(row["nodes"]), rule)
-        console.print()
-        console.print(operators)
+            rule = "yes" if row["rule"] else "MISSING"
+            operators.append((rule, row["operator"], str(row["version"] or "?"), str(row["nodes"])))
+        say("", *table(("rule", "operator on the path", "version", "nodes"), operators, left=2))
     if "bench" in facts:
         print_bench(facts["bench"])

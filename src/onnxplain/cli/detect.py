@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import click
 
 from ..errors import ImageError, PreprocessingError
-from ..text import printable
 from .common import (
     FAILED,
     Failures,
@@ -25,12 +23,10 @@ from .common import (
     split_model,
 )
 from .signatures import Argument, Option
+from .tables import table
 
 if TYPE_CHECKING:
     from ..results.detection import Detection
-
-#: Characters of a line where the output is no terminal.
-_FILE_WIDTH = 240
 
 
 @guarded
@@ -124,18 +120,12 @@ def _draw(photo: Any, found: Sequence[Detection], path: Path) -> Path:
 
 
 def _print(photo: Path, found: Sequence[Detection], files: Sequence[Path]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     where = f" -> {', '.join(map(str, files))}" if files else ""
     say(f"{short_path(photo)}: {len(found) or 'no'} detection{'' if len(found) == 1 else 's'}{where}")
     if not found:
         return
-    table = Table()
-    for column in ("label", "score", "x0", "y0", "x1", "y1", "index"):
-        table.add_column(column, justify="left" if column == "label" else "right")
+    rows = []
     for one in found:
         box = (f"{value:.1f}" for value in (one.box.x0, one.box.y0, one.box.x1, one.box.y1))
-        table.add_row(Text(printable(one.name)), f"{one.score:.1%}", *box, str(one.index))
-    Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH).print(table)
+        rows.append([one.name, f"{one.score:.1%}", *box, str(one.index)])
+    say(*table(("label", "score", "x0", "y0", "x1", "y1", "index"), rows))

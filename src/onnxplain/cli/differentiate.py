@@ -98,8 +98,8 @@ def differentiate(
 ) -> None:
     """Write MODEL with the gradient of a class score as ordinary outputs.
 
-    The new file has the input [bold]target[/] [N] (class indices) and the outputs [bold]score[/] [N] and
-    [bold]grad_<input>[/], and runs wherever ONNX runs. If MODEL keeps weights in files beside
+    The new file has the input target [N] (class indices) and the outputs score [N] and
+    grad_<input>, and runs wherever ONNX runs. If MODEL keeps weights in files beside
     it, so does the new one, in OUT.onnx.data.
     \f
     Longer than 60 lines by its options, which stand in the signature.

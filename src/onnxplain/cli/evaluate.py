@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import click
 
-from ..text import printable
 from .common import (
     FAILED,
     Failures,
@@ -24,9 +22,7 @@ from .common import (
 )
 from .methods import method_help
 from .signatures import Argument, Option
-
-#: Characters of a line where the output is no terminal.
-_FILE_WIDTH = 240
+from .tables import table
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation, RandomizationCheck
@@ -154,31 +150,17 @@ def _write(result: Evaluation | RandomizationCheck, stem: Path, quiet: bool) -> 
 
 
 def _print(found: Evaluation, check: RandomizationCheck | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from ..evaluation import METRICS
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _FILE_WIDTH)
     arrows = {"higher": "↑", "lower": "↓"}
     images = f"{len(found.images)} image{'s' if len(found.images) > 1 else ''}"
-    table = Table(title=f"mean and 95 % interval over {images}", title_justify="left")
-    table.add_column("method")
-    for metric in found.values:
-        table.add_column(f"{METRICS[metric].title} {arrows[METRICS[metric].better]}", justify="right")
+    head = ["method", *(f"{METRICS[metric].title} {arrows[METRICS[metric].better]}" for metric in found.values)]
     cells = {(row["method"], row["metric"]): _cell(row) for row in found.summary()}
-    for method in found.methods:
-        table.add_row(method, *(cells[method, metric] for metric in found.values))
-    console.print(table)
+    rows = [[method, *(cells[method, metric] for metric in found.values)] for method in found.methods]
+    say(f"mean and 95 % interval over {images}", "", *table(head, rows))
     if check is not None:
-        layers = Table(title="rank correlation with the map before", title_justify="left")
-        layers.add_column("random down to")
-        for method in check.methods:
-            layers.add_column(Text(method), justify="right")
-        for layer, means in zip(check.layers, check.means()):
-            layers.add_row(Text(printable(layer)), *(f"{mean:.3f}" for mean in means))
-        console.print(layers)
+        layers = [[layer, *(f"{mean:.3f}" for mean in means)] for layer, means in zip(check.layers, check.means())]
+        say("", "rank correlation with the map before", "", *table(["random down to", *check.methods], layers))
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -29,7 +29,7 @@ def package(
     """Write MODEL with its gradients as a model that a server loads.
 
     A plain model is differentiated for one class of each sample, with saliency maps as outputs. For another question
-    run [bold]onnxplain differentiate[/] first and package what it writes.
+    run onnxplain differentiate first and package what it writes.
     """
     from ..packages import write_package
 

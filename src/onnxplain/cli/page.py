@@ -14,7 +14,7 @@ from .signatures import Argument, Option
 def page(
     models: Annotated[
         list[Path] | None,
-        Argument(metavar="MODEL", help="ONNX models. Default: the bundled classifier."),
+        Argument(help="ONNX models. Default: the bundled classifier."),
     ] = None,
     out: Annotated[Path | None, Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")] = None,
     runtime_files: Annotated[

@@ -19,8 +19,8 @@ _KINDS: dict[type, Any] = {Path: click.Path(path_type=Path)}
 class Option:
     """In ``Annotated[type, Option(...)]``: an option, its names and what its help says.
 
-    A ``bool`` is a flag, a ``list`` an option that may be repeated. ``callback`` takes the value and returns it, or
-    another, or raises :class:`click.BadParameter`. Without names an option is called as its parameter is.
+    A ``bool`` is a flag, a ``list`` an option that may be repeated. ``callback`` takes the value, refuses it or returns
+    it, or another. Without names an option is called as its parameter is.
     """
 
     def __init__(
@@ -41,7 +41,8 @@ class Option:
             taken: dict[str, Any] = {"is_flag": True}
         else:
             taken = {"type": _KINDS.get(kind, kind), "metavar": self.metavar or metavar_of(name), "multiple": several}
-        return click.Option([*names, name], **taken, **self.shown, **_default(default, several))
+        required = default is inspect.Parameter.empty
+        return click.Option([*names, name], required=required, **taken, **self.shown, **_default(default, several))
 
 
 class Argument:
@@ -54,11 +55,13 @@ class Argument:
 
     def parameter(self, name: str, kind: type, several: bool, default: Any) -> click.Parameter:
         """Return the argument of click for the parameter ``name``, whose values are of ``kind``."""
+        required = default is inspect.Parameter.empty
+        shown = (name.upper() if required else f"[{name.upper()}]") + ("..." if several else "")
         taken: dict[str, Any] = {
             "type": _KINDS.get(kind, kind),
             "nargs": -1 if several else 1,
-            "required": default is inspect.Parameter.empty,
-            "metavar": self.metavar or name.upper(),
+            "required": required,
+            "metavar": self.metavar or shown,
         }
         return HelpfulArgument([name], help=self.help, **taken, **_default(default, several))
 
