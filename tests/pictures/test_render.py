@@ -19,6 +19,7 @@ from onnxplain.files import write_bytes
 from onnxplain.photos.load import load_image
 from onnxplain.pictures import COLORMAPS, ColourBar, colormap, contrast, heatmap, overlay_image, panel, save_image
 from onnxplain.pictures.colormaps import shown_colormap
+from onnxplain.pictures.render import _percentiles
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
 RAW: dict[str, Any] = {"percentiles": (0, 100), "smooth": 0}
@@ -242,3 +243,10 @@ def test_new_files_follow_the_umask(tmp_path: Path) -> None:
 def test_pictures_open_elsewhere(tmp_path: Path) -> None:
     with Image.open(save_image(tmp_path / "a.png", PHOTO)) as image:
         assert image.mode == "RGB" and image.size == (60, 40)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000, 100_001])
+def test_percentiles_are_numpys(count: int) -> None:
+    values = np.random.default_rng(count).random(count).astype(np.float32)
+    for percents in ((0.0, 100.0), (50.0, 99.5), (33.3, 99.99)):
+        np.testing.assert_allclose(_percentiles(values, percents), np.percentile(values, percents), rtol=1e-6)

@@ -7,6 +7,7 @@ for display (``contrast``), and laid over the photo dimmed and nearly grey. The 
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,10 +51,21 @@ def contrast(
     positive = values[values > 0]
     if positive.size == 0:
         return np.zeros(values.shape, np.float32)
-    floor, ceiling = np.percentile(positive, [low, high])
+    floor, ceiling = _percentiles(positive, (low, high))
     floor = 0.0 if low == 0 or ceiling <= floor else floor
     stretched: NDArray[np.float32] = np.clip((values - floor) / (ceiling - floor), 0, 1).astype(np.float32)
     return stretched
+
+
+def _percentiles(values: NDArray[np.generic], percents: tuple[float, ...]) -> list[float]:
+    """Return percentiles of numbers [N] as ``numpy.percentile`` does, which imports masked arrays for it at first."""
+    places = [percent / 100 * (values.size - 1) for percent in percents]
+    near = [(math.floor(place), math.ceil(place)) for place in places]
+    ordered = np.partition(values, [place for pair in near for place in pair])
+    return [
+        float(ordered[below]) + (float(ordered[above]) - float(ordered[below])) * (place - below)
+        for place, (below, above) in zip(places, near)
+    ]
 
 
 def signed_contrast(

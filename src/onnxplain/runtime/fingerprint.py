@@ -62,11 +62,17 @@ def processor() -> list[str]:
 
 def _sources() -> str:
     """Return the names, sizes and times of the package's modules: a checkout changes without a new version."""
-    digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        state = path.stat()
-        digest.update(f"{path.relative_to(_PACKAGE)} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+    root = str(_PACKAGE)
+    states, folders = [], [root]
+    for folder in folders:  # which grows: pathlib takes five times as long, at every start
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    state = entry.stat()
+                    states.append(f"{entry.path[len(root) :]} {state.st_size} {state.st_mtime_ns}")
+                elif entry.is_dir() and entry.name != "__pycache__":
+                    folders.append(entry.path)
+    return hashlib.sha256("\n".join(sorted(states)).encode()).hexdigest()
 
 
 @cache
