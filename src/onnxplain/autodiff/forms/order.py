@@ -29,6 +29,7 @@ from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
 from .join_slices import join_slices
 from .keep_integer_kernels import keep_integer_kernels
+from .late_pads import late_pads
 from .mask_pools import mask_pools
 from .phase_convolutions import phase_convolutions
 from .plain_normalizations import plain_normalizations
@@ -47,6 +48,7 @@ from .winograd_convolutions import winograd_convolutions, winograd_large_convolu
 
 _CPU: tuple[Pass[Work], ...] = (
     select_rows,
+    late_pads,
     subpixel_images,
     depthwise_strides,
     phase_convolutions,
