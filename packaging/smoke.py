@@ -22,6 +22,7 @@ from PIL import Image
 import onnxplain
 from onnxplain import Explainer, native
 from onnxplain.bundled import bundled_model, bundled_photo
+from onnxplain.page import find_runtime
 
 _PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "pillow", "click", "tqdm", "matplotlib", "pyarrow", "openvino")
 
@@ -39,6 +40,7 @@ def files() -> str:
     libraries = sorted(path.name for path in package.iterdir() if path.suffix in (".so", ".pyd", ".dll", ".dylib"))
     assert any(name.startswith("_native") for name in libraries), libraries
     assert any("onnxplain_operators" in name for name in libraries), libraries
+    assert find_runtime() == package / "page" / "runtime", find_runtime()
     return f"{', '.join(libraries)}; {', '.join(native.available_instruction_sets())}"
 
 

@@ -2,8 +2,8 @@
 # Wheels for this kind of machine, checked in fresh environments: packaging/wheels.sh FOLDER [PYTHON...]
 #
 # For each interpreter (default: python3) a wheel is built from this checkout, with the C++ runtime inside, and auditwheel
-# names the oldest systems that it runs on; then packaging/versions.sh tries them in fresh environments. Needs pip, and
-# the package index that it is set up for.
+# names the oldest systems that it runs on; then packaging/versions.sh tries them in fresh environments. ONNX Runtime's
+# files for browsers are inside, too. Needs pip and npm, and the package indexes that they are set up for.
 set -euo pipefail
 root="$(cd "$(dirname "$0")/.." && pwd)"
 [ $# -ge 1 ] || { echo "packaging/wheels.sh takes a folder, and interpreters of Python." >&2; exit 2; }
@@ -25,7 +25,8 @@ for python in "${@:-python3}"; do
   start=$SECONDS
   PATH="$work/build-$version/bin:$PATH" "$work/build-$version/bin/python" -m pip wheel --quiet --no-deps \
     --no-build-isolation --wheel-dir "$work/raw-$version" --config-settings=build-dir="$work/cmake-$version" \
-    --config-settings=cmake.define.ONNXPLAIN_STATIC_RUNTIME=ON "$root"
+    --config-settings=cmake.define.ONNXPLAIN_STATIC_RUNTIME=ON \
+    --config-settings=cmake.define.ONNXPLAIN_PAGE_RUNTIME=ON "$root"
   echo "built in $((SECONDS - start)) s"
 
   echo "== Python $version: which systems"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from pathlib import Path
 
@@ -12,22 +13,36 @@ import onnx
 import onnxruntime
 import pytest
 
+import onnxplain.page
+from engines.environments import ENGINES
 from onnxplain import InputError, OutputError, PreprocessingError, RuntimeMissingError, cli
-from onnxplain.page import CONTENT_POLICY, find_runtime, write_page
+from onnxplain.page import CONTENT_POLICY, VERSION, find_runtime, write_page
 from onnxplain.page.page_model import page_model
 from onnxplain.page.runtime_files import FILES
 
+from support import REPOSITORY
 from support import small_models as small
+
+
+def stand_ins(folder: Path) -> Path:
+    """Stand-ins for ONNX Runtime's files, in a new folder."""
+    folder.mkdir(parents=True)
+    for name in FILES:
+        (folder / name).write_text(name)
+    return folder
 
 
 @pytest.fixture
 def runtime(tmp_path: Path) -> Path:
-    """Stand-ins for ONNX Runtime's files."""
-    folder = tmp_path / "dist"
-    folder.mkdir()
-    for name in FILES:
-        (folder / name).write_text(name)
-    return folder
+    return stand_ins(tmp_path / "dist")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the package looks for its own files: a folder without any, whatever the installed package has."""
+    place = tmp_path / "package"
+    monkeypatch.setattr(onnxplain.page, "__path__", [str(tmp_path / "another"), str(place)])
+    return place
 
 
 def archive(folder: Path, files: dict[str, bytes]) -> Path:
@@ -50,6 +65,8 @@ def test_the_folder(tmp_path: Path, runtime: Path) -> None:
     names = {str(path.relative_to(tmp_path / "page")) for path in files}
     assert {"index.html", "page.js", "worker.js", "page.css", "example.jpg", "models/small.onnx"} < names
     assert {f"runtime/{name}" for name in FILES} < names
+    licence = (tmp_path / "page" / "runtime" / "LICENSE.txt").read_text()
+    assert "MIT License" in licence and "Copyright (c) Microsoft Corporation" in licence
     facts = json.loads((tmp_path / "page" / "page.json").read_text())
     assert facts["models"] == [{"name": "small", "bytes": (tmp_path / "page/models/small.onnx").stat().st_size}]
     assert len(facts["colours"]["inferno"]) == 256 * 6 and len(facts["smoothgrad"]["keys"]) == 200
@@ -87,7 +104,31 @@ def test_the_first_of_equal_classes_is_picked() -> None:
     np.testing.assert_allclose(gradient, 2 * x * weight[:, 1].reshape(x.shape), rtol=1e-5)
 
 
-def test_an_archive_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_looked_for_in_an_order(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stated folder, the package's own, the kept one, that of npm; a folder that lacks a file does not count."""
+    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    stated, npm = stand_ins(tmp_path / "stated"), stand_ins(tmp_path / "node_modules" / "onnxruntime-web" / "dist")
+    assert find_runtime().resolve() == npm
+    kept = stand_ins(tmp_path / "cache" / "onnxruntime-web")
+    assert find_runtime() == kept
+    own = stand_ins(package / "runtime")
+    assert find_runtime() == own and find_runtime(stated) == stated
+    (own / FILES[-1]).unlink()
+    assert find_runtime() == kept
+
+
+def test_one_release_is_named_everywhere() -> None:
+    release = json.loads((REPOSITORY / "src/onnxplain/page/runtime_files.json").read_text(encoding="utf-8"))
+    assert release["version"] == VERSION and tuple(release["files"]) == FILES
+    assert re.fullmatch(r"[0-9a-f]{128}", release["sha512"])
+    assert ENGINES["onnxruntime-web"].packages == (f"onnxruntime-web@{VERSION}",)
+    for name in ("page.md", "packaging.md"):
+        page = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"onnxruntime-web[@-](\d[\d.]*\d)", page)) == {VERSION}
+
+
+def test_an_archive_is_kept(tmp_path: Path, package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
     with pytest.raises(RuntimeMissingError, match=r"run npm pack onnxruntime-web@\S+, and once onnxplain page"):

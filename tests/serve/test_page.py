@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import onnxplain
 from onnxplain.page.runtime_files import FILES
 
 from support.service import Service, service
@@ -21,12 +22,34 @@ def told(running: Service, text: str) -> str:
     return running.text()
 
 
-def test_the_page_of_the_models(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
-    kept = tmp_path / "cache" / "onnxruntime-web"
-    kept.mkdir(parents=True)
+def stand_ins(folder: Path) -> None:
+    """Stand-ins for ONNX Runtime's files, in a new folder."""
+    folder.mkdir(parents=True)
     for name in FILES:
-        (kept / name).write_text("stands for ONNX Runtime's file")
+        (folder / name).write_text("stands for ONNX Runtime's file")
+
+
+def package_without_files(run: Path) -> Path:
+    """Where a service that runs there finds the package: links to all of it but ONNX Runtime's files, if it has any.
+
+    Returns:
+        The folder in which it looks for its own files.
+    """
+    package = Path(onnxplain.__file__).parent
+    page = run / "path" / "onnxplain" / "page"
+    page.mkdir(parents=True)
+    for source, place, left_out in ((package, page.parent, "page"), (package / "page", page, "runtime")):
+        for path in source.iterdir():
+            if path.name != left_out:
+                (place / path.name).symlink_to(path)
+    return page / "runtime"
+
+
+@pytest.mark.parametrize("where", ["in the package", "kept"])
+def test_the_page_of_the_models(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
+    own, kept = package_without_files(tmp_path / "run"), tmp_path / "cache" / "onnxruntime-web"
+    stand_ins(kept if where == "kept" else own)
     with service(tmp_path / "run", folder / "busy.onnx", folder / "small.onnx") as running:
         said = told(running, "onnxplain: page: http://127.0.0.1:")
         assert "onnxplain: the page is without busy: " in said
@@ -50,6 +73,7 @@ def test_without_files_for_browsers_the_service_says_how_to_get_them(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ONNXPLAIN_CACHE", str(tmp_path / "cache"))
+    package_without_files(tmp_path / "run")
     with service(tmp_path / "run", folder / "small.onnx", "--api-key-file", folder / "keys") as running:
         said = told(running, "onnxplain: page: ")
         assert "page: the page needs ONNX Runtime's files for browsers; run npm pack onnxruntime-web@" in said

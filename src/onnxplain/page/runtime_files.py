@@ -1,24 +1,28 @@
 """ONNX Runtime's files for browsers, as the npm package ``onnxruntime-web`` brings them.
 
-They are 41 MB, of which a browser loads one half, and they are not part of this package. ``npm pack`` fetches them
-once; from then on they are in the folder beside the cache of models, and nothing here uses a network.
+They are 41 MB, of which a browser loads one half. A build that has npm puts them into the package; where it had none,
+``npm pack`` fetches them once, and from then on they are in the folder beside the cache of models. Nothing here uses a
+network.
 """
 
 from __future__ import annotations
 
+import json
+import sys
 import tarfile
+from importlib.resources import files
 from pathlib import Path
 
 from ..errors import InputError, OutputError, RuntimeMissingError
 from ..files import make_folder, unfinished_folder
 from ..runtime import open_cache
 
+#: The build reads the same file.
+_RELEASE = json.loads(files(__package__).joinpath("runtime_files.json").read_text(encoding="utf-8"))
 #: The release that the page is tested with.
-VERSION = "1.30.0"
+VERSION: str = _RELEASE["version"]
 #: What a browser loads without WebGPU, and with it.
-WASM = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
-WEBGPU = ("ort.webgpu.min.mjs", "ort-wasm-simd-threaded.asyncify.mjs", "ort-wasm-simd-threaded.asyncify.wasm")
-FILES = (*WASM, *WEBGPU)
+FILES: tuple[str, ...] = tuple(_RELEASE["files"])
 
 _HOW = (
     f"run npm pack onnxruntime-web@{VERSION}, and once "
@@ -27,7 +31,7 @@ _HOW = (
 
 
 def find_runtime(stated: Path | None = None) -> Path:
-    """Return a folder with the files: the one that is stated, the one that was kept, or that of npm in this folder.
+    """Return a folder with the files: the stated one, the package's own, the kept one, or that of npm in this folder.
 
     Args:
         stated: the folder ``dist`` of the npm package, or the archive that ``npm pack`` made of it, which is kept.
@@ -39,7 +43,7 @@ def find_runtime(stated: Path | None = None) -> Path:
     """
     if stated is not None:
         return keep_runtime(stated) if stated.is_file() else _checked(stated)
-    for folder in (_kept(), Path("node_modules", "onnxruntime-web", "dist")):
+    for folder in (*_built(), _kept(), Path("node_modules", "onnxruntime-web", "dist")):
         if folder is not None and not _missing(folder):
             return folder
     raise RuntimeMissingError(f"the page needs ONNX Runtime's files for browsers; {_HOW}.")
@@ -105,6 +109,11 @@ def _checked(folder: Path) -> Path:
 
 def _missing(folder: Path) -> list[str]:
     return [name for name in FILES if not (folder / name).is_file()]
+
+
+def _built() -> list[Path]:
+    """Where a build puts the files; an editable installation has a folder beside that of the sources."""
+    return [Path(place, "runtime") for place in sys.modules[__package__].__path__]
 
 
 def _kept() -> Path | None:

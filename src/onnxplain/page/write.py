@@ -108,6 +108,8 @@ def _runtime(source: Path, folder: Path) -> None:
     folder.mkdir()
     for name in FILES:
         shutil.copyfile(source / name, folder / name)
+    licence = files(__package__).joinpath("runtime_license.txt").read_bytes()
+    (folder / "LICENSE.txt").write_bytes(licence)
 
 
 def _facts(folder: Path, models: list[str]) -> dict[str, object]:
