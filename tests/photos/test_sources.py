@@ -267,7 +267,8 @@ def test_timm() -> None:
 def test_what_timm_resolves_for_a_model() -> None:
     """The dict of ``timm.data.resolve_data_config``, as it is; sizes are cut off: 224 / 0.9 is 248.9."""
     facts = {"input_size": (3, 224, 224), "interpolation": "bicubic", "mean": MEAN, "std": STD, "crop_pct": 0.9}
-    assert resolved(facts | {"crop_mode": "center"}) == Preprocessing("shortest", 248, "bicubic", 224, mean=MEAN, std=STD)
+    expected = Preprocessing("shortest", 248, "bicubic", 224, mean=MEAN, std=STD)
+    assert resolved(facts | {"crop_mode": "center"}) == expected
 
 
 def test_timm_sidecar_and_a_processor_that_is_none(tmp_path: Path) -> None:
