@@ -16,18 +16,10 @@ PRETRAINED = False
 def main(name: str, photo: str, picture: str) -> None:
     net = timm.create_model(name, pretrained=PRETRAINED).eval()
     facts = timm.data.resolve_data_config(model=net)
-    height, width = facts["input_size"][1:]
-    preprocessing = {
-        "resize": "shortest",
-        "size": round(height / facts["crop_pct"]),
-        "crop": [height, width],
-        "filter": facts["interpolation"],
-        "mean": facts["mean"],
-        "std": facts["std"],
-    }
-    labels = timm.data.ImageNetInfo().label_descriptions() if net.num_classes == 1000 else None
+    subset = timm.data.infer_imagenet_subset(net)
+    labels = timm.data.ImageNetInfo(subset).label_descriptions() if subset else None
     export = onnxplain.export_torch(
-        net, torch.zeros(1, *facts["input_size"]), f"{name}.onnx", preprocessing=preprocessing, labels=labels
+        net, torch.zeros(1, *facts["input_size"]), f"{name}.onnx", preprocessing=facts, labels=labels
     )
     explanation = onnxplain.Explainer(export.path).explain(photo)
     explanation.save(picture)

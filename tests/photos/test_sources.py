@@ -247,6 +247,8 @@ def test_timm() -> None:
     config: dict[str, Any] = dict(TIMM["pretrained_cfg"])  # type: ignore[call-overload]
     squash = resolved(config | {"crop_mode": "squash", "crop_pct": 1.0})
     assert (squash.resize, squash.size, squash.crop) == ("exact", 224, 224)
+    silent = {name: value for name, value in config.items() if name not in ("interpolation", "crop_mode", "crop_pct")}
+    assert resolved(silent) == expected, "timm's own defaults"
     grey = resolved(config | {"input_size": [1, 28, 28], "mean": [0.5], "std": [0.5]}, ("N", 1, 28, 28))
     assert grey.channels == "L"
     for changes, message in (
@@ -260,6 +262,13 @@ def test_timm() -> None:
             resolved(config | changes)
     with pytest.raises(PreprocessingError, match="pretrained_cfg"):
         resolved({"pretrained_cfg": 3})
+
+
+def test_what_timm_resolves_for_a_model() -> None:
+    """The dict of ``timm.data.resolve_data_config``, as it is; sizes are cut off: 224 / 0.9 is 248.9."""
+    facts = {"input_size": (3, 224, 224), "interpolation": "bicubic", "mean": MEAN, "std": STD, "crop_pct": 0.9}
+    expected = Preprocessing("shortest", 248, "bicubic", 224, mean=MEAN, std=STD)
+    assert resolved(facts | {"crop_mode": "center"}) == expected
 
 
 def test_timm_sidecar_and_a_processor_that_is_none(tmp_path: Path) -> None:

@@ -126,14 +126,14 @@ def maps(shape: Shape = USUAL) -> onnx.ModelProto:
     return net.model({f"map_{s}": [shape[0], 2 * (5 + CLASSES), SIDE // s, SIDE // s] for s in STRIDES}, shape)
 
 
-def suppressed(shape: Shape = USUAL) -> onnx.ModelProto:
-    """[N,A,6]: corners, score and class, as suppression in the graph leaves them."""
+def suppressed(shape: Shape = USUAL, more: int = 0) -> onnx.ModelProto:
+    """[N,A,6]: corners, score and class, as suppression in the graph leaves them; ``more`` numbers may follow."""
     net = Net(15)
     sure = net.op("Sigmoid", net.rows(CLASSES))
     best = net.op("ReduceMax", sure, net.constant([2], np.int64), keepdims=1)
     index = net.op("Cast", net.op("ArgMax", sure, axis=2, keepdims=1), to=FLOAT)
-    net.op("Concat", net.boxes(8, 8, 16, 16), best, index, name="out", axis=2)
-    return net.model({"out": [shape[0], cells_of(shape), 6]}, shape)
+    net.op("Concat", net.boxes(8, 8, 16, 16), best, index, *([net.rows(more)] if more else []), name="out", axis=2)
+    return net.model({"out": [shape[0], cells_of(shape), 6 + more]}, shape)
 
 
 def torchvision(shape: Shape = (1, *USUAL[1:])) -> onnx.ModelProto:

@@ -201,7 +201,7 @@ def from_timm(values: Mapping[str, Any], model: ModelInput) -> Preprocessing:
             "read are center and squash without a border."
         )
     scaled = tuple(math.floor(side / _share(share, 0.875)) for side in (height, width))
-    filter_name = config.get("interpolation") or "bilinear"
+    filter_name = config.get("interpolation") or "bicubic"
     return Preprocessing(
         resize="shortest" if mode == "center" else "exact",
         size=(scaled[0], scaled[1]),

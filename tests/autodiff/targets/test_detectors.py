@@ -277,6 +277,14 @@ def test_detections_of_a_model_that_chose_them_need_no_classes() -> None:
     assert np.array_equal(found["our scores"][..., 0], found["out"][..., 4])
 
 
+def test_rows_of_a_model_that_chose_its_detections_may_be_longer() -> None:
+    """Ultralytics puts a mask or keypoints behind box, score and class; how many classes there are has to be stated."""
+    found = everything(detectors.suppressed(more=32), {"name": "yolov8_nms", "classes": detectors.CLASSES}, image())
+    sure, rows = found["our scores"], found["out"]
+    assert sure.shape == (2, CELLS, detectors.CLASSES) and rows.shape == (2, CELLS, 38)
+    assert np.array_equal(sure.max(2), rows[..., 4]) and np.array_equal(sure.argmax(2), rows[..., 5])
+
+
 def test_logits_that_the_model_leaves_as_they_are() -> None:
     layout = {"name": "ssd", "outputs": ["pred_boxes", "logits"], "format": "cxcywh", "activation": "sigmoid"}
     found = everything(detectors.detr(), layout, image())

@@ -2,8 +2,9 @@
 
 The class of a row is a number that the model computes. With the field ``classes`` (how many there are) a row has its
 score in the column of its class and zero in all others, so that a class is asked for as of any detector. Without it a
-row has one score, whichever class it is of. Sources: the end-to-end exports of Ultralytics, the detection models of
-torchvision, and TensorFlow's Object Detection API.
+row has one score, whichever class it is of. Rows of "yolov8_nms" may go on behind the class, with a mask or keypoints,
+which are not read; ``classes`` has to be stated then. Sources: the end-to-end exports of Ultralytics, the detection
+models of torchvision, and TensorFlow's Object Detection API.
 """
 
 from __future__ import annotations
@@ -58,8 +59,10 @@ _Parts = tuple[ir.Value, ir.Value, ir.Value, ir.Value]
 def _in_rows(reader: Reader) -> _Parts:
     named = reader.named(1)
     output = named[0] if named else reader.only(reader.fitting(lambda v: rank(v) == 3), "float output of rank 3")
-    if rank(output) != 3 or last(output) not in (None, 6):
-        raise reader.refuse(f"{described(output)} has no rows of 6 numbers")
+    width, stated = last(output), reader.fields.whole("classes", 1) is not None
+    if rank(output) != 3 or not (width in (None, 6) or (stated and isinstance(width, int) and width > 6)):
+        longer = "" if stated else "; longer ones need the field 'classes'"
+        raise reader.refuse(f"{described(output)} has no rows of 6 numbers{longer}")
     emit, rows = reader.emit, reader.floats(output)
     score, ids = (emit.Squeeze(cut(emit, rows, [index]), [2]) for index in (4, 5))
     return output, cut(emit, rows, [0, 1, 2, 3]), score, ids
