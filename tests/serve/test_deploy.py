@@ -42,8 +42,9 @@ assert service["model"]["protocolVersion"] in runtime["protocolVersions"]
 compose = yaml.safe_load((folder / "compose.yaml").read_text())
 scraped = yaml.safe_load((folder / "prometheus.yaml").read_text())["scrape_configs"][0]["static_configs"][0]["targets"]
 assert scraped == ["onnxplain:8080"] and "onnxplain" in compose["services"]
-from support.command_line import every_command
-known = {one for p in every_command()["serve"].params for one in p.opts}
+import click
+from onnxplain.cli import app
+known = {one for p in app.get_command(click.Context(app), "serve").params for one in p.opts}
 given = [one for one in container["args"] + compose["services"]["onnxplain"]["command"] if one.startswith("--")]
 assert {one.partition("=")[0] for one in given} <= known, given
 """

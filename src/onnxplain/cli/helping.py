@@ -44,7 +44,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "package": ("onnxplain package model.onnx -o repository --server triton",),
     "page": (
         "onnxplain page -o page",
-        "onnxplain page model.onnx -o page --runtime-files onnxruntime-web-1.30.0.tgz",
+        "onnxplain page model.onnx -o page --layout yolov8",
     ),
     "serve": (
         "onnxplain serve model.onnx=classifier --port 8080",

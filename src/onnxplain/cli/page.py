@@ -14,7 +14,7 @@ from .signatures import Argument, Option
 def page(
     models: Annotated[
         list[Path] | None,
-        Argument(help="ONNX models. Default: the bundled classifier."),
+        Argument(metavar="[MODEL]...", help="ONNX models. Default: the bundled classifier."),
     ] = None,
     out: Annotated[Path | None, Option("-o", "--output", help="The folder to write, a new one.", metavar="DIR")] = None,
     runtime_files: Annotated[
@@ -22,7 +22,7 @@ def page(
         Option(
             "--runtime-files",
             help="ONNX Runtime's files for browsers: the npm package onnxruntime-web, or the archive that npm pack "
-            "makes of it, which is kept for the next time and for onnxplain serve.",
+            "makes of it, which is kept for the next time and for onnxplain serve. Default: the package's own.",
         ),
     ] = None,
     preprocessing: PreprocessingName = None,
@@ -33,8 +33,8 @@ def page(
 ) -> None:
     """Write a page for any server of static files that explains photos in the browser, where they stay.
 
-    ONNX Runtime's files for browsers come from npm, once: npm pack onnxruntime-web, then --runtime-files with the
-    archive; docs/page.md has the lines.
+    ONNX Runtime's files for browsers are in the package, if it was built with npm at hand. If not, they come from npm
+    once: npm pack onnxruntime-web, then --runtime-files with the archive; docs/page.md has the lines.
     """
     from ..bundled import bundled_model
     from ..page import find_runtime, write_page
