@@ -23,6 +23,9 @@ _ELEMENTWISE = frozenset(
 Shape = list[int | str]
 
 
+_GRAPHS = (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS)
+
+
 class Graph:
     """Nodes in the order in which they run, found by the values that they make and use.
 
@@ -207,6 +210,8 @@ def _reads(node: onnx.NodeProto) -> list[str]:
     """Return the values that a node uses, those of the graphs inside it included."""
     names = [name for name in node.input if name]
     for attribute in node.attribute:
+        if attribute.type not in _GRAPHS:
+            continue
         for graph in [attribute.g, *attribute.graphs]:
             for inner in graph.node:
                 names += _reads(inner)

@@ -18,7 +18,8 @@ import onnx
 
 #: Weights of so many bytes and more stay in the file.
 LARGE = 1 << 18
-_CHUNK = 1 << 24
+#: A piece that the processor keeps: larger ones take longer to copy.
+_CHUNK = 1 << 20
 #: How a field is encoded.
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 _GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
