@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -52,8 +53,8 @@ def test_long_lines_are_not_torn_by_the_bar() -> None:
     import termios
 
     script = (
-        "import time, onnxplain.progress as p; p._PATIENCE_SECONDS = 0\n"
-        f"for n in p.track(range(3), 3): time.sleep(0.2); print({LONG!r})"
+        "import sys, time, onnxplain.progress as p; p._PATIENCE_SECONDS = 0\n"
+        f"for n in p.track(range(3), 3): time.sleep(0.2); print({LONG!r}); print('bad photo', file=sys.stderr)"
     )
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
@@ -69,3 +70,5 @@ def test_long_lines_are_not_torn_by_the_bar() -> None:
     os.close(ours)
     assert done.wait(60) == 0
     assert b"explaining" in text and text.count(LONG.encode()) == 3
+    assert text.count(b"bad photo") == 3
+    assert not re.search(rb"explaining[^\r\n]*(out/|bad)", text), "a line begins behind the bar"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -55,12 +55,10 @@ def _with_bar(items: Iterable[T], total: int | None) -> Iterator[T]:
 
 @contextmanager
 def _lines_above_bars() -> Iterator[None]:
-    """Print what is printed meanwhile above the bars, unless it goes to a file."""
+    """Print what is printed meanwhile above the bar, unless it goes to a file."""
     from tqdm.contrib import DummyTqdmFile
 
-    if not sys.stdout.isatty():
-        yield
-        return
-    above: Any = DummyTqdmFile(sys.stdout)
-    with redirect_stdout(above):
+    sys.stdout.flush()
+    above: Any = DummyTqdmFile(sys.stderr)  # the terminal of the bar, which makes room for its own file alone
+    with redirect_stderr(above), redirect_stdout(above) if sys.stdout.isatty() else nullcontext():
         yield
