@@ -49,12 +49,12 @@ def _with_bar(items: Iterable[T], total: int | None) -> Iterator[T]:
     from tqdm import tqdm
 
     bar = tqdm(items, "explaining", total, leave=False, file=sys.stderr, delay=_PATIENCE_SECONDS, dynamic_ncols=True)
-    with _lines_above_bars():
+    with lines_above_bars():
         yield from bar
 
 
 @contextmanager
-def _lines_above_bars() -> Iterator[None]:
+def lines_above_bars() -> Iterator[None]:
     """Print what is printed meanwhile above the bar, unless it goes to a file."""
     from tqdm.contrib import DummyTqdmFile
 

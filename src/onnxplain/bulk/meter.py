@@ -47,9 +47,11 @@ class Meter:
             return
         from tqdm import tqdm
 
-        with tqdm(
-            total=self._total, initial=self._done, leave=False, file=self._file, bar_format="{bar:30} {desc}"
-        ) as bar:
+        looks = "{bar:30} {desc}"
+        with (
+            tqdm(total=self._total, initial=self._done, leave=False, file=self._file, bar_format=looks) as bar,
+            lines_above_bars(),
+        ):
 
             def draw() -> None:
                 bar.n = self._done
