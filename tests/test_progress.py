@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
 from onnxplain import progress
+
+from support.terminal import shown
 
 LONG = "out/" + "-".join(["a-long-name"] * 20) + ".png"
 
@@ -47,28 +47,9 @@ def test_work_stops_with_its_reader() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
 def test_long_lines_are_not_torn_by_the_bar() -> None:
-    import fcntl
-    import pty
-    import struct
-    import termios
-
-    script = (
+    text = shown(
         "import sys, time, onnxplain.progress as p; p._PATIENCE_SECONDS = 0\n"
         f"for n in p.track(range(3), 3): time.sleep(0.2); print({LONG!r}); print('bad photo', file=sys.stderr)"
     )
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
-    environment = {**os.environ, "TERM": "xterm"}
-    done = subprocess.Popen([sys.executable, "-c", script], stdout=theirs, stderr=theirs, env=environment)
-    os.close(theirs)
-    text = b""
-    try:
-        while part := os.read(ours, 4096):
-            text += part
-    except OSError:  # Linux ends so
-        pass
-    os.close(ours)
-    assert done.wait(60) == 0
-    assert b"explaining" in text and text.count(LONG.encode()) == 3
-    assert text.count(b"bad photo") == 3
+    assert b"explaining" in text and text.count(LONG.encode()) == 3 and text.count(b"bad photo") == 3
     assert not re.search(rb"explaining[^\r\n]*(out/|bad)", text), "a line begins behind the bar"

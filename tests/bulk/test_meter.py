@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
+import sys
 
 import pytest
 
 from onnxplain import InputError
 from onnxplain.bulk.meter import Meter, duration
+
+from support.terminal import shown
 
 
 class Clock:
@@ -54,3 +58,19 @@ def test_errors_from_before_count() -> None:
 @pytest.mark.parametrize(("seconds", "words"), [(9.6, "10 s"), (150, "2 min"), (5999, "1 h 40 min")])
 def test_durations_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no pseudo-terminals")
+def test_a_bar_in_a_terminal_that_lines_stand_above() -> None:
+    text = shown(
+        "import sys, time\n"
+        "from onnxplain.bulk.meter import Meter\n"
+        "meter = Meter(4)\n"
+        "with meter.shown():\n"
+        "    for number in range(4):\n"
+        "        time.sleep(0.2); meter.add(1, ['bad photo'] if number == 1 else [], int(number == 1))\n"
+        "        print('a warning', file=sys.stderr)\n",
+        columns=90,
+    )
+    assert b"2 of 4 photos" in text and text.count(b"onnxplain: error: bad photo\r\n") == 1
+    assert text.count(b"a warning\r\n") == 4 and not re.search(rb"photos[^\r\n]*(warning|bad)", text)

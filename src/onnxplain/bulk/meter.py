@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from ..errors import InputError
+from ..progress import lines_above_bars
 from ..text import printable
 
 #: Seconds between two lines where there is no terminal.
