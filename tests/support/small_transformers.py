@@ -55,3 +55,24 @@ class Net:
 def feeds(samples: int) -> dict[str, np.ndarray]:
     x = np.random.default_rng(samples).standard_normal((samples, TOKENS, WIDTH)).astype(np.float32)
     return {"x": x, "target": np.arange(samples, dtype=np.int64)}
+
+
+def block(net: Net, x: str) -> str:
+    """A transformer's block, as Vision Transformers have it."""
+    h = net.normalization(x)
+    x = net.op("Add", x, net.linear(net.attention(net.linear(h), net.linear(h), net.linear(h))))
+    h = net.linear(net.normalization(x))
+    gelu = net.op("Mul", h, net.op("Add", net.op("Erf", net.op("Div", h, 2**0.5)), 1.0))
+    return net.op("Add", x, net.linear(net.op("Mul", gelu, 0.5)))
+
+
+def classified(net: Net, last: str, token: str = "Gather 0") -> onnx.ModelProto:
+    """Logits [N,8] of one token, or of the sum over two."""
+    kind, index = token.split()
+    if kind == "Gather":
+        picked = net.op("Gather", last, np.array(int(index)), axis=1)
+    else:
+        begin, end = (np.array([int(one)]) for one in index.split(":"))
+        picked = net.op("ReduceSum", net.op("Slice", last, begin, end, np.array([1])), np.array([1]), keepdims=0)
+    logits = net.op("MatMul", picked, net.normal(WIDTH, WIDTH))
+    return build(net.nodes, [("x", FLOAT, ["N", TOKENS, WIDTH])], [(logits, FLOAT, ["N", WIDTH])], net.constants)

@@ -14,33 +14,12 @@ from onnxplain.autodiff.graph.passes import Report
 
 from support.gradient_passes import same_outputs
 from support.small_models import FLOAT, build
-from support.small_transformers import TOKENS, WIDTH, Net, feeds
+from support.small_transformers import TOKENS, WIDTH, Net, block, classified, feeds
 
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(for_provider.PASSES, "cpu", (late_pads,))
-
-
-def block(net: Net, x: str) -> str:
-    """A transformer's block, as Vision Transformers have it."""
-    h = net.normalization(x)
-    x = net.op("Add", x, net.linear(net.attention(net.linear(h), net.linear(h), net.linear(h))))
-    h = net.linear(net.normalization(x))
-    gelu = net.op("Mul", h, net.op("Add", net.op("Erf", net.op("Div", h, 2**0.5)), 1.0))
-    return net.op("Add", x, net.linear(net.op("Mul", gelu, 0.5)))
-
-
-def classified(net: Net, last: str, token: str = "Gather 0") -> onnx.ModelProto:
-    """Logits [N,8] of one token, or of the sum over two."""
-    kind, index = token.split()
-    if kind == "Gather":
-        picked = net.op("Gather", last, np.array(int(index)), axis=1)
-    else:
-        begin, end = (np.array([int(one)]) for one in index.split(":"))
-        picked = net.op("ReduceSum", net.op("Slice", last, begin, end, np.array([1])), np.array([1]), keepdims=0)
-    logits = net.op("MatMul", picked, net.normal(WIDTH, WIDTH))
-    return build(net.nodes, [("x", FLOAT, ["N", TOKENS, WIDTH])], [(logits, FLOAT, ["N", WIDTH])], net.constants)
 
 
 def rows_of_products(model: onnx.ModelProto) -> list[int]:

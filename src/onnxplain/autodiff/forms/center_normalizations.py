@@ -30,6 +30,8 @@ def center_normalizations(work: Work) -> Iterator[Step]:
     """Rewrite, in place, every gradient of a LayerNormalization over the last axis that is not in ``forward``."""
     emit, forward = work.emit, work.forward
     for normalization in gradient_nodes(emit, forward, "LayerNormalization"):
+        if len(normalization.outputs) < 3:  # the model's own, of the rows that early_rows left of it
+            continue
         found = _Backward.of(normalization)
         if isinstance(found, str):
             yield left(normalization, found)

@@ -24,6 +24,7 @@ from .closed_scans import closed_scans
 from .compare_maxima import compare_maxima
 from .constant_axes import constant_axes
 from .depthwise_strides import depthwise_strides
+from .early_rows import early_rows
 from .factor_products import factor_products
 from .flip_convolutions import flip_convolutions
 from .gate_residuals import gate_residuals
@@ -49,6 +50,7 @@ from .winograd_convolutions import winograd_convolutions, winograd_large_convolu
 _CPU: tuple[Pass[Work], ...] = (
     select_rows,
     late_pads,
+    early_rows,
     subpixel_images,
     depthwise_strides,
     phase_convolutions,
