@@ -174,14 +174,9 @@ def _of_rtdetr(chosen: bool | None, fields: Mapping[str, Any]) -> LayoutLike:
     """Boxes in shares of the image, and behind them the class that was chosen or the scores of all."""
     if chosen is None:
         return Layout()
-    return (
-        {"name": "yolov8_nms", "format": "cxcywh", "scale": "normalised", **fields}
-        if chosen
-        else {
-            "name": "rtdetr",
-            **fields,
-        }
-    )
+    if chosen:
+        return {"name": "yolov8_nms", "format": "cxcywh", "scale": "normalised", **fields}
+    return {"name": "rtdetr", **fields}
 
 
 def _parsed(text: str) -> Any:
