@@ -12,6 +12,7 @@ from typing import Any
 
 from .checks import check_file, read_literal
 from .errors import InputError
+from .rtdetr import chooses_classes, is_rtdetr
 
 #: Metadata that state a layout, as JSON: a name, or an object with the fields of :class:`Layout`.
 METADATA_KEY = "onnxplain.layout"
@@ -22,8 +23,8 @@ _LARGEST_FILE = 1 << 16
 PLAIN = ("classes", "embedding", "sequence", "ctc", "segmentation", "map")
 #: Outputs of detectors, by the family that has them; "boxes" is described by its fields alone.
 DETECTORS = (
-    "yolov5", "yolov8", "yolov8_nms", "yolox", "ssd", "detr", "nanodet", "yunet", "fastestdet", "torchvision",
-    "tensorflow", "boxes",
+    "yolov5", "yolov8", "yolov8_nms", "yolox", "ssd", "detr", "rtdetr", "nanodet", "yunet", "fastestdet",
+    "torchvision", "tensorflow", "boxes",
 )  # fmt: skip
 _AXES = ("class_axis", "batch_axis")
 _ROWS = (
@@ -35,7 +36,7 @@ _CHOSEN = ("outputs", "image", "format", "scale", "classes")
 #: What may be stated of a layout besides its name and axes; layouts that are not here have nothing more.
 FIELDS: Mapping[str, tuple[str, ...]] = {
     "ctc": ("blank",),
-    **dict.fromkeys(("yolov5", "yolov8", "yolox", "fastestdet", "boxes"), _ROWS),
+    **dict.fromkeys(("yolov5", "yolov8", "yolox", "rtdetr", "fastestdet", "boxes"), _ROWS),
     **dict.fromkeys(("ssd", "detr"), _PAIR),
     **dict.fromkeys(("yolov8_nms", "torchvision", "tensorflow"), _CHOSEN),
     "nanodet": ("outputs", "image", "strides", "offset", "reg_max", "activation"),
@@ -158,6 +159,8 @@ def _from_ultralytics(metadata: Mapping[str, str]) -> LayoutLike:
     if task not in ("detect", "segment", "pose") or (task == "segment" and not names):
         return Layout()
     fields: dict[str, Any] = {} if not isinstance(names, (dict, list)) else {"classes": len(names)}
+    if is_rtdetr(metadata):
+        return _of_rtdetr(chooses_classes(metadata), fields)
     suppressed = isinstance(arguments, dict) and arguments.get("nms") is True
     if suppressed or metadata.get("end2end", "").lower() == "true":
         return {"name": "yolov8_nms", **fields}
@@ -165,6 +168,15 @@ def _from_ultralytics(metadata: Mapping[str, str]) -> LayoutLike:
     if task == "pose" and keypoints is not None:
         fields["keypoints"] = keypoints
     return {"name": "yolov8", **fields}
+
+
+def _of_rtdetr(chosen: bool | None, fields: Mapping[str, Any]) -> LayoutLike:
+    """Boxes in shares of the image, and behind them the class that was chosen or the scores of all."""
+    if chosen is None:
+        return Layout()
+    if chosen:
+        return {"name": "yolov8_nms", "format": "cxcywh", "scale": "normalised", **fields}
+    return {"name": "rtdetr", **fields}
 
 
 def _parsed(text: str) -> Any:

@@ -131,7 +131,7 @@ def test_every_family_of_detectors_for_a_tensor(name: str) -> None:
         assert one.score == pytest.approx(sure[one.index].max(), abs=1e-5)
         np.testing.assert_allclose([one.box.x0, one.box.y0, one.box.x1, one.box.y1], boxes[one.index], atol=1e-4)
     positive = int((boxes[:, 2:] > boxes[:, :2]).all(axis=1).sum())
-    if name in ("yolov8_nms", "torchvision", "tensorflow", "detr"):
+    if name in ("yolov8_nms", "torchvision", "tensorflow", "detr", "rtdetr"):
         assert len(found) == positive
     else:
         pairs = [(a, b) for a, b in combinations(found, 2) if a.target == b.target]

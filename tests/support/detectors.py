@@ -105,6 +105,12 @@ def detr(shape: Shape = USUAL) -> onnx.ModelProto:
     return net.model({"logits": [shape[0], cells_of(shape), 4], "pred_boxes": [shape[0], cells_of(shape), 4]}, shape)
 
 
+def rtdetr(shape: Shape = USUAL) -> onnx.ModelProto:
+    net = Net(19)
+    net.op("Concat", net.boxes(1, 1, 0.5, 0.5), net.op("Sigmoid", net.rows(CLASSES)), name="out", axis=2)
+    return net.model({"out": [shape[0], cells_of(shape), 4 + CLASSES]}, shape)
+
+
 def nanodet(shape: Shape = USUAL) -> onnx.ModelProto:
     """The coarser stride first, as no exporter has it."""
     net, outputs = Net(13), {}
@@ -126,13 +132,13 @@ def maps(shape: Shape = USUAL) -> onnx.ModelProto:
     return net.model({f"map_{s}": [shape[0], 2 * (5 + CLASSES), SIDE // s, SIDE // s] for s in STRIDES}, shape)
 
 
-def suppressed(shape: Shape = USUAL, more: int = 0) -> onnx.ModelProto:
-    """[N,A,6]: corners, score and class, as suppression in the graph leaves them; ``more`` numbers may follow."""
+def suppressed(shape: Shape = USUAL, more: int = 0, scales: Sequence[float] = (8, 8, 16, 16)) -> onnx.ModelProto:
+    """[N,A,6]: box, score and class, as suppression in the graph leaves them; ``more`` numbers may follow."""
     net = Net(15)
     sure = net.op("Sigmoid", net.rows(CLASSES))
     best = net.op("ReduceMax", sure, net.constant([2], np.int64), keepdims=1)
     index = net.op("Cast", net.op("ArgMax", sure, axis=2, keepdims=1), to=FLOAT)
-    net.op("Concat", net.boxes(8, 8, 16, 16), best, index, *([net.rows(more)] if more else []), name="out", axis=2)
+    net.op("Concat", net.boxes(*scales), best, index, *([net.rows(more)] if more else []), name="out", axis=2)
     return net.model({"out": [shape[0], cells_of(shape), 6 + more]}, shape)
 
 
@@ -216,6 +222,11 @@ def read_detr(out: Arrays) -> Decoded:
     return Decoded(around(boxes[..., :2], boxes[..., 2:]), out["logits"][..., :-1], softmax(out["logits"])[..., :-1])
 
 
+def read_rtdetr(out: Arrays) -> Decoded:
+    boxes, classes = out["out"][..., :4] * SIDE, out["out"][..., 4:]
+    return Decoded(around(boxes[..., :2], boxes[..., 2:]), classes, classes)
+
+
 def read_nanodet(out: Arrays) -> Decoded:
     sure = np.concatenate([out[f"cls_{s}"] for s in STRIDES], 1)
     logits = np.concatenate([out[f"dis_{s}"] for s in STRIDES], 1)
@@ -293,6 +304,7 @@ FAMILIES = {
     "yolox": Family(yolox, {"name": "yolox", "strides": STRIDES}, read_yolox),
     "ssd": Family(ssd, {"name": "ssd", "background": 0}, read_ssd, free=True, probability="softmax", blank=0),
     "detr": Family(detr, "detr", read_detr, probability=None),
+    "rtdetr": Family(rtdetr, "rtdetr", read_rtdetr),
     "nanodet": Family(
         nanodet, {"name": "nanodet", "strides": STRIDES, "reg_max": 3}, read_nanodet, probability="sigmoid"
     ),

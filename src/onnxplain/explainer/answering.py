@@ -36,7 +36,7 @@ class Answering(LoadedModel):
 
         Every row of the output counts as the class that it is surest of. Non-maximum suppression leaves out a row that
         overlaps a surer one of its class, unless the model's detections are different objects already ("yolov8_nms",
-        "torchvision", "tensorflow", "detr").
+        "torchvision", "tensorflow", "detr", "rtdetr").
 
         Args:
             photo: as for :meth:`explain`; or the input tensor of one sample, [1, ...] with the rank of the model's

@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 
 from ..checks import read_literal
 from ..errors import PreprocessingError
+from ..rtdetr import is_rtdetr
 from . import sidecars
 from .model_input import ModelInput
 from .preprocessing import METADATA_KEY, Channels, Layout, Preprocessing
@@ -140,7 +141,8 @@ def _from_metadata(metadata: Mapping[str, str], model: ModelInput) -> ResolvedPr
 def _from_ultralytics(metadata: Mapping[str, str], model: ModelInput) -> ResolvedPreprocessing:
     """Ultralytics exports: RGB 0..1; letterbox with grey 114, or for classifiers shorter side and centre crop.
 
-    Its letterbox resizes with OpenCV, which does not antialias; Pillow's bilinear filter here does.
+    Photos are stretched for an RT-DETR, whose task is "detect", too. Both resize with OpenCV, which does not
+    antialias; Pillow's bilinear filter here does.
     """
     task, source = metadata["task"].strip().lower(), "the model's ultralytics metadata"
     try:
@@ -151,6 +153,8 @@ def _from_ultralytics(metadata: Mapping[str, str], model: ModelInput) -> Resolve
         ) from error
     if task == "classify":
         return ResolvedPreprocessing(Preprocessing("shortest", size, "bilinear", size), f"{source} (task classify)")
+    if task == "detect" and is_rtdetr(metadata):
+        return ResolvedPreprocessing(Preprocessing("exact", size, "bilinear"), f"{source} (RT-DETR)")
     if task in _LETTERBOX_TASKS:
         letterbox = Preprocessing("letterbox", size, "bilinear", pad_color=(114, 114, 114))
         return ResolvedPreprocessing(letterbox, f"{source} (task {task})")

@@ -18,8 +18,8 @@ from ..target import Box
 
 Array = NDArray[Any]
 
-#: Layouts whose detections are different objects already: chosen in the graph, or trained to be (DETR).
-DISTINCT = ("yolov8_nms", "torchvision", "tensorflow", "detr")
+#: Layouts whose detections are different objects already: chosen in the graph, or trained to be (DETR, RT-DETR).
+DISTINCT = ("yolov8_nms", "torchvision", "tensorflow", "detr", "rtdetr")
 
 
 def detections(

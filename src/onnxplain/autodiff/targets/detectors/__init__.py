@@ -6,6 +6,7 @@ The families, each the ``name`` of a layout, and what a row (one of the A detect
   objectness, transposed. "yolox" [N,A,5+K]: centre and sides relative to a cell. "fastestdet" [N,5+K,h,w]: objectness,
   centre and sides relative to a cell, classes. "boxes": as its fields say (:mod:`.rows`).
 - "ssd": boxes [N,A,4] and scores [N,A,K]. "detr": logits [N,A,K+1], the last for no object, and boxes (:mod:`.pairs`).
+- "rtdetr" [N,A,4+K]: centre, width and height in shares of the image, classes (:mod:`.rows`).
 - "nanodet": of every stride scores [N,A,K] and distributions of the distances to the four sides (:mod:`.nanodet`).
 - "yunet": of every stride cls, obj, bbox and kps (:mod:`.yunet`).
 - "yolov8_nms", "torchvision", "tensorflow": detections that the model chose itself (:mod:`.chosen`).

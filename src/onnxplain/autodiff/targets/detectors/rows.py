@@ -1,8 +1,8 @@
 """Detections that are rows of one output, or of one for each scale: box, objectness, classes and keypoints.
 
-YOLOv5, YOLOv8, YOLOX and FastestDet differ only in where these are in a row and in how the box is written; "boxes" says
-both itself. Sources: the ``Detect`` heads of github.com/ultralytics/yolov5 and ultralytics/ultralytics, the
-``decode_outputs`` of Megvii-BaseDetection/YOLOX, the ONNX example of dog-qiuqiu/FastestDet, the layers of YOLOv3.
+YOLOv5, YOLOv8, YOLOX, RT-DETR and FastestDet differ only in where these are in a row and in how the box is written;
+"boxes" says both itself. Sources: the ``Detect`` heads of github.com/ultralytics/yolov5 and ultralytics/ultralytics,
+the ``decode_outputs`` of Megvii-BaseDetection/YOLOX, the ONNX example of dog-qiuqiu/FastestDet, the layers of YOLOv3.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "yolov5": {**_PLAIN, "objectness": 4},
     "yolov8": {**_PLAIN, "axis": 2},
     "yolox": {**_PLAIN, "objectness": 4, "decode": "yolox", "strides": [8, 16, 32]},
+    "rtdetr": {**_PLAIN, "scale": "normalised"},
     "fastestdet": {**_PLAIN, "box": [1, 2, 3, 4], "objectness": 0, "decode": "fastestdet", "strides": [16]},
     "boxes": _PLAIN,
 }
@@ -29,9 +30,14 @@ EXPECTS = {
     "yolov5": "one output [N,A,5+K] (cx, cy, width, height, objectness, K classes)",
     "yolov8": "one output [N,4+K,A] (cx, cy, width, height, K classes)",
     "yolox": "one output [N,A,5+K] (cx, cy, width, height, objectness, K classes)",
+    "rtdetr": "one output [N,A,4+K] (cx, cy, width, height, K classes)",
     "fastestdet": "one output [N,5+K,h,w] (objectness, cx, cy, width, height, K classes)",
     "boxes": "outputs whose rows hold a box and K classes",
 }
+_RTDETR = (
+    "; if the model is an RT-DETR, state the layout 'rtdetr', or for rows of 6 numbers {'name': 'yolov8_nms', "
+    "'format': 'cxcywh', 'scale': 'normalised'}, and a preprocessing with resize \"exact\""
+)
 #: The keypoints of a person, in the order of COCO.
 _PERSON = (
     "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder", "left_elbow",
@@ -91,10 +97,11 @@ def _table(reader: Reader, output: ir.Value, each: int) -> ir.Value:
             raise reader.fields.wrong("axis", "1 or 2, the axis of the output that counts detections")
         count, width = value.shape[axis], value.shape[3 - axis]
         doubtful = "axis" not in reader.fields.stated and reader.fields.layout != "boxes"
-        if doubtful and isinstance(count, int) and isinstance(width, int) and width > count:
+        if doubtful and isinstance(count, int) and not (isinstance(width, int) and width <= count):
+            numbers = f"{width} numbers" if isinstance(width, int) else "an open number of numbers"
             raise reader.refuse(
-                f"{described(output)} would be {count} detections of {width} numbers each (if it is, state the field "
-                f"'axis': {axis})"
+                f"{described(output)} would be {count} detections of {numbers} each (if it is, state the field "
+                f"'axis': {axis}{_RTDETR if reader.fields.layout == 'yolov8' else ''})"
             )
         return value if axis == 1 else emit.Transpose(value, perm=[0, 2, 1])
     batch = emit.extent(value, 0)
