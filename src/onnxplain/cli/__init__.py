@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import io
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any
 
 import click
 from click.shell_completion import get_completion_class
@@ -26,8 +28,25 @@ _NAME = "onnxplain"
 _COMPLETION = "_ONNXPLAIN_COMPLETE"
 
 
+@contextmanager
+def _interruptions() -> Iterator[None]:
+    """End with the exit code of an interruption; click would print an empty line at first."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.exceptions.Exit(INTERRUPTED) from None
+
+
 class Commands(click.Group):
     """The commands, each of which is imported when it is asked for: most runs need one."""
+
+    def make_context(self, *arguments: Any, **stated: Any) -> click.Context:
+        with _interruptions():
+            return super().make_context(*arguments, **stated)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _interruptions():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(EXAMPLES)
