@@ -60,6 +60,17 @@ def test_idle_service_ends_at_once(folder: Path, tmp_path: Path) -> None:
         assert time.monotonic() - began < 10
 
 
+def test_a_service_that_still_loads_ends_in_order(tmp_path: Path) -> None:
+    """The bundled model, not prepared before: its thread is inside of ONNX Runtime, or of onnx."""
+    for number, seconds in enumerate((0.2, 0.35, 0.5, 0.65, 0.8, 1.5)):
+        place = tmp_path / str(number)
+        place.mkdir()
+        with service(place, ready=False) as running:
+            time.sleep(seconds)
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(30) == 0, running.text()
+
+
 def test_kill_loses_nothing_that_was_answered(folder: Path, tmp_path: Path) -> None:
     """With --sample 1 whatever was answered is in the log, whole lines alone."""
     arguments = ("--queue", 64, "--log-explanations", tmp_path / "log", "--sample", 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 import threading
@@ -151,7 +152,7 @@ def _listener(host: str, port: int) -> socket.socket:
 
 
 def run(settings: Settings) -> None:
-    """Run a service in this process until a signal ends it.
+    """Run a service in this process until a signal ends it, and the process with it.
 
     Raises:
         As :class:`Service` and :meth:`Service.run` do.
@@ -160,3 +161,8 @@ def run(settings: Settings) -> None:
     logging.getLogger("onnxplain.serve").setLevel(logging.INFO)
     service = Service(settings)
     asyncio.run(service.run())
+    # All that was accepted is answered and written. A thread may still load a model, inside of ONNX Runtime: there Python
+    # would unwind it, and abort.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
