@@ -161,8 +161,8 @@ def run(settings: Settings) -> None:
     logging.getLogger("onnxplain.serve").setLevel(logging.INFO)
     service = Service(settings)
     asyncio.run(service.run())
-    # All that was accepted is answered and written. A thread may still load a model, inside of ONNX Runtime: there Python
-    # would unwind it, and abort.
+    # All that was accepted is answered and written. A thread may still load a model, inside of ONNX Runtime; Python
+    # would unwind it there, and abort.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
