@@ -44,7 +44,7 @@ class Commands(click.Group):
         with _interruptions():
             return super().make_context(*arguments, **stated)
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def invoke(self, ctx: click.Context) -> object:
         with _interruptions():
             return super().invoke(ctx)
 

@@ -169,8 +169,6 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
                 command(**given)
         except BrokenPipeError:
             raise
-        except KeyboardInterrupt:
-            raise click.exceptions.Exit(INTERRUPTED) from None
         except (OnnxplainError, OSError) as error:
             if _was_interrupted():  # what was interrupted has turned Ctrl-C into an error of its own
                 raise click.exceptions.Exit(INTERRUPTED) from None
