@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <limits>
 
 #include "kernels.hpp"
 #include "steps_impl.hpp"
@@ -60,21 +59,26 @@ inline Span inside(std::int64_t start, std::int64_t extent, std::int64_t kernel,
     return span;
 }
 
-//! The gradient of one window of one vector of channels; `x` and `dx` are those channels' planes.
+//! The gradient of one window of one vector of channels; `x` and `dx` are those channels' planes. It goes to the first
+//! element that no later one is larger than, so to the first if that is no number.
 template <class V, bool Add>
 void window_gradient(const float* x, typename V::Floats dy, float* dx, std::ptrdiff_t corner, Span rows, Span columns,
                      std::ptrdiff_t row_step, std::ptrdiff_t column_step) {
-    auto largest = V::set(std::numeric_limits<float>::lowest());
+    if (rows.first == rows.end || columns.first == columns.end) {
+        return;
+    }
+    auto largest = V::load(x + corner + rows.first * row_step + columns.first * column_step);
     for (std::int64_t i = rows.first; i < rows.end; ++i) {
         for (std::int64_t j = columns.first; j < columns.end; ++j) {
             largest = V::larger(V::load(x + corner + i * row_step + j * column_step), largest);
         }
     }
+    const auto number = V::equal(largest, largest);
     auto open = V::all();
     for (std::int64_t i = rows.first; i < rows.end; ++i) {
         for (std::int64_t j = columns.first; j < columns.end; ++j) {
             const std::ptrdiff_t at = corner + i * row_step + j * column_step;
-            const auto hit = V::both(open, V::equal(V::load(x + at), largest));
+            const auto hit = V::without(open, V::without(number, V::equal(V::load(x + at), largest)));
             const auto before = V::load(dx + at);
             V::store(dx + at, V::select(hit, Add ? V::add(before, dy) : dy, before));
             open = V::without(open, hit);

@@ -11,10 +11,11 @@
 namespace onnxplain::operators {
 namespace {
 
+//! No number where the line is none, as HardSigmoid: of two values V's comparisons take the second where one is none.
 template <class V>
 typename V::Floats ramp(typename V::Floats y, Ramp r) {
     const auto line = V::add(V::mul(V::set(r.alpha), y), V::set(r.beta));
-    return V::larger(V::smaller(line, V::set(1.0f)), V::set(0.0f));
+    return V::larger(V::set(0.0f), V::smaller(V::set(1.0f), line));
 }
 
 //! The value of a polynomial, its coefficients from the highest power down.

@@ -27,7 +27,6 @@ struct Eight {
     static Mask all() { return _mm256_castsi256_ps(_mm256_set1_epi32(-1)); }
     static Mask equal(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
     static Mask less(Floats a, Floats b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
-    static Mask both(Mask a, Mask b) { return _mm256_and_ps(a, b); }
     static Mask without(Mask a, Mask b) { return _mm256_andnot_ps(b, a); }
     static Floats select(Mask m, Floats a, Floats b) { return _mm256_blendv_ps(b, a, m); }
 };

@@ -27,7 +27,6 @@ struct Sixteen {
     static Mask all() { return static_cast<Mask>(0xFFFF); }
     static Mask equal(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
     static Mask less(Floats a, Floats b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
-    static Mask both(Mask a, Mask b) { return static_cast<Mask>(a & b); }
     static Mask without(Mask a, Mask b) { return static_cast<Mask>(a & ~b); }
     static Floats select(Mask m, Floats a, Floats b) { return _mm512_mask_blend_ps(m, b, a); }
 };

@@ -31,12 +31,12 @@ struct One {
         std::memcpy(&v, &bits, sizeof bits);
         return v;
     }
+    //! `b` where they are equal, or one is no number.
     static Floats smaller(Floats a, Floats b) { return a < b ? a : b; }
     static Floats larger(Floats a, Floats b) { return a > b ? a : b; }
     static Mask all() { return true; }
     static Mask equal(Floats a, Floats b) { return a == b; }
     static Mask less(Floats a, Floats b) { return a < b; }
-    static Mask both(Mask a, Mask b) { return a && b; }
     static Mask without(Mask a, Mask b) { return a && !b; }
     static Floats select(Mask m, Floats a, Floats b) { return m ? a : b; }
 };

@@ -72,9 +72,6 @@ struct Four {
     static Mask less(const Floats& a, const Floats& b) {
         return each_bit([&](int i) { return static_cast<std::uint32_t>(a.of[i] < b.of[i]); });
     }
-    static Mask both(const Mask& a, const Mask& b) {
-        return each_bit([&](int i) { return a.of[i] & b.of[i]; });
-    }
     static Mask without(const Mask& a, const Mask& b) {
         return each_bit([&](int i) { return a.of[i] & (b.of[i] ^ 1u); });
     }

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
@@ -88,6 +88,7 @@ def shapes(frame: tuple[int, ...], axis: int, choice: str) -> tuple[int, ...]:
     sums=st.booleans(),
     seed=st.integers(0, 2**32 - 1),
 )
+@example("portable", (1, 2, 40, 41), 0, [], 9, 1, True, False, 61768)  # a ramp of what is no number
 @settings(max_examples=150, deadline=None)
 def test_programs(
     name: str, frame: tuple[int, ...], split: int, choices: list[str], length: int, threads: int, reduced: bool,

@@ -119,6 +119,19 @@ def test_an_infinite_gradient_at_a_mask_stays_no_number(isa: str) -> None:
     assert np.isnan(found[:3]).all() and found[3] == 1
 
 
+@pytest.mark.parametrize("ramps", [RELU, CLIP])
+@pytest.mark.parametrize("count", [1, 7, 8, 35])
+def test_an_activation_that_is_no_number_stays_none(
+    isa: str, count: int, ramps: tuple[list[float], list[float]]
+) -> None:
+    """As in HardSigmoid, for which Gate stands: no gradient is made of it that looks like one."""
+    y = np.where(np.arange(count) % 2, 0.5, np.nan).astype(np.float32)
+    ones = np.ones(count, np.float32)
+    for dys in ([ones], [ones, ones]):
+        found = run("Gate", [*dys, y], {"alpha": ramps[0], "beta": ramps[1]})
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(y))
+
+
 @given(
     lanes=st.sampled_from(LANES),
     name=st.sampled_from(SETS),
@@ -129,6 +142,7 @@ def test_an_infinite_gradient_at_a_mask_stays_no_number(isa: str) -> None:
     padded=st.booleans(),
     ceil=st.booleans(),
     ties=st.booleans(),
+    odd=st.sampled_from([0, -np.inf, np.nan]),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=150, deadline=None)
@@ -142,9 +156,10 @@ def test_pool_gradient(
     padded: bool,
     ceil: bool,
     ties: bool,
+    odd: float,
     seed: int,
 ) -> None:
-    """Overlapping and gapped windows, ties, padding, and windows that reach over the end."""
+    """Overlapping and gapped windows, ties, padding, windows that reach over the end, infinities, no numbers."""
     rng = np.random.default_rng(seed)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilation)]
     pads = [min(k // 2, 1) if padded else 0 for k in kernel]
@@ -155,6 +170,7 @@ def test_pool_gradient(
     pooled = [p - 1 if (p - 1) * s >= e + pad else p for p, s, e, pad in zip(pooled, stride, extent, pads)]
     x = rng.integers(-2, 3, (2, lanes * 2, *extent)).astype(np.float32) if ties else None
     x = rng.standard_normal((2, lanes * 2, *extent)).astype(np.float32) if x is None else x
+    x[rng.random(x.shape) < (0.5 if odd else 0)] = odd
     dy = rng.standard_normal((2, lanes * 2, *pooled)).astype(np.float32)
     windows = {"kernel_shape": kernel, "strides": stride, "dilations": dilation, "top_left": pads}
     for add in (True, False):
