@@ -69,7 +69,7 @@ def rest(model: onnx.ModelProto, x: np.ndarray) -> str:
     """Shares of the forward pass: convolutions and products, and the operators beside them that take most."""
     with tempfile.TemporaryDirectory() as folder:
         gradient = Path(folder) / "gradient.onnx"
-        Session(differentiate(model, form="cpu"), providers=CPU, threads=1, save_to=gradient, only_save=True)
+        Session(differentiate(model, form="cpu"), providers=CPU, threads=1, save_to=gradient)
         rewrite_file(gradient)
         times, whole = profile(gradient, x, folder, optimised=True), profile(model, x, folder, optimised=False)
     unit = sum(whole.values())

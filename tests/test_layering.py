@@ -163,7 +163,7 @@ ONLY_NEEDS = {
     "native": {"numpy"},
     "metrics": {"numpy"},
     **dict.fromkeys(_AUTODIFF, _GRAPHS),
-    "runtime": {"numpy", "onnx", "onnxruntime", "openvino"},
+    "runtime": {"numpy", "onnx", "google", "onnxruntime", "openvino"},
 }
 
 

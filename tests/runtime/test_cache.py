@@ -25,7 +25,7 @@ from onnxplain.autodiff.reverse import registry
 from onnxplain.bundled import bundled_model, bundled_photo
 from onnxplain.cli import app
 from onnxplain.files import unfinished_folder
-from onnxplain.model import loading
+from onnxplain.model import entries as model_entries
 from onnxplain.runtime import CPU, ModelCache, Session, cache, open_cache
 from onnxplain.signature import Signature
 
@@ -130,7 +130,7 @@ def test_what_differs_is_made_anew(place: Path, builds: list[Any], monkeypatch: 
     assert len(builds) == 5
     for function in ("software", "processor"):
         with monkeypatch.context() as patch:
-            patch.setattr(loading, function, lambda: ["another"])
+            patch.setattr(model_entries, function, lambda: ["another"])
             Explainer(model, cache=place)
     assert len(builds) == 7
     Explainer(model, cache=place, threads=3, batch_size=2)
@@ -231,10 +231,10 @@ def test_the_rules_of_the_package_are_its_own_wherever_they_stand() -> None:
 
 
 def test_the_table_of_rules_is_asked_under_its_name() -> None:
-    assert importlib.import_module(loading.REGISTRY) is registry
+    assert importlib.import_module(model_entries.REGISTRY) is registry
     program = (
         "import onnxplain\n"
-        "from onnxplain.model.loading import _has_foreign_rules\n"
+        "from onnxplain.model.entries import _has_foreign_rules\n"
         "before = _has_foreign_rules()\n"
         "onnxplain.vjp('Mine', domain='mine')(lambda emit, node, dy: dy)\n"
         "print(before, _has_foreign_rules())"

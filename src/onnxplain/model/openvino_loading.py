@@ -20,8 +20,8 @@ from ..runtime.fingerprint import differentiating, versions
 from ..runtime.halves import Halves
 from ..runtime.openvino import Blobs, OpenVinoSession, Shapes, version
 from ..signature import Signature
-from .content import content_of
-from .loading import FACTS, GRAPH, MODEL, ModelLoader, Part
+from .entries import GRAPH, MODEL, Part
+from .loading import ModelLoader
 
 if TYPE_CHECKING:
     import onnx
@@ -63,14 +63,10 @@ class OpenVinoLoader(ModelLoader):
         _refuse_what_goes_wrong(proto)
         graph = without_weights(proto)
         session = self._in_openvino(lambda: proto, model.folder, key)
-        if self.cache is not None and key is not None:
-            with self.cache.aside() as folder, suppress(OSError, ValueError):
+        if key is not None:
+            with self._aside() as folder:
                 if folder is not None:
-                    (folder / MODEL).write_bytes(proto.SerializeToString())
-                    (folder / GRAPH).write_bytes(graph)
-                    (folder / FACTS).write_text(json.dumps(self._facts(model, session, False)), encoding="utf-8")
-                    if content_of(self.source) == self._digest:
-                        self.cache.keep(key, folder)
+                    self._keep(key, folder, model, {GRAPH: graph, MODEL: proto}, None)
         return model.signature, session, graph
 
     def _load(self, key: str, part: Part, changes: Mapping[str, Any]) -> tuple[Signature, Runner, bytes] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .batching import BatchedSession, Forwards, Plan, Runner
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
-from .session import Session, frames_of_the_package
+from .session import Session, frames_of_the_package, weights_beside
 from .stopping import Stop, stoppable
 from .workers import side_by_side
 
@@ -28,4 +28,5 @@ __all__ = [
     "side_by_side",
     "stoppable",
     "usable",
+    "weights_beside",
 ]

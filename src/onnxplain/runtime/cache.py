@@ -99,18 +99,23 @@ class ModelCache:
                     folder = made.enter_context(unfinished_folder(self.folder))
             yield folder
 
-    def keep(self, key: str, folder: Path) -> None:
-        """Make the files in ``folder``, which :meth:`aside` gave, the entry ``key``; older entries may have to go."""
+    def keep(self, key: str, folder: Path) -> Path | None:
+        """Make the files in ``folder``, which :meth:`aside` gave, the entry ``key``; older entries may have to go.
+
+        Returns its folder, or None where it was not kept.
+        """
         with suppress(OSError):
             stated = {path.name: _checksum(path) for path in folder.iterdir()}
             (folder / _CHECKSUMS).write_text(json.dumps(stated), encoding="ascii")
             if _size(folder) > self.limit:
-                return
+                return None
             for path in folder.iterdir():
                 path.chmod(0o600)
             self.drop(key)
             folder.rename(self.folder / key)
             self._shrink(key)
+            return self.folder / key
+        return None
 
     def drop(self, key: str) -> None:
         """Remove an entry."""

@@ -32,6 +32,8 @@ class Value(Protocol):
 
 #: 0 verbose ... 3 errors, 4 fatal. ONNX Runtime's errors arrive as exceptions, so its log stays silent.
 _FATAL_ONLY = 4
+#: Weights of so many bytes and more are written beside a model, from where they are mapped: nothing parses them.
+_LARGE = 1 << 16
 
 
 class Session:
@@ -50,7 +52,6 @@ class Session:
         threads: int = 0,
         folder: Path | None = None,
         save_to: Path | None = None,
-        only_save: bool = False,
         optimised: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
@@ -62,8 +63,8 @@ class Session:
             providers: as in ONNX Runtime, names or (name, options) pairs in order of preference; None is
                 CUDA if present, then CPU.
             threads: threads within an operator on the CPU; 0 leaves the number to ONNX Runtime.
-            save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version.
-            only_save: whether that is all the session is for, so that it need not be fast.
+            save_to: where ONNX Runtime writes the model as it optimised it, for this processor and its own version,
+                with large weights in :func:`weights_beside` it. That is all the session is for: it is not fast.
             optimised: whether ``model`` was written so, and is to be taken as it is, in the order of its nodes; it may
                 have operators of ours.
             options: settings of ONNX Runtime that replace those made here: attributes of its SessionOptions by name
@@ -81,15 +82,13 @@ class Session:
         runtime = import_runtime()
         available = runtime.get_available_providers()
         pairs = usable(providers)
-        settings = _options(runtime, threads, folder, options or {})
+        saving = {} if save_to is None else _saving(save_to)
+        settings = _options(runtime, threads, folder, {**(options or {}), **saving})
         if save_to is not None:
             try:
                 settings.optimized_model_filepath = str(save_to)
             except TypeError as error:  # the name is no UTF-8
                 raise ProviderError(f"ONNX Runtime cannot write to {str(save_to)!r}: {_first_line(error)}") from error
-        if only_save:
-            settings.enable_profiling = False
-            settings.add_session_config_entry("session.disable_prepacking", "1")
         if optimised:
             settings.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             if "execution_order" not in (options or {}):
@@ -188,6 +187,11 @@ class Session:
         warnings.warn(message, ProviderWarning, frames_of_the_package())
 
 
+def weights_beside(file: Path) -> Path:
+    """Return the file of the large weights of a model that a :class:`Session` wrote."""
+    return file.with_name(f"{file.name}.data")
+
+
 def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
     if isinstance(model, Path):
         return str(model)
@@ -233,6 +237,17 @@ def _options(runtime: Any, threads: int, folder: Path | None, chosen: Mapping[st
     for key, value in entries.items():
         options.add_session_config_entry(key, str(int(value)) if isinstance(value, bool) else str(value))
     return options
+
+
+def _saving(file: Path) -> dict[str, object]:
+    """Return the options of a session that is there to write its model: large weights beside it, none repacked."""
+    beside = "session.optimized_model_external_initializers_"
+    return {
+        "enable_profiling": False,
+        "session.disable_prepacking": 1,
+        f"{beside}file_name": weights_beside(file).name,
+        f"{beside}min_size_in_bytes": _LARGE,
+    }
 
 
 def _set(options: Any, runtime: Any, name: str, value: Any) -> None:

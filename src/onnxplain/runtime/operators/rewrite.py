@@ -5,29 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 
 from .chains import chains
 from .editing import BLOCKED, Graph
 from .gates import gates
 from .interleave import interleaved
 from .lanes import lanes
-from .model_file import ModelFile
 from .pools import pools
 from .reorders import reorders
 from .report import Report
 
 
 def rewrite_file(file: Path) -> Report:
-    """Rewrite a model that ONNX Runtime optimised and wrote, in its file.
+    """Rewrite a model that ONNX Runtime optimised and wrote, in its file; weights beside it stay there, unread.
 
     Raises:
         OSError: the file cannot be read or written.
         ValueError: it is no model.
     """
-    given = ModelFile.read(file)
-    report = rewrite(given.model)
+    try:
+        model = onnx.load(file, load_external_data=False)
+    except DecodeError as error:
+        raise ValueError(f"{file} is no model: {error}") from error
+    report = rewrite(model)
     if report.fused:
-        given.write()
+        file.write_bytes(model.SerializeToString())
     return report
 
 
