@@ -134,6 +134,12 @@ class Target:
             raise TargetError(
                 f"Target: like= is compared with another reference, versus=Target(like=...); found {self.versus!r}."
             )
+        other = self.versus.output if isinstance(self.versus, Target) else None
+        if other is not None and other != self.output:
+            raise TargetError(
+                f"Target: versus= is of the output {other!r}, the target itself of {self.output or 'the usual one'!r}; "
+                "both are of one output: name it with output=, once."
+            )
         if (name := _compared(self.versus)) is not None:
             raise TargetError(f"Target: versus={name!r} is a number of a detection; versus= is a class.")
 

@@ -103,3 +103,21 @@ def test_weights_of_an_output_of_open_size_are_alike_for_all_samples() -> None:
     np.testing.assert_allclose(explainer.attribute(x, Target(weights=weights)), 2 * x * weights, rtol=1e-6)
     with pytest.raises(TargetError, match=r"one sample, \[2, 3, 4\]; found \[2, 3, 3\]"):
         explainer.attribute(x, [Target(weights=weights), Target(weights=weights[:, :, :3])])
+
+
+def test_a_comparison_is_of_one_output() -> None:
+    nodes = [helper.make_node("Mul", ["x", "x"], ["y"]), helper.make_node("Mul", ["y", "x"], ["z"])]
+    spec = (TensorProto.FLOAT, ["N", 3])
+    explainer = Explainer(build(nodes, [("x", *spec)], [("y", *spec), ("z", *spec)]))
+    x = np.array([[1, 2, 3]], np.float32)
+    found = explainer.attribute(x, Target(0, versus=Target(1, output="z"), output="z"))
+    np.testing.assert_allclose(found, [[3, -12, 0]])
+    for target in (None, "y"):
+        with pytest.raises(TargetError, match=r"versus= is of the output 'z', .*; both are of one output"):
+            Target(0, versus=Target(1, output="z"), output=target)
+
+
+@pytest.mark.parametrize("other", [Target(like=[1.0, 2.0]), Target(weights=np.ones(5))])
+def test_a_class_is_compared_with_a_class(explainer: Explainer, other: Target) -> None:
+    with pytest.raises(TargetError, match=r"versus= is a class, .*; found Target\("):
+        explainer.attribute(X, Target(0, versus=other))

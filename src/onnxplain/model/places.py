@@ -106,15 +106,18 @@ class Chooser:
         return scores[None] if axis is None else np.moveaxis(scores, axis - 1, 0)
 
     def _own(self, row: int, of: int) -> tuple[int, NDArray[np.float32], str]:
-        """Where the class is the predicted one; of no class in particular, the one with the largest region."""
+        """Where the class has the highest score; of no class in particular, the one with the largest region."""
         scores = self._by_class(row)
         if len(scores) == 1:
             threshold = 0.5 if self._attributor.signature.probability == "identity" else 0.0
             of, mine = 0, scores[0] > threshold
         else:
             best = scores.argmax(axis=0)
-            of = int(np.bincount(best.ravel(), minlength=len(scores)).argmax()) if of == PREDICTED else of
-            mine = best == of
+            counts, blank = np.bincount(best.ravel(), minlength=len(scores)), self._known().blank
+            if blank is not None and of == PREDICTED:
+                counts[blank] = 0
+            of = int(counts.argmax()) if of == PREDICTED else of
+            mine = (best == of) & (counts[of] > 0)
         if not mine.any():
             name = self._attributor.classes.label(of) or f"class {of}"
             raise TargetError(
@@ -129,9 +132,14 @@ class Chooser:
         if sure.ndim != 2:
             raise TargetError("at='best' and a Box are for detectors and sequences; state the layout of the output.")
         weights = sure if box is None else sure * self._overlap(row, box)
+        blank = self._known().blank
         if of == PREDICTED:
-            of = int(weights.max(axis=1).argmax())
+            best = weights.max(axis=1)
+            of = int((best if blank is None else np.where(np.arange(len(best)) == blank, -np.inf, best)).argmax())
         place = int(weights[of].argmax())
+        if sure is not scores and not weights[of].any():
+            name, there = self._attributor.classes.label(of) or f"class {of}", "" if box is None else f" within {box!r}"
+            raise TargetError(f"{name} is found nowhere{there} in sample {row}; detect() lists what is found.")
         region = np.zeros(sure.shape[1], np.float32)
         region[place] = 1
         return of, region, place
@@ -172,6 +180,8 @@ class Chooser:
         extents = self._extents
         geometry = None if self._geometries is None else self._geometries[row]
         if isinstance(at, tuple):
+            if not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in at):
+                raise TargetError(f"at={at}: a tuple is a row and a column, two whole numbers; a mask is an array.")
             if len(extents) != 2 or len(at) != 2:
                 raise TargetError(f"at={at}: the output has {len(extents)} axes of places {list(extents)}.")
             point = tuple(at) if geometry is None else _point_in_output(geometry, tuple(at), extents)
@@ -180,14 +190,17 @@ class Chooser:
             region = np.zeros(extents, np.float32)
             region[point] = 1
             return region, at
-        mask = np.asarray(at)
+        try:
+            mask = np.asarray(at)
+        except ValueError:
+            raise TargetError("at= is a mask, and its rows have different lengths; give an array [h,w].") from None
         if mask.dtype.kind not in "bfiu" or not np.isfinite(mask).all():
             raise TargetError(f"at= is a mask of finite numbers; found {mask.dtype}.")
-        if geometry is not None and mask.shape == geometry.photo and mask.shape != extents:
+        if geometry is not None and mask.shape == geometry.photo:
             mask = resize_maps(geometry.to_model(mask.astype(np.float32))[None], extents)[0]
         if mask.shape != extents:
             raise TargetError(f"at= is a mask {list(mask.shape)}; the output has the places {list(extents)}.")
-        if not mask.any():
+        if not (mask > 0).any():
             raise TargetError("at= is a mask without any place; it must be above zero somewhere.")
         return mask.astype(np.float32), "mask"
 

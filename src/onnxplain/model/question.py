@@ -319,6 +319,9 @@ def _numbers(name: str, given: ArrayLike | None) -> Array:
 def _contrast(attributor: Attributor, asked: Sequence[Target], kind: Kind, chooser: Chooser) -> dict[str, Array]:
     """What is fed for the targets that are subtracted."""
     others = [one.versus if isinstance(one.versus, Target) else Target(one.versus) for one in asked]
+    for other in others:
+        if other.like is not None or other.weights is not None:
+            raise TargetError(f"versus= is a class, as the target itself is; found {other!r}.")
     if isinstance(kind.versus, Kind) and attributor.signature.places is not None:
         classes, regions, _ = chooser.places(others)
         fed = {"contrast_region": regions}
