@@ -87,6 +87,7 @@ def test_a_mask_is_in_the_pixels_of_a_photo_that_is_as_large_as_the_output(segme
 @pytest.mark.parametrize(
     ("at", "message"),
     [
+        ((1, 2, 3), r"the places of the output are \[8, 8\]: give at= a mask"),
         ((1.5, 2), "two whole numbers"),
         ((True, 2), "two whole numbers"),
         (((0, 1), (1, 0)), "two whole numbers"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from onnxplain import Explainer, Explanation, Explanations, Target, TargetError, evaluate
+from onnxplain import Explainer, Explanation, Explanations, InputError, Target, TargetError, evaluate
 
 from support import small_models as small
 from support.small_models import build
@@ -121,3 +121,38 @@ def test_a_comparison_is_of_one_output() -> None:
 def test_a_class_is_compared_with_a_class(explainer: Explainer, other: Target) -> None:
     with pytest.raises(TargetError, match=r"versus= is a class, .*; found Target\("):
         explainer.attribute(X, Target(0, versus=other))
+
+
+def test_weights_are_shaped_like_the_output_or_its_scores() -> None:
+    """Axes of one element may be left out, as the scores leave them out."""
+    nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
+    spec = (TensorProto.FLOAT, ["N", 1, 1, 3])
+    explainer, x = Explainer(build(nodes, [("x", *spec)], [("y", *spec)])), np.array([[[[1, 2, 3]]]], np.float32)
+    weights = np.array([3, -1, 2])
+    for given in (weights, weights[None, None], weights[:, None]):
+        found = explainer.attribute(x, Target(weights=given))
+        np.testing.assert_allclose(found, 2 * x * weights)
+    with pytest.raises(TargetError, match=r"one sample, \[3\]; found \[1, 4\]"):
+        explainer.attribute(x, Target(weights=np.ones((1, 4))))
+
+
+@pytest.mark.parametrize("extents", [["N"], ["N", 1]])
+def test_nothing_is_like_a_single_number(extents: list[int | str]) -> None:
+    keep = int(len(extents) == 2)
+    nodes = [helper.make_node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=keep)]
+    model = build(nodes, [("x", TensorProto.FLOAT, ["N", 3])], [("y", TensorProto.FLOAT, extents)])
+    with pytest.raises(InputError, match="'y' is one number for each sample"):
+        Explainer(model).attribute(np.ones((1, 3), np.float32), Target(like=[2.0]))
+
+
+def test_a_constant_output_explains_nothing() -> None:
+    nodes = [helper.make_node("Mul", ["x", "x"], ["y"])]
+    outputs = [("y", TensorProto.FLOAT, ["N", 3]), ("version", TensorProto.FLOAT, [1])]
+    model = build(nodes, [("x", TensorProto.FLOAT, ["N", 3])], outputs, {"version": np.ones(1, np.float32)})
+    with pytest.raises(InputError, match=r"^the output 'version' is constant"):
+        Explainer(model).attribute(np.ones((1, 3), np.float32), Target(0, output="version"))
+
+
+def test_sequences_of_different_lengths_are_refused_in_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"[^.]\.$"):
+        Explainer(small.tokens()).explain_tokens([[1, 2, 3], [1, 2]])

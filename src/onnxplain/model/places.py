@@ -183,7 +183,10 @@ class Chooser:
             if not all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in at):
                 raise TargetError(f"at={at}: a tuple is a row and a column, two whole numbers; a mask is an array.")
             if len(extents) != 2 or len(at) != 2:
-                raise TargetError(f"at={at}: the output has {len(extents)} axes of places {list(extents)}.")
+                raise TargetError(
+                    f"at={at} is a row and a column, and the places of the output are {list(extents)}: give at= "
+                    f"{'a step' if len(extents) == 1 else 'a mask'} of these."
+                )
             point = tuple(at) if geometry is None else _point_in_output(geometry, tuple(at), extents)
             if not all(-extent <= v < extent for v, extent in zip(point, extents)):
                 raise TargetError(f"at={at} is out of range: the output has the places {list(extents)}.")

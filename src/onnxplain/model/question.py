@@ -283,7 +283,9 @@ def _whole(attributor: Attributor, asked: Sequence[Target], kind: Kind) -> Quest
 
 def _weights(given: ArrayLike | None, shape: Sequence[int | str]) -> Array:
     """Weights of an output of ``shape``, in which names are extents of any size."""
-    weights = _numbers("weights", given)
+    weights, sides = _numbers("weights", given), [extent for extent in shape if isinstance(extent, int)]
+    if len(weights.shape) != len(shape) == len(sides) and _longer(weights.shape) == _longer(sides):
+        weights = weights.reshape(sides)  # the output has axes of one element that its scores do not have
     fits = len(weights.shape) == len(shape) and all(
         isinstance(wanted, str) or found == wanted for found, wanted in zip(weights.shape, shape)
     )
@@ -293,6 +295,11 @@ def _weights(given: ArrayLike | None, shape: Sequence[int | str]) -> Array:
             f"found {list(weights.shape)}."
         )
     return weights
+
+
+def _longer(shape: Sequence[int]) -> list[int]:
+    """The extents of the axes of more than one element."""
+    return [extent for extent in shape if extent != 1]
 
 
 def _reference(given: ArrayLike | None, extent: int) -> Array:

@@ -146,4 +146,4 @@ def _array(values: Any, dtype: str) -> Array:
         array: Array = values.to_numpy() if hasattr(values, "to_numpy") else np.asarray(values)
         return array.astype(dtype or array.dtype, casting="unsafe" if array.dtype == object else "same_kind")
     except (TypeError, ValueError) as error:
-        raise InputError(f"the model takes numbers of type {dtype}: {error}.") from error
+        raise InputError(f"the model takes numbers of type {dtype}: {str(error).rstrip('.')}.") from error

@@ -47,6 +47,8 @@ def find_output(graph: ir.Graph, name: str | None, *, gradients: bool = True) ->
     if name is not None:
         values = {v.name: v for v in [*graph.inputs, *(v for node in graph for v in node.outputs)]}
         if name not in values:
+            if any(v.name == name for v in graph.outputs):
+                raise InputError(f"the output {name!r} is constant, so that nothing explains it; name another tensor.")
             outputs = ", ".join(repr(v.name) for v in graph.outputs)
             raise InputError(f"no tensor named {name!r} in the graph; the model's outputs are {outputs}.")
         if is_float(values[name]):

@@ -106,9 +106,14 @@ def _whole(emit: Emitter, scores: Scores, kind: Kind, new_input: NewInput, prefi
         name, shape = "cotangent", ir.Shape([scores.batch, *list(value.shape)[1:]])
     else:
         extents = [d for d in list(value.shape)[1:] if d != 1]
+        if not extents:
+            raise InputError(
+                f"the output {scores.tensor!r} is one number for each sample: its cosine with another is 1 or -1, and "
+                "nothing explains that; state tensor=."
+            )
         if len(extents) > 1:
             raise InputError(f"the output {scores.tensor!r} is no vector, so that nothing is like it; state tensor=.")
-        name, shape = "reference", ir.Shape([scores.batch, *(extents or [1])])
+        name, shape = "reference", ir.Shape([scores.batch, *extents])
         value = emit.Reshape(value, emit.vector([-1, emit.extent(value, axes[-1])])) if len(axes) > 1 else value
         axes = [1]
     given = new_input(f"{prefix}{name}", ir.DataType.FLOAT, shape)
