@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from onnxplain import Box, Explainer, Target, TargetError
+from onnxplain import Box, Explainer, InputError, Target, TargetError
 
 from support.small_models import build
 
@@ -99,3 +99,41 @@ def test_places_that_are_none(segmentation: Explainer, at: Any, message: str) ->
     x = np.zeros((1, 3, 8, 8), np.float32)
     with pytest.raises(TargetError, match=message):
         segmentation.attribute(x, Target("a", at=at))
+
+
+@pytest.mark.parametrize("name", ["y", "x"])
+def test_a_detector_is_asked_about_the_outputs_of_its_layout(name: str) -> None:
+    """The output that holds the detections may be named; another tensor was passed over in silence."""
+    layout = {"name": "yolov8_nms", "classes": 3}
+    chosen, asked = Explainer(same(["N", 3, 6]), layout=layout), Target(0, at="best", output=name)
+    if name == "y":
+        np.testing.assert_array_equal(chosen.attribute(ROWS, asked), chosen.attribute(ROWS, Target(0, at="best")))
+        return
+    message = r"^the layout 'yolov8_nms' says that detections are explained, of 'y', and not the tensor 'x': "
+    with pytest.raises(InputError, match=message):
+        chosen.attribute(ROWS, asked)
+    with pytest.raises(InputError, match=message):
+        Explainer(same(["N", 3, 6]), layout=layout, tensor=name)
+
+
+def test_a_number_of_a_detection_is_refused_by_methods_that_compare_scores(chosen: Explainer) -> None:
+    with pytest.raises(InputError, match="'box.width' is no class: methods that compare scores do not take it"):
+        chosen.attribute(ROWS, Target("box.width", at=0), "smoothgrad")
+    found = chosen.attribute(ROWS, Target("box.width", at=0), "gradient_x_input")
+    np.testing.assert_allclose(found[0, 0], [-1, 0, 4, 0, 0, 0])
+
+
+def test_a_mask_of_a_photo_needs_rows_and_columns() -> None:
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"])]
+    image, rows = (TensorProto.FLOAT, ["N", 3, 2, 3]), (TensorProto.FLOAT, ["N", 3, 6])
+    model = build(nodes, [("x", *image)], [("y", *rows)], {"shape": np.array([-1, 3, 6], np.int64)})
+    recipe = {"resize": "exact", "size": [2, 3]}
+    detector = Explainer(model, layout={"name": "yolov8_nms", "classes": 3}, preprocessing=recipe)
+    photo = np.full((2, 3, 3), 255, np.uint8)
+    with pytest.raises(TargetError, match=r"a mask of a photo, and the places of the output are \[3\]"):
+        detector.explain(photo, Target(1, at=np.ones((2, 3), bool)))
+
+
+def test_no_picture_is_made_of_a_class_at_places(segmentation: Explainer) -> None:
+    with pytest.raises(InputError, match=r"'y' has scores of classes at several places; make one of a channel"):
+        segmentation.visualize_class(0)

@@ -139,8 +139,9 @@ def test_weights_are_shaped_like_the_output_or_its_scores() -> None:
 @pytest.mark.parametrize("extents", [["N"], ["N", 1]])
 def test_nothing_is_like_a_single_number(extents: list[int | str]) -> None:
     keep = int(len(extents) == 2)
-    nodes = [helper.make_node("ReduceMax", ["x"], ["y"], axes=[1], keepdims=keep)]
-    model = build(nodes, [("x", TensorProto.FLOAT, ["N", 3])], [("y", TensorProto.FLOAT, extents)])
+    nodes = [helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=keep)]
+    constants = {"axes": np.array([1], np.int64)}
+    model = build(nodes, [("x", TensorProto.FLOAT, ["N", 3])], [("y", TensorProto.FLOAT, extents)], constants)
     with pytest.raises(InputError, match="'y' is one number for each sample"):
         Explainer(model).attribute(np.ones((1, 3), np.float32), Target(like=[2.0]))
 

@@ -254,7 +254,10 @@ class Attributor:
         roles = self.signature.target_inputs
         asked = self._changes.get("target")
         if isinstance(asked, Kind) and asked.column is not None:
-            raise InputError(f"{asked.column!r} is explained by its gradient; use a method that has one.")
+            raise InputError(
+                f"{asked.column!r} is no class: methods that compare scores do not take it; use 'saliency', "
+                "'gradient_x_input', 'grad_cam' or another of one gradient."
+            )
         if self.signature.places is None:
             name = self.signature.class_scores
             parts = [self._forward.run(part, [name])[0] for _, part in self._forward.split(self._own(feeds))]

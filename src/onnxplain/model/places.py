@@ -185,7 +185,7 @@ class Chooser:
             if len(extents) != 2 or len(at) != 2:
                 raise TargetError(
                     f"at={at} is a row and a column, and the places of the output are {list(extents)}: give at= "
-                    f"{'a step' if len(extents) == 1 else 'a mask'} of these."
+                    f"{'a number' if len(extents) == 1 else 'a mask'} of these."
                 )
             point = tuple(at) if geometry is None else _point_in_output(geometry, tuple(at), extents)
             if not all(-extent <= v < extent for v, extent in zip(point, extents)):
@@ -199,6 +199,8 @@ class Chooser:
             raise TargetError("at= is a mask, and its rows have different lengths; give an array [h,w].") from None
         if mask.dtype.kind not in "bfiu" or not np.isfinite(mask).all():
             raise TargetError(f"at= is a mask of finite numbers; found {mask.dtype}.")
+        if geometry is not None and mask.ndim == 2 != len(extents):
+            raise TargetError(f"at= is a mask of a photo, and the places of the output are {list(extents)}.")
         if geometry is not None and mask.shape == geometry.photo:
             mask = resize_maps(geometry.to_model(mask.astype(np.float32))[None], extents)[0]
         if mask.shape != extents:

@@ -69,6 +69,11 @@ def draw_classes(
     attributor: Attributor, preprocessing: Preprocessing, target: ClassTarget, preset: str, options: Mapping[str, Any]
 ) -> ClassVisualization | list[ClassVisualization]:
     """Return the picture of a class, or a list of those of several; see :meth:`onnxplain.Explainer.visualize_class`."""
+    if attributor.signature.places is not None:
+        raise InputError(
+            f"a picture is made of a class, and {attributor.signature.score_tensor!r} has scores of classes at several "
+            "places; make one of a channel, visualize_neuron('TENSOR:CHANNEL')."
+        )
     one = target is None or isinstance(target, str) or np.ndim(target) == 0
     names: list[Any] = [target] if one else list(target)  # type: ignore[arg-type]
     artist = _Artist(attributor, preprocessing, Drawing.of(preset, options))

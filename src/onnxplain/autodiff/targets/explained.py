@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ...errors import InputError
 from ...layout import Layout
 from ..graph.emitter import Emitter
 from .detectors.families import detections
@@ -29,6 +30,12 @@ def explained(
     """
     with emit.scope("score"):
         if layout.detects:
-            return detections(emit, model, layout, score)
+            found = detections(emit, model, layout, score)
+            if tensor not in (None, found.tensor):
+                raise InputError(
+                    f"the layout {layout.name!r} says that detections are explained, of {found.tensor!r}, and not the "
+                    f"tensor {tensor!r}: leave its name out, or state another layout= for it."
+                )
+            return found
         output = find_output(model.graph, tensor, gradients=gradients)
         return scores_of(emit, output, layout, score, class_axis, gradients=gradients)
