@@ -200,7 +200,9 @@ class Chooser:
         if mask.dtype.kind not in "bfiu" or not np.isfinite(mask).all():
             raise TargetError(f"at= is a mask of finite numbers; found {mask.dtype}.")
         if geometry is not None and mask.ndim == 2 != len(extents):
-            raise TargetError(f"at= is a mask of a photo, and the places of the output are {list(extents)}.")
+            raise TargetError(
+                f"at= is a mask {list(mask.shape)} of a photo, and the places of the output are {list(extents)}."
+            )
         if geometry is not None and mask.shape == geometry.photo:
             mask = resize_maps(geometry.to_model(mask.astype(np.float32))[None], extents)[0]
         if mask.shape != extents:
