@@ -134,7 +134,12 @@ class ModelLoader(ModelEntries):
         """Return the model in a session, and its graph without weights: from the cache, or prepared."""
         key = None if self.cache is None else self._key(part, changes)
         found = None if key is None else self._load(key, part, changes)
-        return found or self._prepare(part, changes, key)
+        if found is None:
+            from ..runtime.memory import return_freed
+
+            found = self._prepare(part, changes, key)
+            return_freed()
+        return found
 
     def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Runner, bytes]:
         """Differentiate the model and load it; the cache keeps it as ``key``."""
