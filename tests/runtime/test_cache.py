@@ -329,7 +329,7 @@ def test_a_model_that_cannot_be_written_optimised_is_loaded_all_the_same(
             small.quadratic_gradient(X, TARGET),
             rtol=1e-5,
         )
-    assert len(builds) == 1
+    assert len(builds) == 2  # once more, because the first has given its weights away; the cache keeps it as it is
 
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
