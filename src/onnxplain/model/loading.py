@@ -244,12 +244,17 @@ class ModelLoader(ModelEntries):
             OSError, ValueError, ProviderError: it cannot be cut.
         """
         import onnx
+        from google.protobuf.message import DecodeError
 
         with self._aside() as folder:
             if folder is None:
                 raise OSError("there is no folder for the halves.")
             whole, facts = self._optimised(changes, folder)
-            before, after = cut(onnx.load(whole), asked)
+            try:
+                model = onnx.load(whole)
+            except (DecodeError, onnx.checker.ValidationError) as error:  # another process removed the entry
+                raise OSError(f"{whole} cannot be read: {error}") from error
+            before, after = cut(model, asked)
             onnx.save(before, folder / _FORWARD)
             forward = self._session(folder / _FORWARD, optimised=True)
             state_types(after, forward.output_types)
