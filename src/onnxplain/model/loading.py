@@ -300,7 +300,7 @@ class ModelLoader(ModelEntries):
         if model.folder is not None:
             raise ValueError(f"the weights stay in {model.folder}.")
         if key is not None and not self._is_as_it_was():
-            raise ValueError(f"{self.source} has changed.")
+            raise ValueError("the model has changed since it was opened.")
         report = self._save("gradients", model.proto, folder)
         if report is None:
             raise OSError("the optimised model cannot be written.")
