@@ -65,6 +65,8 @@ def refused(running: Service, status: int, path: str, body: object = None, **mor
         ({"method": "saliency", "options": {"steps": 3}}, "no option 'steps'"),
         ({"outputs": ["everything"]}, "unknown"),
         ({"outputs": ["png"], "picture": "/etc/passwd"}, "heatmap"),
+        ({"outputs": ["png"], "alpha": 0.5}, "no option 'alpha'"),
+        ({"target": {"at": {"mask": [[1.0] * 4] * 4}}}, "no places"),
         ({"wrong": 1}, "unknown"),
     ],
 )
@@ -263,6 +265,26 @@ def test_malformed_requests_are_4xx_and_the_service_goes_on(running: Service) ->
     assert wrong == []
     assert running.ask(EXPLAIN, ONES)[0] == 200
     assert "Traceback" not in running.text()
+
+
+def test_a_request_of_too_many_samples_is_refused_before_any_is_made(running: Service) -> None:
+    empty = {"name": "x", "shape": [2**40, 0], "datatype": "FP32", "data": []}
+    photos = {"name": "photo", "shape": [10**6], "datatype": "BYTES", "parameters": {"binary_data_size": 4 * 10**6}}
+    head = json.dumps({"inputs": [photos]}).encode()
+    began = time.monotonic()
+    for count, path, body, headers in (
+        (2**40, INFER, {"inputs": [empty]}, {}),
+        (10**6, INFER, head + bytes(4 * 10**6), {"Inference-Header-Content-Length": str(len(head))}),
+        (10**6, EXPLAIN, b'{"instances":[' + b"[]," * (10**6 - 1) + b"[]]}", {}),
+    ):
+        sentence = refused(running, 400, path, body, headers=headers, timeout=30)
+        assert sentence == f"a request holds 1 to 32 samples; found {count}."
+    assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "+5", "1_0"], ids=["two", "long", "minus", "plus", "low"])
+def test_a_length_that_is_no_number_is_refused(length: str, running: Service) -> None:
+    assert "no JSON" in refused(running, 400, INFER, ONES, headers={"Inference-Header-Content-Length": length})
 
 
 @pytest.mark.slow

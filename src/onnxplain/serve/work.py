@@ -19,7 +19,7 @@ from ..photos import load_image
 from ..pictures import heatmap
 from ..pictures.render import encode
 from ..pipeline.samples import Sample, SampleAnswer, SampleExplainer
-from ..results.explanation import PICTURES, Explanation
+from ..results.explanation import PICTURES, Explanation, check_picture
 from ..runtime import Stop, stoppable
 from ..runtime.workers import cores
 from ..target import CLASS, Kind, Target
@@ -80,6 +80,15 @@ class Limits:
     max_batch: int = 32
     max_samples: int = 200
 
+    def check_samples(self, count: int) -> None:
+        """Refuse a request of no samples, or of too many.
+
+        Raises:
+            InputError: it is one.
+        """
+        if not 0 < count <= self.max_batch:
+            raise InputError(f"a request holds 1 to {self.max_batch} samples; found {count}.")
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -127,8 +136,7 @@ class Worker:
             OnnxplainError: with what is wrong, and in which entry.
         """
         began = time.perf_counter()
-        if not 0 < len(order.entries) <= self.limits.max_batch:
-            raise InputError(f"a request holds 1 to {self.limits.max_batch} samples; found {len(order.entries)}.")
+        self.limits.check_samples(len(order.entries))
         method = self._method(order)
         found: list[list[Prepared]] = []
         asked = 0
@@ -272,6 +280,7 @@ class Worker:
             return explanation.picture(kind or "overlay", **options)
         if kind not in (None, "heatmap"):
             raise InputError("arrays are drawn as a heatmap; send the photo for other pictures.")
+        check_picture(["heatmap"], options)
         shown = signed if options.get("signed") else saliency
         if shown is None:
             raise InputError(f"the sign of {order.method!r} maps says nothing; leave out signed.")
