@@ -94,11 +94,13 @@ class Limits:
 class Prepared:
     """A sample of an order that is ready to run: one for each of its targets.
 
+    ``photo``: its file; ``image``: the pixels of that where they will be drawn, unless the request has too many of them.
     ``key``: samples of one key may run together; ``most``: so many at once; ``long``: it takes many runs of the model,
     or the model is to be differentiated for a question that nobody has asked before.
     """
 
     sample: Sample
+    photo: bytes | None
     image: NDArray[np.uint8] | None
     key: Hashable
     most: int
@@ -139,16 +141,22 @@ class Worker:
         self.limits.check_samples(len(order.entries))
         method = self._method(order)
         found: list[list[Prepared]] = []
-        asked = 0
+        asked = kept = 0
         for number, entry in enumerate(order.entries):
             try:
                 question = self._reader.question(entry.target, asked)
                 asked += question.answers
-                found.append(self._prepared(order, entry, question, method))
+                several = self._prepared(order, entry, question, method)
             except OnnxplainError as error:
                 if len(order.entries) == 1:
                     raise
                 raise type(error)(f"sample {number}: {error}") from None
+            pixels = 0 if several[0].image is None else several[0].image[..., 0].size
+            if "png" in order.outputs and kept + pixels <= self.limits.max_pixels:
+                kept += pixels
+            else:  # read again when it is drawn: a small file may hold many pixels
+                several = [replace(one, image=None) for one in several]
+            found.append(several)
         self._observe("read", method.name, time.perf_counter() - began)
         return found
 
@@ -250,7 +258,7 @@ class Worker:
             asked = replace(target.kind, place=None)
             key = (kind, asked, target.output) if run.joins else object()
             long = many or target.output is not None or (method.name, asked) not in self._known
-            prepared.append(Prepared(sample, image, key, most if run.joins else 1, run, long))
+            prepared.append(Prepared(sample, entry.photo, image, key, most if run.joins else 1, run, long))
         return prepared
 
     def _decoded(self, file: bytes) -> NDArray[np.uint8]:
@@ -264,11 +272,11 @@ class Worker:
         [saliency], [signed] = answer.maps.values(), answer.signed.values()
         if saliency.ndim != 2:
             raise InputError(f"a map of shape {list(saliency.shape)} makes no picture; ask for saliency.")
-        if prepared.image is not None and prepared.sample.geometry is not None:
+        if prepared.photo is not None and prepared.sample.geometry is not None:
             if kind is not None and kind not in PICTURES:
                 raise InputError(f"picture {str(kind)[:40]!r} is unknown; there are {', '.join(PICTURES)}.")
             explanation = Explanation(
-                image=prepared.image,
+                image=self._decoded(prepared.photo) if prepared.image is None else prepared.image,
                 source=None,
                 attribution=saliency,
                 saliency_input=saliency,
