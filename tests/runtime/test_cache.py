@@ -19,6 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import onnxplain
 from onnxplain import Explainer, InputError, files
+from onnxplain.autodiff import explainable
 from onnxplain.autodiff.explainable import DifferentiatedModel
 from onnxplain.autodiff.request import Request
 from onnxplain.autodiff.reverse import registry
@@ -176,7 +177,12 @@ def test_what_another_release_wrote_differently_is_made_anew(place: Path, builds
     assert len(builds) == 2
 
 
-def test_weights_outside_of_the_file_are_looked_at(place: Path, builds: list[Any], tmp_path: Path) -> None:
+@pytest.mark.parametrize("taken_in", [0, explainable.TAKEN_IN])
+def test_weights_outside_of_the_file_are_looked_at(
+    place: Path, builds: list[Any], tmp_path: Path, taken_in: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explainable, "TAKEN_IN", taken_in)
+
     def save(folder: str, scale: float) -> Path:
         model = small.build(
             [helper.make_node("MatMul", ["x", "W"], ["y"])],
@@ -206,7 +212,25 @@ def test_weights_outside_of_the_file_are_looked_at(place: Path, builds: list[Any
     shutil.copytree(one.parent, tmp_path / "elsewhere")
     count = len(builds)
     assert gradient(tmp_path / "elsewhere" / "model.onnx") == 5 and len(builds) == count
-    assert sum(path.stat().st_size for path in place.glob("*/*")) < 50_000
+    if not taken_in:
+        assert sum(path.stat().st_size for path in place.glob("*/*")) < 50_000
+
+
+@pytest.mark.parametrize("less", [0, 1])
+def test_weights_outside_of_the_file_cost_no_speed(less: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that an exporter split is prepared as one that it did not, up to a size."""
+    model = convolutions(64)
+    size = sum(len(tensor.raw_data) for tensor in model.graph.initializer if len(tensor.raw_data) > 1 << 16)
+    monkeypatch.setattr(explainable, "TAKEN_IN", size - less)
+    onnx.save(model, tmp_path / "one.onnx")
+    onnx.save(model, tmp_path / "two.onnx", save_as_external_data=True, location="weights", size_threshold=0)
+    x = np.random.default_rng(1).standard_normal((2, 3, 8, 8)).astype(np.float32)
+    one, two = (Explainer(tmp_path / f"{name}.onnx", providers=CPU, cache=False) for name in ("one", "two"))
+    assert one.operators.fused and two.operators.fused == ({} if less else one.operators.fused)
+    if not less:
+        np.testing.assert_array_equal(one.attribute(x, 3), two.attribute(x, 3))
+    else:
+        np.testing.assert_allclose(one.attribute(x, 3), two.attribute(x, 3), atol=1e-5)
 
 
 def test_rules_of_users_are_never_kept(place: Path, builds: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +329,7 @@ def test_a_model_that_cannot_be_written_optimised_is_loaded_all_the_same(
             small.quadratic_gradient(X, TARGET),
             rtol=1e-5,
         )
-    assert len(builds) == 1
+    assert len(builds) == 2  # once more, because the first has given its weights away; the cache keeps it as it is
 
 
 def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,9 @@ from .targets.axes import is_same
 from .targets.question import predicted
 from .targets.score import Scores
 
+#: Weights in files of their own that have no more bytes together are taken in: twice as many, with those of the
+#: gradient, fit into a message and into the cache.
+TAKEN_IN = 1 << 29
 _PREFIX = "onnxplain."
 _GRADIENT, _VALUE, _MAGNITUDE = f"{_PREFIX}grad.", f"{_PREFIX}value.", f"{_PREFIX}magnitude."
 #: Inputs that a target adds besides the class.
@@ -43,7 +46,8 @@ _KEPT = tuple(_PREFIX + key for key in ("preprocessing", "labels", "layout", "st
 class DifferentiatedModel:
     """A differentiated model, and what is in it.
 
-    Large weights that the model keeps in files stay there: ``folder`` is where, None if ``proto`` has them all.
+    Weights of more than ``TAKEN_IN`` bytes that the model keeps in files stay there: ``folder`` is where, None if
+    ``proto`` has them all.
     ``files`` are all files besides the model's own that it was read from.
     """
 
@@ -65,7 +69,7 @@ class DifferentiatedModel:
             ModelError, UnsupportedOperatorError, InputError: as for :func:`~onnxplain.autodiff.differentiate`; or the
                 model is differentiated already, for other options.
         """
-        graph_model = read_model(model)
+        graph_model = read_model(model, taken_in=TAKEN_IN)
         request = replace(request, predict=True, magnitudes=request.gradients and request.form == "cuda")
         scores = None
         if f"{_PREFIX}photo" in graph_model.metadata_props:

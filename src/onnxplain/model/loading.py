@@ -27,6 +27,7 @@ from ..runtime import (
     frames_of_the_package,
     usable,
     weights_beside,
+    write_apart,
 )
 from ..runtime.halves import Halves, cut, state_types
 from ..runtime.operators.library import library
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 #: The form of the gradient graph for an execution provider.
 _FORMS = {CPU: "cpu_shared", CUDA: "cuda"}
-_FORWARD, _BACKWARD = "forward.onnx", "backward.onnx"
+_GIVEN, _FORWARD, _BACKWARD = "given.onnx", "forward.onnx", "backward.onnx"
 
 
 @dataclass
@@ -134,47 +135,63 @@ class ModelLoader(ModelEntries):
         """Return the model in a session, and its graph without weights: from the cache, or prepared."""
         key = None if self.cache is None else self._key(part, changes)
         found = None if key is None else self._load(key, part, changes)
-        return found or self._prepare(part, changes, key)
+        if found is None:
+            from ..runtime.memory import return_freed
+
+            found = self._prepare(part, changes, key)
+            return_freed()
+        return found
 
     def _prepare(self, part: Part, changes: Mapping[str, Any], key: str | None) -> tuple[Signature, Runner, bytes]:
         """Differentiate the model and load it; the cache keeps it as ``key``."""
         from ..runtime.memory import without_weights
 
-        model = self.differentiate(**changes)
-        proto = model.proto if part == "gradients" else model.scores_only()
+        model, proto = self._differentiated(part, changes)
         graph = without_weights(proto)
         self._outside = self._beside(model.files)
         if key is None and not self._takes_operators(part):
             return model.signature, self._session(proto, model.folder), graph
         with self._aside() as folder:
-            if folder is None:
-                return model.signature, self._session(proto, model.folder), graph
-            report = self._save(part, proto, model.folder, folder)
-            if report is None:
-                plain = self._session(proto, model.folder)
+            if folder is not None and self._is_optimised(model):
+                report = self._save(part, proto, folder)
+                if report is not None:
+                    entry = self._keep(key, folder, model, {GRAPH: graph}, report)
+                    session = self._saved(entry, folder, report)
+                    if session is not None:
+                        return model.signature, session, graph
+                model, proto = self._differentiated(part, changes)  # what was written has lost its weights
+            plain = self._session(proto, model.folder)
+            if folder is not None:
                 self._keep(key, folder, model, {GRAPH: graph, MODEL: proto}, None)
-                return model.signature, plain, graph
-            entry = self._keep(key, folder, model, {GRAPH: graph}, report)
-            session = self._saved(entry, folder, report) or self._session(proto, model.folder)
-            return model.signature, session, graph
+            return model.signature, plain, graph
 
-    def _save(self, part: Part, proto: onnx.ModelProto, outside: Path | None, folder: Path) -> Report | None:
-        """Write the model as ONNX Runtime optimises it, with operators of ours: which; None where that cannot be."""
-        if outside is not None or [name for name, _ in usable(self.providers)] != [CPU]:
-            return None
-        file = folder / MODEL
+    def _differentiated(self, part: Part, changes: Mapping[str, Any]) -> tuple[DifferentiatedModel, onnx.ModelProto]:
+        model = self.differentiate(**changes)
+        return model, model.proto if part == "gradients" else model.scores_only()
+
+    def _is_optimised(self, model: DifferentiatedModel) -> bool:
+        """Return whether the cache takes a model as ONNX Runtime optimises it."""
+        return model.folder is None and [name for name, _ in usable(self.providers)] == [CPU]
+
+    def _save(self, part: Part, proto: onnx.ModelProto, folder: Path) -> Report | None:
+        """Write a model as ONNX Runtime optimises it, with operators of ours, and return which.
+
+        None where it cannot be written: the disk may be full. ``proto`` gives its weights away.
+        """
+        file, given = folder / MODEL, folder / _GIVEN
         try:
-            self._session(proto, save_to=file)
+            write_apart(proto, given)
+            self._session(given, save_to=file)
             if not self._takes_operators(part):
                 return Report()
             from ..runtime.operators.rewrite import rewrite_file
 
             return rewrite_file(file)
-        except (ProviderError, OSError, ValueError):  # the disk may be full
-            with suppress(OSError):
-                for written in (file, weights_beside(file)):
-                    written.unlink(missing_ok=True)
+        except (ProviderError, OSError, ValueError):
+            _remove(file)
             return None
+        finally:
+            _remove(given)
 
     def _saved(self, entry: Path | None, folder: Path, report: Report) -> Session | None:
         """Return the model that :meth:`_save` wrote, out of the cache or ``folder``; None where it cannot be loaded."""
@@ -249,8 +266,7 @@ class ModelLoader(ModelEntries):
             onnx.save(after, folder / _BACKWARD)
             backward = self._session(folder / _BACKWARD, optimised=True)
             if self.cache is not None and key is not None and folder.parent == self.cache.folder:
-                for written in (folder / MODEL, weights_beside(folder / MODEL)):
-                    written.unlink(missing_ok=True)
+                _remove(folder / MODEL)
                 (folder / FACTS).write_text(json.dumps(facts), encoding="utf-8")
                 self.cache.keep(key, folder)
         return Halves(forward, backward)
@@ -271,7 +287,7 @@ class ModelLoader(ModelEntries):
         model = self.differentiate(**changes)
         if model.folder is not None:
             raise ValueError(f"the weights stay in {model.folder}.")
-        report = self._save("gradients", model.proto, None, folder)
+        report = self._save("gradients", model.proto, folder)
         if report is None:
             raise OSError("the optimised model cannot be written.")
         return folder / MODEL, self._facts(model, report)
@@ -293,3 +309,10 @@ class ModelLoader(ModelEntries):
             save_to=save_to,
             optimised=optimised,
         )
+
+
+def _remove(file: Path) -> None:
+    """Remove a model and its weights beside it."""
+    with suppress(OSError):
+        for written in (file, weights_beside(file)):
+            written.unlink(missing_ok=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from .batching import BatchedSession, Forwards, Plan, Runner
 from .cache import ModelCache, clear_cache, open_cache
 from .providers import CPU, CUDA, Provider, ProviderWarning, expected, usable
-from .session import Session, frames_of_the_package, weights_beside
+from .session import Session, frames_of_the_package
 from .stopping import Stop, stoppable
+from .weights import weights_beside, write_apart
 from .workers import side_by_side
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "stoppable",
     "usable",
     "weights_beside",
+    "write_apart",
 ]

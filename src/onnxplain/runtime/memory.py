@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -26,6 +27,12 @@ def available_memory() -> int:
     if limit and used and limit[0].isdigit() and used[0].isdigit():
         free = min(free, max(int(limit[0]) - int(used[0]), 0))
     return free
+
+
+def return_freed() -> None:
+    """Return what was freed to the operating system, where the C library keeps it, as glibc does; takes 10 to 40 ms."""
+    with suppress(AttributeError, OSError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _half_of_the_machine() -> int:

@@ -16,6 +16,7 @@ from .operators.library import library
 from .operators.report import Report
 from .providers import CPU, CUDA, Provider, ProviderWarning, import_runtime, load_cuda_libraries, requested, usable
 from .stopping import run_options
+from .weights import LARGE, weights_beside
 
 if TYPE_CHECKING:
     import onnx
@@ -32,8 +33,6 @@ class Value(Protocol):
 
 #: 0 verbose ... 3 errors, 4 fatal. ONNX Runtime's errors arrive as exceptions, so its log stays silent.
 _FATAL_ONLY = 4
-#: Weights of so many bytes and more are written beside a model, from where they are mapped: nothing parses them.
-_LARGE = 1 << 16
 
 
 class Session:
@@ -187,11 +186,6 @@ class Session:
         warnings.warn(message, ProviderWarning, frames_of_the_package())
 
 
-def weights_beside(file: Path) -> Path:
-    """Return the file of the large weights of a model that a :class:`Session` wrote."""
-    return file.with_name(f"{file.name}.data")
-
-
 def _loadable(model: onnx.ModelProto | bytes | Path) -> bytes | str:
     if isinstance(model, Path):
         return str(model)
@@ -246,7 +240,7 @@ def _saving(file: Path) -> dict[str, object]:
         "enable_profiling": False,
         "session.disable_prepacking": 1,
         f"{beside}file_name": weights_beside(file).name,
-        f"{beside}min_size_in_bytes": _LARGE,
+        f"{beside}min_size_in_bytes": LARGE,
     }
 
 

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from onnxplain import Explainer
 from onnxplain.model import loading
-from onnxplain.runtime import CPU, Session, weights_beside
+from onnxplain.runtime import CPU, Session, weights_beside, write_apart
 from onnxplain.runtime.operators.library import library
 from onnxplain.runtime.operators.rewrite import rewrite_file
+from onnxplain.runtime.weights import LARGE
 
 from support import small_models as small
 
@@ -45,6 +46,27 @@ EXPECTED = Explainer(network(), providers=CPU, cache=False).attribute(X, 2)
 
 def gradient(**options: object) -> np.ndarray:
     return Explainer(network(), providers=CPU, **options).attribute(X, 2)  # type: ignore[arg-type]
+
+
+def test_a_model_gives_its_large_weights_away(tmp_path: Path) -> None:
+    """They begin at pages, whatever their sizes; ONNX's own reader finds them."""
+    sizes = {"small": LARGE // 4 - 1, "odd": LARGE // 4 + 7, "large": LARGE // 4}
+    rng = np.random.default_rng(0)
+    constants = {name: rng.standard_normal(size).astype(np.float32) for name, size in sizes.items()}
+    nodes = [helper.make_node("ReduceSum", [name], [f"{name} sum"]) for name in sizes]
+    nodes.append(helper.make_node("Sum", ["x", *(f"{name} sum" for name in sizes)], ["y"]))
+    model = small.build(nodes, [("x", FLOAT, [1])], [("y", FLOAT, [1])], constants)
+    file, given = tmp_path / "model.onnx", onnx.ModelProto.FromString(model.SerializeToString())
+    write_apart(given, file)
+    for read, tensor in zip(onnx.load(file).graph.initializer, model.graph.initializer):
+        np.testing.assert_array_equal(numpy_helper.to_array(read), numpy_helper.to_array(tensor))
+    assert [bool(t.raw_data) for t in given.graph.initializer] == [name == "small" for name in sizes]
+    stated = [{e.key: e.value for e in t.external_data} for t in given.graph.initializer[1:]]
+    assert [int(one["offset"]) % 4096 for one in stated] == [0, 0]
+    (before,), (after,) = (
+        Session(one, providers=CPU).run({"x": np.ones(1, np.float32)}, ["y"]) for one in (model, file)
+    )
+    np.testing.assert_array_equal(before, after)
 
 
 @pytest.mark.parametrize("state", ["", "off"])

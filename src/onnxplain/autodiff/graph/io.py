@@ -35,10 +35,11 @@ ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
 
 @collection_waits()
 @guarded()
-def read_model(source: ModelSource) -> ir.Model:
+def read_model(source: ModelSource, *, taken_in: int = 0) -> ir.Model:
     """Return the model as a fresh graph that shares nothing writable with ``source``.
 
-    Large weights that the file keeps outside of itself stay there and are read when needed.
+    Large weights that the file keeps outside of itself stay there and are read when needed, unless they have no more
+    than ``taken_in`` bytes together.
 
     Raises:
         ModelError: not an ONNX model, truncated, without a graph, newer than the known opsets, or
@@ -66,6 +67,11 @@ def read_model(source: ModelSource) -> ir.Model:
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
         _load_small(model)
+        together = outside_weights(model)
+        if together and sum(tensor.nbytes for tensor in together) <= taken_in:
+            for value in model.graph.initializers.values():
+                if isinstance(value.const_value, ir.ExternalTensor):
+                    value.const_value = _loaded(value.const_value)
     model.meta[_ZIP_MAPS] = taken
     model.meta[_OUTSIDE] = outside
     return model
