@@ -203,7 +203,8 @@ def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], Row]]:
                     values["box"] = None if values["box"] is None else tuple(values["box"])
                     yield facts, Row(**values, map=None if values["error"] is not None else one)
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
-        raise InputError(f"{path} is no shard of onnxplain bulk: {' '.join(str(error).split())}.") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{path} is no shard of onnxplain bulk: {reason}.") from None
 
 
 def _facts(file: Any) -> dict[str, Any]:
@@ -217,7 +218,7 @@ def _facts(file: Any) -> dict[str, Any]:
     except RecursionError:
         found = None
     if not isinstance(found, dict):
-        raise ValueError("its facts are no JSON object")
+        raise ValueError("its facts are no JSON object.")
     return found
 
 

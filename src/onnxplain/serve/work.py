@@ -94,7 +94,7 @@ class Limits:
 class Prepared:
     """A sample of an order that is ready to run: one for each of its targets.
 
-    ``photo``: its file; ``image``: the pixels of that where they will be drawn, unless the request has too many of them.
+    ``photo``: its file; ``image``: the pixels of that where they are drawn, unless the request has too many of them.
     ``key``: samples of one key may run together; ``most``: so many at once; ``long``: it takes many runs of the model,
     or the model is to be differentiated for a question that nobody has asked before.
     """
