@@ -236,3 +236,32 @@ def test_weights_in_files_of_their_own_are_not_copied(tmp_path: Path, passes: Pa
     for _ in range(3):
         explainer.attribute(X[:1], "top3")
         assert passes.taken().keys() <= {"whole", "forward", "backward"}
+
+
+def test_a_file_that_was_replaced_is_not_cut(tmp_path: Path) -> None:
+    """Halves are made late: those of another model would answer beside this one, and for it out of the cache."""
+    path, cache = tmp_path / "model.onnx", ModelCache(tmp_path / "models")
+    model, other = network(), network()
+    weights = next(t for t in other.graph.initializer if list(t.dims) == [8, 3, 3, 3])
+    weights.CopyFrom(onnx.numpy_helper.from_array(-onnx.numpy_helper.to_array(weights), weights.name))
+    onnx.save(model, path)
+    explainer = Explainer(path, cache=cache.folder)
+    expected = explainer.attribute(X[:1], "top3")
+    cache.clear()
+    onnx.save(other, path)
+    np.testing.assert_array_equal(explainer.attribute(X[:1], "top3"), expected)
+    onnx.save(model, path)
+    later = Explainer(path, cache=cache.folder)
+    for _ in range(2):  # the second time by halves
+        np.testing.assert_array_equal(later.attribute(X[:1], "top3"), expected)
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["cache", "no cache"])
+def test_a_file_that_has_gone_is_not_missed(kept: bool, tmp_path: Path) -> None:
+    path, cache = tmp_path / "model.onnx", ModelCache(tmp_path / "models")
+    onnx.save(network(), path)
+    explainer = Explainer(path, cache=cache.folder if kept else False)
+    expected = explainer.attribute(X[:1], "top3")
+    cache.clear()
+    path.unlink()
+    np.testing.assert_array_equal(explainer.attribute(X[:1], "top3"), expected)

@@ -361,6 +361,8 @@ def test_where_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found is not None and found.folder == tmp_path / "xdg" / "onnxplain"
     with pytest.raises(InputError, match="cache is True, False or a folder; found 3"):
         Explainer(small.quadratic(), cache=3)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"a folder; found 'a\\x00b'"):
+        Explainer(small.quadratic(), cache="a\0b")
 
 
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

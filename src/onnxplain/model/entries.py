@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..errors import ModelError
 from ..runtime import ModelCache, Provider, usable
 from ..runtime.cache import aside
 from ..runtime.fingerprint import file_digest, processor, software, versions
@@ -116,10 +117,15 @@ class ModelEntries:
             for name, data in files.items():
                 (folder / name).write_bytes(data if isinstance(data, bytes) else data.SerializeToString())
             (folder / FACTS).write_text(json.dumps(self._facts(model, report)), encoding="utf-8")
-            # Else the file was replaced meanwhile, and which one was read?
-            if content_of(self.source) == self._digest:
+            if self._is_as_it_was():
                 return self.cache.keep(key, folder)
         return None
+
+    def _is_as_it_was(self) -> bool:
+        """Return whether the model is still that of the key; else its file was replaced, and which one was read?"""
+        with suppress(ModelError):  # the file has gone
+            return content_of(self.source) == self._digest
+        return False
 
     def _facts(self, model: DifferentiatedModel, report: Report | None) -> dict[str, Any]:
         """Return what the cache says of an entry; it is read as data, nothing of it names an argument or a file.

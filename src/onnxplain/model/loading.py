@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import BatchWarning, ProviderError
+from ..errors import BatchWarning, ModelError, ProviderError
 from ..runtime import (
     CPU,
     CUDA,
@@ -94,7 +94,14 @@ class ModelLoader(ModelEntries):
 
     def _single(self, part: Part, changes: Mapping[str, Any]) -> Callable[[], Runner] | None:
         """Return what loads the model for one core, as runs side by side need it; None where they gain nothing."""
-        return lambda: replace(self, providers=usable(self.providers), threads=1)._opened(part, changes)[1]
+        return lambda: self._on(1)._opened(part, changes)[1]
+
+    def _on(self, threads: int) -> ModelLoader:
+        """Return what loads the same model, on other threads: that whose hash this one has, if it has one by now."""
+        other = replace(self, providers=usable(self.providers), threads=threads)
+        if "_digest" in vars(self):
+            other._digest = self._digest
+        return other
 
     def _warn(self, influence: str | None) -> None:
         """Say once that samples influence each other."""
@@ -230,8 +237,7 @@ class ModelLoader(ModelEntries):
 
         None unless ONNX Runtime optimises it for the CPU alone.
         """
-        mine = replace(self, providers=usable(self.providers), threads=1 if alone else self.threads)
-        return mine._cut_in_two(signature, changes)
+        return self._on(1 if alone else self.threads)._cut_in_two(signature, changes)
 
     def _cut_in_two(self, signature: Signature, changes: Mapping[str, Any]) -> Halves | None:
         if [name for name, _ in usable(self.providers)] != [CPU] or {"", "object"} & {
@@ -243,7 +249,8 @@ class ModelLoader(ModelEntries):
             with suppress(OSError, ValueError, KeyError, TypeError, ProviderError):
                 entry, *_ = self._entry(key)
                 return Halves(*(self._session(entry / name, optimised=True) for name in (_FORWARD, _BACKWARD)))
-        with suppress(OSError, ValueError, ProviderError):  # the disk may be full, or a value that crosses no tensor
+        # The disk may be full, a value that crosses no tensor, the file gone.
+        with suppress(OSError, ValueError, ProviderError, ModelError):
             return self._cut({signature.target, *signature.target_inputs.values()}, changes, key)
         return None
 
@@ -254,12 +261,17 @@ class ModelLoader(ModelEntries):
             OSError, ValueError, ProviderError: it cannot be cut.
         """
         import onnx
+        from google.protobuf.message import DecodeError
 
         with self._aside() as folder:
             if folder is None:
                 raise OSError("there is no folder for the halves.")
             whole, facts = self._optimised(changes, folder)
-            before, after = cut(onnx.load(whole), asked)
+            try:
+                model = onnx.load(whole)
+            except (DecodeError, onnx.checker.ValidationError) as error:  # another process removed the entry
+                raise OSError(f"{whole} cannot be read: {error}") from error
+            before, after = cut(model, asked)
             onnx.save(before, folder / _FORWARD)
             forward = self._session(folder / _FORWARD, optimised=True)
             state_types(after, forward.output_types)
@@ -276,7 +288,7 @@ class ModelLoader(ModelEntries):
 
         Raises:
             OSError, ProviderError: it cannot be written.
-            ValueError: its weights stay in their files.
+            ValueError: its weights stay in their files, or it is no longer the model that was opened.
         """
         key = None if self.cache is None else self._key("gradients", changes)
         if key is not None:
@@ -287,6 +299,8 @@ class ModelLoader(ModelEntries):
         model = self.differentiate(**changes)
         if model.folder is not None:
             raise ValueError(f"the weights stay in {model.folder}.")
+        if key is not None and not self._is_as_it_was():
+            raise ValueError("the model has changed since it was opened.")
         report = self._save("gradients", model.proto, folder)
         if report is None:
             raise OSError("the optimised model cannot be written.")

@@ -173,7 +173,7 @@ def open_cache(cache: bool | str | os.PathLike[str] = True) -> ModelCache | None
     Raises:
         InputError: neither a bool nor a path.
     """
-    if isinstance(cache, (str, os.PathLike)):
+    if isinstance(cache, (str, os.PathLike)) and "\0" not in os.fspath(cache):
         return ModelCache(Path(cache))
     if not isinstance(cache, bool):
         raise InputError(f"cache is True, False or a folder; found {cache!r}.")

@@ -128,3 +128,19 @@ def test_a_slice_with_attributes_of_a_shape(bounds: dict[str, Any], kept: str, o
     found = run(differentiate(model, target="cotangent"), x=X, cotangent=np.ones_like(X))
     np.testing.assert_allclose(found["grad_x"], 2 * X, rtol=1e-6)
     np.testing.assert_allclose(found["y"], X * X, rtol=1e-6)
+
+
+def test_strings_that_are_constants_say_nothing_of_shapes() -> None:
+    """Strings have no bytes that inference could go by."""
+    words = np.array(["cat", "dog", "cat"], object)
+    nodes = [
+        node("ArgMax", "x", "best", axis=1, keepdims=1),
+        node("Gather", "words best", "word"),
+        node("Equal", "word cat", "same"),
+        node("Cast", "same", "number", to=FLOAT),
+        node("Mul", "x number", "y"),
+    ]
+    constants = {"words": words, "cat": np.array(["cat"], object)}
+    model = build(nodes, [("x", FLOAT, ["N", 3])], [("y", FLOAT, ["N", 3])], constants, 19)
+    found = run(differentiate(model, target="cotangent"), x=X, cotangent=np.ones_like(X))
+    np.testing.assert_array_equal(found["grad_x"], np.repeat(X.argmax(1, keepdims=True) != 1, 3, axis=1))

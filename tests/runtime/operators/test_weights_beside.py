@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -113,6 +114,23 @@ def test_without_a_cache_nothing_stays_where_mapped_files_cannot_be_removed(
     assert list(tmp_path.iterdir()) == []
     if sys.platform == "linux":
         assert f"{tmp_path}/" not in Path("/proc/self/maps").read_text()
+
+
+def test_an_entry_that_goes_while_it_is_cut_in_two_is_not_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = loading.ModelLoader._optimised
+
+    def removed_meanwhile(*args: Any) -> Any:
+        file, facts = found(*args)
+        weights_beside(file).unlink()
+        return file, facts
+
+    monkeypatch.setattr(loading.ModelLoader, "_optimised", removed_meanwhile)
+    explainer = Explainer(network(), providers=CPU, cache=tmp_path / "models")
+    first, second = (explainer.attribute(X[:1], "top3") for _ in range(2))  # the second time in halves
+    np.testing.assert_array_equal(first, second)
+    assert not [*tmp_path.rglob("model.onnx.data")]
 
 
 FULL = """

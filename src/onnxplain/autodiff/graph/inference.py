@@ -274,7 +274,7 @@ class Inference:
 def _decides_shapes(value: ir.Value) -> bool:
     """Whether what a constant holds may say which shape an output has: whole numbers, or a few scales."""
     tensor = value.const_value
-    if tensor is None or value.is_graph_input():
+    if tensor is None or tensor.dtype is ir.DataType.STRING or value.is_graph_input():
         return False
     return bool(tensor.size <= (_FEW if tensor.dtype.is_floating_point() else _SMALL))
 

@@ -65,8 +65,10 @@ def _expand(emit: Emitter, node: Operator) -> list[ir.Value]:
     batch_first = node.attribute("layout", 0) == 1
     x = emit.Transpose(node.input(0), perm=[1, 0, 2]) if batch_first else node.input(0)
     activations = list(_activations(node, cell, len(reverses)))
+    ends = _Ends.of(emit, node, x)
+    x = x if ends is None else ends.without_padding(emit, x)
     runs = [
-        _Direction(emit, node, cell, x, index, reverse, activations[index]).run()
+        _Direction(emit, node, cell, x, ends, index, reverse, activations[index]).run()
         for index, reverse in enumerate(reverses)
     ]
     y = _join(emit, [emit.Unsqueeze(run[-1], [1]) for run in runs], 1)
@@ -78,6 +80,33 @@ def _expand(emit: Emitter, node: Operator) -> list[ir.Value]:
 
 
 @dataclass(frozen=True)
+class _Ends:
+    """Where sequences end: how long each is, int64 [N], and whether it lasts at a step, bool [T,N,1]."""
+
+    lengths: ir.Value
+    lasts: ir.Value
+
+    @classmethod
+    def of(cls, emit: Emitter, node: Operator, x: ir.Value) -> _Ends | None:
+        """Those that the node states; None if all sequences last to the end."""
+        given = node.optional(4)
+        if given is None:
+            return None
+        lengths = emit.Cast(given, to=ir.DataType.INT64)
+        steps = emit.Range(np.array(0), emit.Squeeze(emit.dim(x, 0), [0]), np.array(1))
+        lasts = emit.Less(emit.Unsqueeze(steps, [1, 2]), emit.Unsqueeze(lengths, [0, 2]))
+        if x.shape is not None:
+            lasts.shape = ir.Shape([x.shape[0], x.shape[1], 1])
+        return cls(lengths, lasts)
+
+    def without_padding(self, emit: Emitter, x: ir.Value) -> ir.Value:
+        """Return x with zeros behind the ends: what the operator does not read may be no number, and 0 NaN is NaN."""
+        read = emit.Where(self.lasts, x, emit.constant(0.0, x.dtype))
+        read.shape = x.shape
+        return read
+
+
+@dataclass(frozen=True)
 class _Direction:
     """One direction of a recurrent node over x [T,N,I]: what its steps read, one step, and all of them."""
 
@@ -85,23 +114,20 @@ class _Direction:
     node: Operator
     cell: Cell
     x: ir.Value
+    ends: _Ends | None
     index: int
     reverse: bool
     activations: Sequence[Activation]
 
     def run(self) -> list[ir.Value]:
         """Return the final states [N,H], then the hidden state of every step [T,N,H]."""
-        lengths = self._lengths()
         weights, projected = self._weights_and_projection()
-        rows = [projected] if lengths is None else [self._turned(projected, lengths), _mask(self.emit, self.x, lengths)]
+        rows = [self._turned(projected)]
+        if self.ends is not None:
+            rows.append(self.emit.Cast(self.ends.lasts, to=self.x.dtype))
         starts = [self._start(5 + state) for state in range(self.cell.states)]
         *finals, y = self._scan(starts, rows, self._step(starts, rows, weights))
-        return [*finals, y if lengths is None else self._turned(y, lengths)]
-
-    def _lengths(self) -> ir.Value | None:
-        """Return how long each sequence is, int64 [N]; None if all last to the end."""
-        given = self.node.optional(4)
-        return None if given is None else self.emit.Cast(given, to=ir.DataType.INT64)
+        return [*finals, self._turned(y)]
 
     def _weights_and_projection(self) -> tuple[Weights, ir.Value]:
         """Return the weights of a step, and X W + b [T,N,gates H], with that part of b which every step adds."""
@@ -122,9 +148,11 @@ class _Direction:
         """Return this direction's part of a weight."""
         return self.emit.Gather(self.node.input(input_index), np.array(self.index), axis=0)
 
-    def _turned(self, rows: ir.Value, lengths: ir.Value) -> ir.Value:
-        """Return each sequence reversed within its own length, if this direction is the reverse one."""
-        return self.emit.ReverseSequence(rows, lengths, time_axis=0, batch_axis=1) if self.reverse else rows
+    def _turned(self, rows: ir.Value) -> ir.Value:
+        """Return each sequence reversed within its own length, if that is stated and this direction is the reverse."""
+        if self.ends is None or not self.reverse:
+            return rows
+        return self.emit.ReverseSequence(rows, self.ends.lengths, time_axis=0, batch_axis=1)
 
     def _start(self, input_index: int) -> ir.Value:
         """Return an initial state [N,H]: this direction's part of an input, or zeros."""
@@ -301,17 +329,6 @@ def _hidden_size(node: Operator) -> int:
     if not isinstance(hidden, int) or not hidden:
         raise node.refuse("hidden_size", hidden, "state it as an attribute")
     return hidden
-
-
-def _mask(emit: Emitter, x: ir.Value, lengths: ir.Value) -> ir.Value:
-    """[T,N,1]: one while a sequence lasts, zero after its end."""
-    length = emit.Squeeze(emit.dim(x, 0), [0])
-    steps = emit.Range(np.array(0), length, np.array(1))
-    lasts = emit.Less(emit.Unsqueeze(steps, [1, 2]), emit.Unsqueeze(lengths, [0, 2]))
-    mask = emit.Cast(lasts, to=x.dtype)
-    if x.shape is not None:
-        mask.shape = ir.Shape([x.shape[0], x.shape[1], 1])
-    return mask
 
 
 def _join(emit: Emitter, parts: list[ir.Value], axis: int) -> ir.Value:
