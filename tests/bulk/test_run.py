@@ -53,6 +53,21 @@ def test_maps_keep_their_shape_in_the_schema(run: Runner, kind: str, step: float
     np.testing.assert_allclose(maps / (255 if kind == "uint8" else 1), exact, atol=step)
 
 
+@pytest.mark.parametrize("facts", [b"[1]", b"null", b"[" * 100_000], ids=["list", "null", "deep"])
+def test_a_shard_with_other_facts_is_none_of_ours(run: Runner, facts: bytes) -> None:
+    assert run("bulk", "model.onnx", "photos", "-o", "maps").code == 0
+    place, before = Path("maps/maps-00000.parquet"), made.rows(Path("maps"))
+    table = parquet.read_table(place)
+    parquet.write_table(table.replace_schema_metadata({b"onnxplain": facts}), place)
+    with pytest.raises(onnxplain.InputError, match="is no shard of onnxplain bulk"):
+        list(read_rows(place))
+    assert run("bulk", "model.onnx", "photos", "-o", "maps", "--resume").code == 0
+    assert made.rows(Path("maps")) == before
+    Path("maps/run.json").write_bytes(b"[" * 100_000)
+    code, _, err = run("bulk", "model.onnx", "photos", "-o", "maps", "--resume")
+    assert code == 1 and "run.json cannot be read" in err and "Traceback" not in err
+
+
 def test_a_photo_that_fails_is_a_row_with_an_error(run: Runner) -> None:
     Path("photos/0002.png").write_bytes(b"no picture")
     Path("photos/0004.png").write_bytes(b"")

@@ -240,6 +240,31 @@ def test_a_damaged_tar_gives_what_is_sound_and_an_error(tmp_path: Path) -> None:
         assert "damaged" in str(found[name])
 
 
+@pytest.mark.parametrize("size", [-512, -1024, -1])
+def test_a_file_of_a_tar_with_a_negative_size_ends_it(tmp_path: Path, size: int) -> None:
+    """Python's tarfile goes back by it: with -512 to the same header, for ever."""
+    whole = made.write_tar(tmp_path / "whole.tar", {f"{n}.png": made.png(n) for n in range(3)})
+    with tarfile.open(whole) as tar:
+        second = tar.getmembers()[1]
+    header = bytearray(whole.read_bytes()[second.offset : second.offset_data])
+    header[124:136] = b"\xff" + (size & (2**88 - 1)).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    content = whole.read_bytes()
+    whole.write_bytes(content[: second.offset] + header + content[second.offset_data :])
+    found = contents(open_source(whole))
+    assert found == {
+        "whole.tar/0": made.png(0),
+        "whole.tar": f"whole.tar: the tar is damaged after 1 files: a file has {size} bytes.",
+    }
+
+
+@pytest.mark.parametrize("text", ["+-5", "--5", "+", "1" * 19, "5 5"])
+def test_a_target_that_is_no_number_is_a_label(tmp_path: Path, text: str) -> None:
+    source = made.write_tar(tmp_path / "a.tar", {"0.png": made.png(0), "0.cls": text.encode()})
+    assert [item.target for item in open_source(source, target_column="cls").items] == [text]
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -97,6 +97,17 @@ def test_openvino_lists_its_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not hasattr(onnxruntime, "ModelPackageContext"), reason="ONNX Runtime is older than its packages")
+@pytest.mark.parametrize(
+    "text", ["[]", "{", '{"model_config_list": [1]}', "[" * 100_000], ids=["list", "cut", "item", "deep"]
+)
+def test_a_list_that_no_model_can_be_added_to_is_refused_before_anything_is_written(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(OutputError, match="model_config_list"):
+        write_package(classifier(), tmp_path, "openvino", name="one")
+    assert [path.name for path in tmp_path.iterdir()] == ["config.json"]
+    assert (tmp_path / "config.json").read_text() == text
+
+
 def test_onnxruntime_opens_its_package(tmp_path: Path) -> None:
     write_package(classifier(), tmp_path, "onnxruntime", name="small")
     context = onnxruntime.ModelPackageContext(str(tmp_path / "small"))

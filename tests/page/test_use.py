@@ -140,6 +140,11 @@ def test_a_link_holds_model_class_and_method_and_not_the_photo(opened: Opened, f
     assert np.array_equal(numbers(other), numbers(page))
 
 
+def test_a_link_names_no_method_by_what_every_object_has(opened: Callable[..., Any]) -> None:
+    page = opened("model=small&method=constructor&engine=single")
+    assert page.input_value("#method") == "saliency"
+
+
 def test_the_webcam_drops_frames_and_never_queues_them(opened: Opened) -> None:
     page = opened(SMALL)
     page.click("#webcam")

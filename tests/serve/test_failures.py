@@ -65,6 +65,8 @@ def refused(running: Service, status: int, path: str, body: object = None, **mor
         ({"method": "saliency", "options": {"steps": 3}}, "no option 'steps'"),
         ({"outputs": ["everything"]}, "unknown"),
         ({"outputs": ["png"], "picture": "/etc/passwd"}, "heatmap"),
+        ({"outputs": ["png"], "alpha": 0.5}, "no option 'alpha'"),
+        ({"target": {"at": {"mask": [[1.0] * 4] * 4}}}, "no places"),
         ({"wrong": 1}, "unknown"),
     ],
 )
@@ -154,6 +156,83 @@ def test_runs_end_at_the_limit(guarded: Service) -> None:
     began = time.monotonic()
     assert guarded.ask(EXPLAIN, ONES, KEY)[0] == 200, "the run of the former request has not ended"
     assert time.monotonic() - began < 3
+
+
+def test_work_for_a_caller_who_is_gone_ends(tmp_path: Path) -> None:
+    program = """
+import asyncio
+from onnxplain.serve.admission import Gate
+from onnxplain.serve.guard import Guard
+from onnxplain.serve.keys import Keys
+
+async def main():
+    gate, begun, heard = Gate(1, 60.0), asyncio.Event(), [{"type": "http.request", "body": b"{}"}]
+
+    async def work(scope, receive, send):
+        print(await receive())
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            print("ended with", gate.present)
+            raise
+
+    async def receive():
+        if heard:
+            return heard.pop()
+        await begun.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        print(message)
+
+    guard = Guard(work, keys=Keys(None), gate=gate, max_body=100)
+    await asyncio.wait_for(guard({"type": "http", "method": "POST", "path": "/", "headers": []}, receive, send), 20)
+    print("left", gate.present)
+
+asyncio.run(main())
+"""
+    lines = run_client(tmp_path, program).splitlines()
+    assert lines[1:] == ["ended with 1", "left 0"] and lines[0].startswith("{'type': 'http.request'"), lines
+
+
+def test_connections_without_a_whole_request_end(tmp_path: Path) -> None:
+    program = """
+import asyncio, socket
+import uvicorn
+from onnxplain.serve import server
+
+server._IDLE = 1
+
+async def work(scope, receive, send):
+    await asyncio.sleep(2)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"0")]})
+    await send({"type": "http.response.body", "body": b""})
+
+async def sent(port, *parts):
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    found = b""
+    for part in parts:
+        writer.write(part)
+        found += await reader.readline()
+    found += await asyncio.wait_for(reader.read(), 30)
+    writer.close()
+    return found.split(b"\\r\\n")[0].decode()
+
+async def main():
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(work, http=server._Connection, lifespan="off", log_config=None, timeout_keep_alive=60)
+    one = uvicorn.Server(config)
+    serving = asyncio.create_task(one.serve(sockets=[listener]))
+    port = listener.getsockname()[1]
+    whole, half = b"GET / HTTP/1.1\\r\\nHost: x\\r\\n\\r\\n", b"GET / HTTP/1.1\\r\\nHost"
+    print(await asyncio.gather(sent(port, b""), sent(port, half), sent(port, whole, half), sent(port, whole)))
+    one.should_exit = True
+    await serving
+
+asyncio.run(main())
+"""
+    assert run_client(tmp_path, program).strip() == str(["", "", *["HTTP/1.1 200 OK"] * 2])
 
 
 def test_a_full_queue_is_429(guarded: Service) -> None:
@@ -263,6 +342,24 @@ def test_malformed_requests_are_4xx_and_the_service_goes_on(running: Service) ->
     assert wrong == []
     assert running.ask(EXPLAIN, ONES)[0] == 200
     assert "Traceback" not in running.text()
+
+
+def test_a_request_of_too_many_samples_is_refused_before_any_is_made(running: Service) -> None:
+    empty = {"name": "x", "shape": [2**40, 0], "datatype": "FP32", "data": []}
+    photos = {"name": "photo", "shape": [10**6], "datatype": "BYTES", "parameters": {"binary_data_size": 4 * 10**6}}
+    head = json.dumps({"inputs": [photos]}).encode()
+    for count, path, body, headers in (
+        (2**40, INFER, {"inputs": [empty]}, {}),
+        (10**6, INFER, head + bytes(4 * 10**6), {"Inference-Header-Content-Length": str(len(head))}),
+        (10**6, EXPLAIN, b'{"instances":[' + b"[]," * (10**6 - 1) + b"[]]}", {}),
+    ):
+        sentence = refused(running, 400, path, body, headers=headers, timeout=60)
+        assert sentence == f"a request holds 1 to 32 samples; found {count}."
+
+
+@pytest.mark.parametrize("length", ["\xb2", "9" * 5000, "-1", "+5", "1_0"], ids=["two", "long", "minus", "plus", "low"])
+def test_a_length_that_is_no_number_is_refused(length: str, running: Service) -> None:
+    assert "no JSON" in refused(running, 400, INFER, ONES, headers={"Inference-Header-Content-Length": length})
 
 
 @pytest.mark.slow

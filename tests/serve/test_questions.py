@@ -280,6 +280,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("detector", {"at": {"mask": b64(png(MASK))}}, "is a mask [24, 40]"),
     ("detector", {"like": b64(png(MASK))}, "no vector"),
     ("classes", {"at": {"box": [1, 2, 3, 4]}}, "leave out at="),
+    ("classes", {"at": {"mask": [[1.0] * 4] * 4}}, "leave out at="),
     ("classes", {"of": 1, "output": "second"}, "no tensor named 'second'"),
     ("classes", ["cat"] * 10_000, "at most 32 answers"),
     ("classes", "top999999", "at most 32 answers"),

@@ -114,6 +114,17 @@ def test_parameters_of_v2_are_those_of_v1(running: Service) -> None:
     assert [one["shape"] for one in again["outputs"]] == [[2, 2], [2, 2, 4, 4]]
 
 
+def test_a_fraction_may_be_a_text_as_grpc_has_none(running: Service, folder: Path) -> None:
+    asked = {"inputs": [{"name": "photo", "shape": [1], "datatype": "BYTES", "data": [photo(folder)["b64"]]}]}
+    files = []
+    for alpha in ("0.25", 0.25, 0.75):
+        body = {**asked, "parameters": {"alpha": alpha}, "outputs": [{"name": "png"}]}
+        status, answer, _ = running.ask(INFER, body)
+        assert status == 200, answer
+        files.append(answer["outputs"][0]["data"])
+    assert files[0] == files[1] != files[2]
+
+
 def test_job_is_started_and_fetched(folder: Path) -> None:
     with service(folder / "jobs", folder / "small.onnx") as running:
         body = {"instances": [photo(folder)], "parameters": {"method": "smoothgrad", "options": {"samples": 20}}}

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
+from PIL import Image
 
+import onnxplain
 from onnxplain import Box, InputError, TargetError
 from onnxplain.serve.settings import Settings, is_loopback, parse_models, parse_size
 from onnxplain.serve.targets import TargetReader
+from onnxplain.serve.work import Entry, Limits, Order, Worker
+
+from support.small_models import image_metadata, picture, quadratic
 
 PHOTO = np.full((4, 6, 3), 255, np.uint8)
 READER = TargetReader(lambda file: PHOTO, lambda image: np.float32([image.shape[0], image.shape[1]]), most=32)
@@ -76,6 +83,24 @@ def test_nothing_is_read_of_more_targets_than_are_answered() -> None:
             reader.question(value, before)
     assert read == []
     assert reader.question([one] * 2, 1).answers == 2 and len(read) == 2
+
+
+def test_photos_of_a_request_are_kept_up_to_the_pixels_of_one(tmp_path: Path) -> None:
+    """32 files of 200 kB may hold 50 megapixels each; those that are not kept are drawn all the same."""
+    onnx.save(quadratic(metadata=image_metadata()), tmp_path / "small.onnx")
+    file = io.BytesIO()
+    Image.fromarray(picture()).save(file, "PNG")
+    explainer = onnxplain.Explainer(tmp_path / "small.onnx")
+    worker = Worker(explainer, Limits(max_pixels=2 * picture()[..., 0].size))
+    entries = [Entry(photo=file.getvalue(), target=["cat", "dog"])] * 3
+    order = Order(entries, outputs=frozenset({"png"}))
+    prepared = worker.prepare(order)
+    kept = [[one.image is not None for one in several] for several in prepared]
+    assert kept == [[True] * 2, [True] * 2, [False] * 2]
+    found = [worker.finish(order, several, [one.run([one.sample])[0] for one in several]) for several in prepared]
+    files = [[one.png for one in several] for several in found]
+    assert files == [files[0]] * 3 and None not in files[0]
+    assert all(one.image is None for several in worker.prepare(Order(entries)) for one in several)
 
 
 def test_sizes() -> None:

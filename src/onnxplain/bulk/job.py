@@ -138,7 +138,7 @@ def prepare_folder(folder: Path, resume: bool) -> dict[str, Any] | None:
         raise OutputError(f"{folder} holds a run already; continue it with --resume, or name another folder.")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{file} cannot be read: {error}. Name another folder.") from None
     if not isinstance(found, dict):
         raise OutputError(f"{file} is no JSON object. Name another folder.")

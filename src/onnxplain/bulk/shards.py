@@ -178,7 +178,7 @@ def read_end(path: Path) -> ShardFile | None:
     arrow, parquet = import_parquet(WHAT)
     try:
         with parquet.ParquetFile(path) as file:
-            facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+            facts = _facts(file)
             errors = file.read(columns=["error"]).column("error")
             return ShardFile(facts, len(errors), len(errors) - errors.null_count)
     except (OSError, KeyError, ValueError, arrow.ArrowException):
@@ -195,7 +195,7 @@ def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], Row]]:
     names = [one.name for one in fields(Row)]
     try:
         with parquet.ParquetFile(path) as file:
-            facts = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+            facts = _facts(file)
             for batch in file.iter_batches(batch_size=64):
                 maps = _numpy(batch.column("map"))
                 plain = batch.select([name for name in names if name != "map"]).to_pylist()
@@ -203,7 +203,23 @@ def read_rows(path: Path) -> Iterator[tuple[dict[str, Any], Row]]:
                     values["box"] = None if values["box"] is None else tuple(values["box"])
                     yield facts, Row(**values, map=None if values["error"] is not None else one)
     except (OSError, KeyError, ValueError, arrow.ArrowException) as error:
-        raise InputError(f"{path} is no shard of onnxplain bulk: {' '.join(str(error).split())}.") from None
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise InputError(f"{path} is no shard of onnxplain bulk: {reason}.") from None
+
+
+def _facts(file: Any) -> dict[str, Any]:
+    """Return the facts of a Parquet file.
+
+    Raises:
+        KeyError, ValueError: it has none.
+    """
+    try:
+        found = json.loads((file.schema_arrow.metadata or {})[METADATA_KEY])
+    except RecursionError:
+        found = None
+    if not isinstance(found, dict):
+        raise ValueError("its facts are no JSON object.")
+    return found
 
 
 def _numpy(column: Any) -> NDArray[np.float32]:

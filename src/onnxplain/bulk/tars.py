@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tarfile
 from collections.abc import Iterator
 from itertools import groupby
@@ -16,6 +17,7 @@ from .items import Item
 #: Bytes of a header, or of a target, that are read at most.
 _MAX_HEADER = 1 << 20
 _BLOCK = 512
+_INDEX = re.compile(r"[+-]?\d{1,18}")
 
 
 class _Headers:
@@ -81,6 +83,9 @@ def _members(file: IO[bytes], place: Path) -> Iterator[_Member]:
                 return
             if member is None:
                 break
+            if member.size < 0:  # Python reads it as a way back, and goes round for ever
+                yield "", 0, 0, f"the tar is damaged after {found} files: a file has {member.size} bytes."
+                return
             found += 1
             tar.members = []  # else every header stays in memory
             if member.isdir() or PurePosixPath(member.name).name.startswith("."):
@@ -124,4 +129,4 @@ def _suffix(name: str) -> str:
 
 def target_of(text: str) -> int | str:
     """Return a class index where ``text`` is a number, else the label that it is."""
-    return int(text) if text.lstrip("+-").isdecimal() and len(text) < 19 else text
+    return int(text) if _INDEX.fullmatch(text) else text

@@ -185,7 +185,7 @@ def ask(
 def _refuse_places(asked: Sequence[Target], kind: Kind) -> None:
     """Refuse places and columns where the output has one score for each class."""
     for one in asked:
-        if one.at not in (None, "all"):
+        if isinstance(one.at, np.ndarray) or one.at not in (None, "all"):
             raise TargetError(f"target {one!r}: the output has one score for each class and no places; leave out at=.")
     if kind.column is not None:
         raise TargetError(f"target {asked[0]!r}: {kind.column!r} is a number of a detection; state layout=.")

@@ -20,6 +20,8 @@ from .tensors import Tensors
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _FILE = "model.onnx"
+#: The models of a repository, for OpenVINO Model Server.
+_LIST = "config.json"
 
 
 def write_package(
@@ -54,6 +56,8 @@ def write_package(
         with unfinished_folder(place.parent) as part:  # what a killed process left goes, also where nothing is written
             if place.exists():
                 raise OutputError(f"{place} exists; remove it, or choose another name.")
+            if server == "openvino":  # refused before anything is written
+                _others(place.parent / _LIST, name)
             _WRITERS[server](model, part / name, max_batch)
             os.rename(part / name, place)
     except OSError as error:
@@ -112,15 +116,24 @@ def _listed(folder: Path, name: str) -> Path:
     Raises:
         OutputError: there is such a file, which has no such list.
     """
-    place, known = folder / "config.json", []
-    if place.exists():
-        try:
-            known = json.loads(place.read_text())["model_config_list"]
-            known = [one for one in known if one["config"]["name"] != name]
-        except (ValueError, TypeError, KeyError) as error:
-            raise OutputError(f"{place} has no model_config_list that a model can be added to; remove it.") from error
-    known.append({"config": {"name": name, "base_path": name}})
-    return write_bytes(place, _json({"model_config_list": known}).encode())
+    place = folder / _LIST
+    listed = [*_others(place, name), {"config": {"name": name, "base_path": name}}]
+    return write_bytes(place, _json({"model_config_list": listed}).encode())
+
+
+def _others(place: Path, name: str) -> list[object]:
+    """The models of other names in a list.
+
+    Raises:
+        OutputError: as for :func:`_listed`.
+    """
+    if not place.exists():
+        return []
+    try:
+        known = json.loads(place.read_text(encoding="utf-8"))["model_config_list"]
+        return [one for one in known if one["config"]["name"] != name]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise OutputError(f"{place} has no model_config_list that a model can be added to; remove it.") from error
 
 
 def _json(document: object) -> str:

@@ -60,8 +60,10 @@ class Engine:
         every = [task for several in tasks for task in several]
         self._lanes["long" if prepared[0][0].long else "quick"].submit(every)
         ticket.read()
+        together = asyncio.gather(*(asyncio.wrap_future(one.future) for one in every))
+        together.add_done_callback(_heard)
         try:
-            await asyncio.wait_for(asyncio.gather(*(asyncio.wrap_future(one.future) for one in every)), ticket.left())
+            await asyncio.wait_for(together, ticket.left())
         except (TimeoutError, asyncio.TimeoutError, StoppedError):
             raise ticket.late() from None
         except OnnxplainError as error:
@@ -100,6 +102,12 @@ class Engine:
         for lane in self._lanes.values():
             lane.close()
         self._hands.shutdown(wait=False, cancel_futures=True)
+
+
+def _heard(together: asyncio.Future[Any]) -> None:
+    """Look at how it ended: where nobody waits for it, asyncio would log an error."""
+    if not together.cancelled():
+        together.exception()
 
 
 def _task(loaded: Loaded, order: Order, one: Prepared, ticket: Ticket) -> Task[Sample, list[SampleAnswer]]:

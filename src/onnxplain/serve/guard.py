@@ -82,7 +82,7 @@ class Guard:
             except (TimeoutError, asyncio.TimeoutError):
                 raise TooSlow("the body did not arrive in time.") from None
             if body is not None:
-                await self._app(scope, _Once(body, receive), send)
+                await _while_present(self._app(scope, _Once(body, receive), send), receive)
         finally:
             TICKET.reset(token)
             ticket.leave()
@@ -107,6 +107,23 @@ class Guard:
 
     def _too_large(self) -> TooLarge:
         return TooLarge(f"a body has at most {self._max_body} bytes; send fewer samples, or photos as files.")
+
+
+async def _while_present(work: Awaitable[None], receive: Receive) -> None:
+    """Answer as long as the caller is there; what runs for one who is gone is ended."""
+    working, gone = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
+    try:
+        await asyncio.wait({working, gone}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        working.cancel()  # does nothing to what is done
+        gone.cancel()
+    with suppress(asyncio.CancelledError):
+        await working
+
+
+async def _gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Once:

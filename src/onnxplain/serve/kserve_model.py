@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from kserve import InferRequest, InferResponse, Model, ModelRepository
@@ -16,6 +17,7 @@ from .log import ExplanationLog
 from .models import Loaded, WatchedModel
 from .work import Answer, Order
 
+_LENGTH = re.compile("[0-9]{1,18}")
 _DATATYPES = {
     "bool": "BOOL",
     "float16": "FP16",
@@ -67,12 +69,12 @@ class ServedModel(Model):
 
     async def _answered(self, payload: Any, *, explain: bool) -> dict[str, Any] | InferResponse:
         loaded, ticket = self.current(), TICKET.get()
-        inputs, shared = loaded.worker.explainer.inputs, loaded.worker.shared
+        inputs, shared, limits = loaded.worker.explainer.inputs, loaded.worker.shared, loaded.worker.limits
 
         def read() -> Order:
             if isinstance(payload, InferRequest):
-                return v2.read(payload, inputs, shared)
-            return v1.read(payload, inputs, shared, explain=explain)
+                return v2.read(payload, inputs, shared, limits)
+            return v1.read(payload, inputs, shared, limits, explain=explain)
 
         def written() -> dict[str, Any] | InferResponse:
             if isinstance(payload, InferRequest):
@@ -141,7 +143,7 @@ class Plane(DataPlane):
             InputError: it makes none.
         """
         length = headers.get("inference-header-content-length")
-        stated = None if length is None else int(length) if length.isdigit() else -1
+        stated = None if length is None else int(length) if _LENGTH.fullmatch(length) else -1
         return v2.decode(body, stated if stated is None or 0 <= stated <= len(body) else 0, model_name)
 
 

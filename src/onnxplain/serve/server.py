@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import OutputError
 from .engine import Engine
@@ -32,6 +33,8 @@ _LOG = logging.getLogger("onnxplain.serve")
 _FAREWELL = 5
 #: Bytes of a request's line and headers.
 _HEADERS = 65_536
+#: Seconds that a connection may be without a request.
+_IDLE = 65
 
 
 class Service:
@@ -72,12 +75,12 @@ class Service:
         app = build(settings, self._plane, self._engine, self._jobs, self._keys, self._page)
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=_Connection,
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_keep_alive=65,
+            timeout_keep_alive=_IDLE,
             timeout_graceful_shutdown=_FAREWELL,
             h11_max_incomplete_event_size=_HEADERS,
         )
@@ -124,6 +127,38 @@ class Service:
             await asyncio.sleep(0.02)
         await self._rpc.stop(_FAREWELL)
         self._server.should_exit = True
+
+
+class _Connection(H11Protocol):
+    """A connection that ends where headers do not come, or not to their end: uvicorn waits for them for ever."""
+
+    _waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next one."""
+        self._wait()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no longer."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+        super().connection_lost(exc)
+
+    def _wait(self) -> None:
+        if self._waiting is not None:
+            self._waiting.cancel()
+        self._waiting = self.loop.call_later(_IDLE, self._look)
+
+    def _look(self) -> None:
+        cycle: Any = self.cycle
+        if (cycle is None or cycle.response_complete) and not self.transport.is_closing():
+            self.transport.close()
 
 
 class _Server(uvicorn.Server):

@@ -27,7 +27,7 @@ class Settings:
     """All that ``onnxplain serve`` can be told.
 
     - ``models``: name -> file; None: the bundled classifier.
-    - ``host``, ``port``, ``grpc_port``: where it listens; a ``grpc_port`` of 0 turns gRPC off.
+    - ``host``, ``port``, ``grpc_port``: where it listens; a port of 0 is a free one.
     - ``runtime``, ``providers``, ``threads``: as for an :class:`~onnxplain.Explainer`.
     - ``methods``: those that may be asked for.
     - ``queue``: requests that wait; one more is refused. ``timeout``: seconds for a request, reading included.

@@ -12,7 +12,7 @@ import numpy as np
 from ..errors import InputError
 from .orders import order_of
 from .targets import file_bytes, numbers
-from .work import Answer, Entry, Order
+from .work import Answer, Entry, Limits, Order
 
 if TYPE_CHECKING:
     from ..signature import InputTensor
@@ -21,7 +21,9 @@ _BODY = ("instances", "parameters")
 _INSTANCE = ("b64", "photo", "inputs", "target")
 
 
-def read(body: object, inputs: Sequence[InputTensor], shared: Collection[str], *, explain: bool) -> Order:
+def read(
+    body: object, inputs: Sequence[InputTensor], shared: Collection[str], limits: Limits, *, explain: bool
+) -> Order:
     """Return the order that a body makes.
 
     An instance is an input tensor without its batch axis (which those in ``shared`` lack) as nested lists; {"b64": "."}
@@ -29,10 +31,11 @@ def read(body: object, inputs: Sequence[InputTensor], shared: Collection[str], *
     The latter three take a "target".
 
     Raises:
-        InputError: it makes none.
+        InputError: it makes none, or holds more samples than ``limits`` allow, of which none is read.
     """
     if not isinstance(body, Mapping) or not isinstance(body.get("instances"), list):
         raise InputError('a request is {"instances": [...]}, with "parameters" if need be.')
+    limits.check_samples(len(body["instances"]))
     for name in body:
         if name not in _BODY:
             raise InputError(f"{name[:40]!r} is unknown in a request; there are {', '.join(_BODY)}.")

@@ -18,7 +18,7 @@ from kserve.utils.numpy_codec import from_np_dtype
 from ..errors import InputError
 from .orders import PARAMETERS, order_of
 from .targets import decode_base64
-from .work import Answer, Entry, Order
+from .work import Answer, Entry, Limits, Order
 
 if TYPE_CHECKING:
     from ..signature import InputTensor
@@ -98,14 +98,14 @@ def _stated(found: Mapping[str, Any], name: str, kind: type, default: Any = ...)
     return value
 
 
-def read(request: InferRequest, inputs: Sequence[InputTensor], shared: Collection[str]) -> Order:
+def read(request: InferRequest, inputs: Sequence[InputTensor], shared: Collection[str], limits: Limits) -> Order:
     """Return the order that a request makes: inputs of the model [N, ...], or "photo" [N] with files.
 
     "target" [N], int64 or text (a label, or JSON), has one for each sample. Parameters are those of
     :data:`~.orders.PARAMETERS`, lists and objects among them as JSON.
 
     Raises:
-        InputError: it makes none.
+        InputError: it makes none, or holds more samples than ``limits`` allow.
     """
     known = [one.name for one in inputs]
     given = _given(request, known)
@@ -114,7 +114,8 @@ def read(request: InferRequest, inputs: Sequence[InputTensor], shared: Collectio
     parameters = _parameters(request)
     if photos and len(given) > 1:
         raise InputError("a request has photos or input tensors, not both.")
-    entries = _photos(given[PHOTO]) if photos else _arrays({name: array_of(one) for name, one in given.items()}, shared)
+    arrays = {name: array_of(one) for name, one in given.items()}
+    entries = _photos(given[PHOTO], arrays[PHOTO], limits) if photos else _arrays(arrays, shared, limits)
     if targets is not None:
         listed = array_of(targets).reshape(-1).tolist()
         if len(listed) != len(entries):
@@ -153,7 +154,7 @@ def _parameters(request: InferRequest) -> dict[str, Any]:
         found[name] = value
     if "outputs" in found:
         raise InputError("outputs are named in the request's outputs.")
-    for name in ("options", "target"):
+    for name in ("options", "target", "alpha"):
         if name in found and isinstance(found[name], str):
             found[name] = _target(found[name]) if name == "target" else _json(name, found[name])
     return {name: value for name, value in found.items() if name not in _TRANSPORT or name in PARAMETERS}
@@ -182,6 +183,8 @@ def array_of(tensor: InferInput) -> Array:
     try:
         with np.errstate(all="ignore"):
             found: Array = tensor.as_numpy()
+        if list(found.shape) != list(tensor.shape):  # -1 in gRPC, which NumPy fills
+            raise ValueError
     except (ValueError, TypeError, OverflowError, struct.error, InvalidInput, InferenceError):
         raise InputError(
             f"input {tensor.name[:40]!r}: its data make no {tensor.datatype[:10]} of shape {tensor.shape[:8]}."
@@ -189,20 +192,23 @@ def array_of(tensor: InferInput) -> Array:
     return found
 
 
-def _photos(tensor: InferInput) -> list[Entry]:
+def _photos(tensor: InferInput, array: Array, limits: Limits) -> list[Entry]:
     if tensor.datatype != "BYTES":
         raise InputError(f"input {PHOTO!r} holds files as BYTES; found {tensor.datatype[:10]}.")
-    files = array_of(tensor).reshape(-1).tolist()
+    limits.check_samples(array.size)
+    files = array.reshape(-1).tolist()
     return [Entry(photo=one if isinstance(one, bytes) else decode_base64(PHOTO, str(one))) for one in files]
 
 
-def _arrays(arrays: Mapping[str, Array], shared: Collection[str]) -> list[Entry]:
+def _arrays(arrays: Mapping[str, Array], shared: Collection[str], limits: Limits) -> list[Entry]:
     counts = {len(array) if array.ndim else 0 for name, array in arrays.items() if name not in shared}
     if len(counts) != 1:
         raise InputError("the inputs have different numbers of samples, or there are none.")
+    [count] = counts
+    limits.check_samples(count)
     return [
         Entry(inputs={name: a if name in shared else a[row : row + 1] for name, a in arrays.items()})
-        for row in range(counts.pop())
+        for row in range(count)
     ]
 
 

@@ -19,7 +19,7 @@ from ..photos import load_image
 from ..pictures import heatmap
 from ..pictures.render import encode
 from ..pipeline.samples import Sample, SampleAnswer, SampleExplainer
-from ..results.explanation import PICTURES, Explanation
+from ..results.explanation import PICTURES, Explanation, check_picture
 from ..runtime import Stop, stoppable
 from ..runtime.workers import cores
 from ..target import CLASS, Kind, Target
@@ -80,16 +80,27 @@ class Limits:
     max_batch: int = 32
     max_samples: int = 200
 
+    def check_samples(self, count: int) -> None:
+        """Refuse a request of no samples, or of too many.
+
+        Raises:
+            InputError: it is one.
+        """
+        if not 0 < count <= self.max_batch:
+            raise InputError(f"a request holds 1 to {self.max_batch} samples; found {count}.")
+
 
 @dataclass(frozen=True)
 class Prepared:
     """A sample of an order that is ready to run: one for each of its targets.
 
+    ``photo``: its file; ``image``: the pixels of that where they are drawn, unless the request has too many of them.
     ``key``: samples of one key may run together; ``most``: so many at once; ``long``: it takes many runs of the model,
     or the model is to be differentiated for a question that nobody has asked before.
     """
 
     sample: Sample
+    photo: bytes | None
     image: NDArray[np.uint8] | None
     key: Hashable
     most: int
@@ -127,20 +138,25 @@ class Worker:
             OnnxplainError: with what is wrong, and in which entry.
         """
         began = time.perf_counter()
-        if not 0 < len(order.entries) <= self.limits.max_batch:
-            raise InputError(f"a request holds 1 to {self.limits.max_batch} samples; found {len(order.entries)}.")
+        self.limits.check_samples(len(order.entries))
         method = self._method(order)
         found: list[list[Prepared]] = []
-        asked = 0
+        asked = kept = 0
         for number, entry in enumerate(order.entries):
             try:
                 question = self._reader.question(entry.target, asked)
                 asked += question.answers
-                found.append(self._prepared(order, entry, question, method))
+                several = self._prepared(order, entry, question, method)
             except OnnxplainError as error:
                 if len(order.entries) == 1:
                     raise
                 raise type(error)(f"sample {number}: {error}") from None
+            pixels = 0 if several[0].image is None else several[0].image[..., 0].size
+            if "png" in order.outputs and kept + pixels <= self.limits.max_pixels:
+                kept += pixels
+            else:  # read again when it is drawn: a small file may hold many pixels
+                several = [replace(one, image=None) for one in several]
+            found.append(several)
         self._observe("read", method.name, time.perf_counter() - began)
         return found
 
@@ -242,7 +258,7 @@ class Worker:
             asked = replace(target.kind, place=None)
             key = (kind, asked, target.output) if run.joins else object()
             long = many or target.output is not None or (method.name, asked) not in self._known
-            prepared.append(Prepared(sample, image, key, most if run.joins else 1, run, long))
+            prepared.append(Prepared(sample, entry.photo, image, key, most if run.joins else 1, run, long))
         return prepared
 
     def _decoded(self, file: bytes) -> NDArray[np.uint8]:
@@ -256,11 +272,11 @@ class Worker:
         [saliency], [signed] = answer.maps.values(), answer.signed.values()
         if saliency.ndim != 2:
             raise InputError(f"a map of shape {list(saliency.shape)} makes no picture; ask for saliency.")
-        if prepared.image is not None and prepared.sample.geometry is not None:
+        if prepared.photo is not None and prepared.sample.geometry is not None:
             if kind is not None and kind not in PICTURES:
                 raise InputError(f"picture {str(kind)[:40]!r} is unknown; there are {', '.join(PICTURES)}.")
             explanation = Explanation(
-                image=prepared.image,
+                image=self._decoded(prepared.photo) if prepared.image is None else prepared.image,
                 source=None,
                 attribution=saliency,
                 saliency_input=saliency,
@@ -272,6 +288,7 @@ class Worker:
             return explanation.picture(kind or "overlay", **options)
         if kind not in (None, "heatmap"):
             raise InputError("arrays are drawn as a heatmap; send the photo for other pictures.")
+        check_picture(["heatmap"], options)
         shown = signed if options.get("signed") else saliency
         if shown is None:
             raise InputError(f"the sign of {order.method!r} maps says nothing; leave out signed.")

@@ -28,7 +28,7 @@ async function start() {
   fill(byId("method"), Object.entries(METHODS).map(([name, { title }]) => [name, title]));
   fill(byId("model"), state.facts.models.map(({ name }) => [name, name]));
   byId("samples").value = state.facts.smoothgrad.samples;
-  if (link.method in METHODS) byId("method").value = link.method;
+  if (Object.hasOwn(METHODS, link.method)) byId("method").value = link.method;
   if (state.facts.models.some(({ name }) => name === link.model)) byId("model").value = link.model;
   adapt();
   await loadListed();
