@@ -49,8 +49,12 @@ def test_a_mask_is_read(tmp_path: Path) -> None:
     mask[1:3, 2:5] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
     np.testing.assert_array_equal(place_of_text(str(tmp_path / "mask.png")), mask / np.float32(255))
+    colours = np.full((4, 6, 4), 255, np.uint8)
+    colours[..., 3] = mask  # white all over, and transparent where the mask is black
+    Image.fromarray(colours).save(tmp_path / "clear.png")
+    np.testing.assert_array_equal(place_of_text(str(tmp_path / "clear.png")), mask / np.float32(255))
     Image.fromarray(mask * 0).save(tmp_path / "black.png")
-    with pytest.raises(InputError, match="black everywhere"):
+    with pytest.raises(InputError, match="black or transparent everywhere"):
         place_of_text(str(tmp_path / "black.png"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,23 @@ import pytest
 from PIL import Image
 
 import onnxplain
-from onnxplain import Box, InputError, TargetError
+from onnxplain import Box, ImageError, InputError, TargetError
 from onnxplain.serve.settings import Settings, is_loopback, parse_models, parse_size
 from onnxplain.serve.targets import TargetReader
 from onnxplain.serve.work import Entry, Limits, Order, Worker
 
 from support.small_models import image_metadata, picture, quadratic
 
-PHOTO = np.full((4, 6, 3), 255, np.uint8)
-READER = TargetReader(lambda file: PHOTO, lambda image: np.float32([image.shape[0], image.shape[1]]), most=32)
+
+def written(pixels: np.ndarray) -> dict[str, str]:
+    """A PNG as a request has it."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return {"b64": base64.b64encode(file.getvalue()).decode()}
+
+
+PHOTO = written(np.full((4, 6, 3), 255, np.uint8))
+READER = TargetReader(lambda image: np.float32([image.shape[0], image.shape[1]]), max_pixels=100, most=32)
 
 
 @pytest.mark.parametrize(
@@ -43,12 +52,26 @@ def test_fields(value: Any, field: str, same: Any) -> None:
 def test_places_and_references() -> None:
     box = READER.target({"of": 1, "at": {"box": [1, 2, 3, 4]}}).at
     assert isinstance(box, Box) and box == Box(1, 2, 3, 4)
-    mask = READER.target({"at": {"mask": {"b64": "AAAA"}}}).at
+    mask = READER.target({"at": {"mask": PHOTO}}).at
     assert isinstance(mask, np.ndarray) and mask.shape == (4, 6) and mask.min() == 1
     assert np.array_equal(READER.target({"at": {"mask": [[0, 1]]}}).at, [[0, 1]])
-    assert np.array_equal(READER.target({"like": {"b64": "AAAA"}}).like, [4, 6])
+    assert np.array_equal(READER.target({"like": PHOTO}).like, [4, 6])
     pair = READER.target({"like": [1, 2], "versus": {"like": [3, 4]}})
     assert np.array_equal(pair.versus.like, [3, 4])
+
+
+def test_a_mask_is_white_and_opaque() -> None:
+    pixels = np.zeros((1, 4, 4), np.uint8)
+    pixels[0, :, :3] = [[255], [255], [0], [0]]
+    pixels[0, :, 3] = [255, 0, 255, 0]
+    np.testing.assert_array_equal(READER.target({"at": {"mask": written(pixels)}}).at, [[1, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("asked", [{"at": {"mask": written(np.ones((11, 10), np.uint8))}}, {"like": PHOTO}])
+def test_photos_of_targets_have_a_limit(asked: Any) -> None:
+    reader = TargetReader(lambda image: np.float32([1, 2]), max_pixels=20, most=3)
+    with pytest.raises(ImageError, match="more than the limit of 20"):
+        reader.target(asked)
 
 
 def test_several_and_best() -> None:
@@ -70,14 +93,14 @@ def test_what_makes_no_target(value: Any) -> None:
 
 
 def test_nothing_is_read_of_more_targets_than_are_answered() -> None:
-    read: list[bytes] = []
+    read: list[np.ndarray] = []
 
-    def decode(file: bytes) -> np.ndarray:
-        read.append(file)
-        return PHOTO
+    def embed(photo: np.ndarray) -> np.ndarray:
+        read.append(photo)
+        return np.float32([1, 2])
 
-    reader = TargetReader(decode, lambda image: np.float32([1, 2]), most=3)
-    one = {"like": {"b64": "AAAA"}}
+    reader = TargetReader(embed, max_pixels=100, most=3)
+    one = {"like": PHOTO}
     for value, before in (([one] * 4, 0), ([one] * 2, 2), (one, 3), ("top3", 1)):
         with pytest.raises(InputError, match="at most 3 answers; ask for fewer"):
             reader.question(value, before)

@@ -102,11 +102,11 @@ def place_of_text(text: str) -> At:
     if Path(wanted).is_file():
         import numpy as np
 
-        from ..photos import load_image
+        from ..photos import load_mask
 
-        mask = load_image(Path(wanted)).mean(axis=2) > 127.5
+        mask = load_mask(Path(wanted))
         if not mask.any():
-            raise InputError(f"--at: the mask {wanted} is black everywhere; what is meant is white.")
+            raise InputError(f"--at: the mask {wanted} is black or transparent everywhere; what is meant is white.")
         found: At = mask.astype(np.float32)
         return found
     raise InputError(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ImageError, InputError
-from ..photos import load_image
+from ..photos import load_mask
 from ..photos.load import SUFFIXES
 from ..pipeline.stream import Photo
 
@@ -33,7 +33,7 @@ def without_masks(sources: Iterable[Any], masks: Masks) -> Iterable[Any]:
 
 
 def mask_of(photo: Photo, masks: Masks) -> NDArray[np.bool_]:
-    """Return the mask [H,W] of a photo, true on the object: pixels above half of full white, numbers above 0.
+    """Return the mask [H,W] of a photo, true on the object: opaque pixels above half of full white, numbers above 0.
 
     In a folder the mask of ``dog.jpg`` is ``dog_mask.png`` or ``dog.png``, of any format.
 
@@ -50,7 +50,7 @@ def mask_of(photo: Photo, masks: Masks) -> NDArray[np.bool_]:
     if isinstance(source, np.ndarray):
         found: NDArray[np.bool_] = source.squeeze() > 0
     else:
-        found = load_image(source).mean(axis=2) > 127.5
+        found = load_mask(source)
     if found.shape != photo.image.shape[:2]:
         raise InputError(f"{photo.name} is {photo.image.shape[:2]} pixels (high, wide), its mask {found.shape}.")
     if not found.any():

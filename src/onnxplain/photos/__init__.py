@@ -2,7 +2,7 @@
 
 from .geometry import Geometry
 from .labels import find_label, resolve_labels
-from .load import find_images, load_image
+from .load import find_images, load_image, load_mask
 from .model_input import ModelInput
 from .preprocessing import Preprocessing
 from .presets import PRESETS
@@ -18,6 +18,7 @@ __all__ = [
     "find_images",
     "find_label",
     "load_image",
+    "load_mask",
     "resolve_labels",
     "resolve_preprocessing",
 ]

@@ -44,8 +44,8 @@ _TRANSPOSE = {
 }
 
 
-def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.uint8]:
-    """Return the picture as contiguous uint8 RGB [H,W,3], 0..255.
+def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS, ground: int = 255) -> NDArray[np.uint8]:
+    """Return the picture as contiguous uint8 RGB [H,W,3], 0..255; what is transparent is laid over the grey ``ground``.
 
     ``source`` is a path, the bytes of a file, an open binary file, a PIL image, or an array: uint8
     (0..255), uint16 (0..65535), float (0..1) or bool, shaped [H,W], [H,W,1], [H,W,3] or [H,W,4]. A uint8
@@ -59,18 +59,18 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
     """
     if isinstance(source, np.ndarray):
         check_unmasked("the photo", source)
-        return _from_array(source, "the array")
+        return _from_array(source, "the array", ground)
     if isinstance(source, Image.Image):
         with _decoding("the PIL image"):
-            return _from_pil(source, "the PIL image", max_pixels)
+            return _from_pil(source, "the PIL image", max_pixels, ground)
     if isinstance(source, (bytes, bytearray)):
-        return _decode(io.BytesIO(source), "the image bytes", max_pixels)
+        return _decode(io.BytesIO(source), "the image bytes", max_pixels, ground)
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
         check_file(path, ImageError)
         try:
             with path.open("rb") as file:
-                return _decode(file, str(path), max_pixels)
+                return _decode(file, str(path), max_pixels, ground)
         except FileNotFoundError:
             raise ImageError(f"{path}: no such file; give the path of an image.") from None
         except IsADirectoryError:
@@ -80,9 +80,19 @@ def load_image(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[
         except OSError as error:
             raise ImageError(f"{path} cannot be opened: {error.strerror or error}.") from error
     if callable(getattr(source, "read", None)):
-        return _decode(source, str(getattr(source, "name", "the open file")), max_pixels)
+        return _decode(source, str(getattr(source, "name", "the open file")), max_pixels, ground)
     kind = type(source).__name__
     raise ImageError(f"an image is a path, bytes, a file, a PIL image or an array; found {kind}.")
+
+
+def load_mask(source: ImageSource, *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
+    """Return the mask [H,W] that a picture shows: true where it is lighter than half of full white, and opaque.
+
+    Raises:
+        ImageError, InputError: as for :func:`load_image`.
+    """
+    mask: NDArray[np.bool_] = load_image(source, max_pixels=max_pixels, ground=0).mean(axis=2) > 127.5
+    return mask
 
 
 def find_images(path: str | os.PathLike[str]) -> list[Path]:
@@ -106,13 +116,13 @@ def find_images(path: str | os.PathLike[str]) -> list[Path]:
     return found
 
 
-def _decode(file: IO[bytes], name: str, max_pixels: int) -> NDArray[np.uint8]:
+def _decode(file: IO[bytes], name: str, max_pixels: int, ground: int) -> NDArray[np.uint8]:
     try:
         with _decoding(name), Image.open(file, formats=_FORMATS) as image:
             if image.format == "TIFF":
                 with lines_caught(name):
-                    return _from_pil(image, name, max_pixels)
-            return _from_pil(image, name, max_pixels)
+                    return _from_pil(image, name, max_pixels, ground)
+            return _from_pil(image, name, max_pixels, ground)
     except UnidentifiedImageError:
         if _is_empty(file):
             raise ImageError(f"{name}: the file is empty (0 bytes).") from None
@@ -140,7 +150,7 @@ def _is_empty(file: IO[bytes]) -> bool:
         return False
 
 
-def _from_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint8]:
+def _from_pil(image: Image.Image, name: str, max_pixels: int, ground: int) -> NDArray[np.uint8]:
     width, height = image.size
     if width < 1 or height < 1:
         raise ImageError(f"{name} has no pixels: it is {width}x{height}.")
@@ -154,15 +164,15 @@ def _from_pil(image: Image.Image, name: str, max_pixels: int) -> NDArray[np.uint
     if turn is not None:
         image = image.transpose(turn)
     if image.mode.startswith("I;16"):
-        return _from_array(np.asarray(image).astype(np.uint16), name)
+        return _from_array(np.asarray(image).astype(np.uint16), name, ground)
     if image.mode == "I":
-        return _from_array(_sixteen_bit(np.asarray(image), name), name)
+        return _from_array(_sixteen_bit(np.asarray(image), name), name, ground)
     if image.mode == "F":
-        return _from_array(np.asarray(image), name)
+        return _from_array(np.asarray(image), name, ground)
     try:
         if image.has_transparency_data:
             colour = image.convert("RGBA")
-            image = Image.alpha_composite(Image.new("RGBA", colour.size, (255, 255, 255, 255)), colour)
+            image = Image.alpha_composite(Image.new("RGBA", colour.size, (ground, ground, ground, 255)), colour)
         return np.array(image.convert("RGB"), dtype=np.uint8, order="C")
     except ValueError:
         raise ImageError(f"{name} is in colour mode {image.mode}; convert it to RGB.") from None
@@ -185,7 +195,7 @@ def _sixteen_bit(pixels: NDArray[np.generic], name: str) -> NDArray[np.uint16]:
     return pixels.astype(np.uint16)
 
 
-def _from_array(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
+def _from_array(array: NDArray[np.generic], name: str, ground: int) -> NDArray[np.uint8]:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
         hint = "; move the channels last" if array.ndim == 3 and array.shape[0] in (1, 3, 4) else ""
         raise ImageError(f"{name} has shape {list(array.shape)}; an image is [H,W], [H,W,1], [H,W,3] or [H,W,4]{hint}.")
@@ -195,7 +205,7 @@ def _from_array(array: NDArray[np.generic], name: str) -> NDArray[np.uint8]:
     if pixels.ndim == 2:
         pixels = pixels[:, :, None]
     if pixels.shape[2] == 4:
-        return _from_pil(Image.fromarray(np.ascontiguousarray(pixels)), name, pixels.size)
+        return _from_pil(Image.fromarray(np.ascontiguousarray(pixels)), name, pixels.size, ground)
     if pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     return np.ascontiguousarray(pixels)

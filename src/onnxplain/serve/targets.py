@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InputError, TargetError
+from ..photos import load_image, load_mask
 from ..target import At, Box, Target
 
 _TOP = re.compile(r"top([1-9]\d{0,5})", re.IGNORECASE)
 _FIELDS = ("of", "at", "versus", "like", "output", "weights")
-#: A photo, decoded, and the vector that the model makes of a photo.
-Decode = Callable[[bytes], NDArray[np.uint8]]
+#: The vector that the model makes of a photo.
 Embed = Callable[[NDArray[np.uint8]], NDArray[Any]]
 
 
@@ -38,11 +38,11 @@ class Question:
 class TargetReader:
     """Reads the targets of requests.
 
-    ``decode`` and ``embed`` are for the photos in them, ``most`` is the number of answers that one request gets.
+    ``embed`` is for the photos in them, which have ``max_pixels`` each at most; a request gets ``most`` answers.
     """
 
-    def __init__(self, decode: Decode, embed: Embed, most: int) -> None:
-        self._decode, self._embed, self._most = decode, embed, most
+    def __init__(self, embed: Embed, *, max_pixels: int, most: int) -> None:
+        self._embed, self._max_pixels, self._most = embed, max_pixels, most
 
     def question(self, value: object, before: int = 0) -> Question:
         """Return what a target in JSON asks; a list holds several. ``before`` answers are asked for already.
@@ -108,8 +108,7 @@ class TargetReader:
             mask = value["mask"]
             if not isinstance(mask, Mapping):
                 return numbers("mask", mask)
-            white: NDArray[np.bool_] = self._decode(file_bytes("mask", mask)).mean(axis=2) > 127.5
-            return white.astype(np.float32)
+            return load_mask(file_bytes("mask", mask), max_pixels=self._max_pixels).astype(np.float32)
         raise TargetError(
             'at is "best", "own", "all", a step, [row, column], {"box": [x0, y0, x1, y1]} or {"mask": ...}; '
             f"found {_kind(value)}."
@@ -119,7 +118,7 @@ class TargetReader:
         if value is None:
             return None
         if isinstance(value, Mapping):
-            return self._embed(self._decode(file_bytes("like", value)))
+            return self._embed(load_image(file_bytes("like", value), max_pixels=self._max_pixels))
         return numbers("like", value)
 
 

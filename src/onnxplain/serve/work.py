@@ -129,7 +129,7 @@ class Worker:
         self.explainer, self.limits = explainer, limits
         self._observe = observe or (lambda step, method, seconds: None)
         self._known: set[tuple[str, Kind]] = set()
-        self._reader = TargetReader(self._decoded, explainer.embed, limits.max_batch)
+        self._reader = TargetReader(explainer.embed, max_pixels=limits.max_pixels, most=limits.max_batch)
 
     def prepare(self, order: Order) -> list[list[Prepared]]:
         """Return the samples of an order, decoded and checked; for each entry one for each target.
