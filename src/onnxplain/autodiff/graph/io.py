@@ -27,7 +27,7 @@ _OUTSIDE = "onnxplain.outside_files"
 LARGE = 1024
 #: ONNX's inference does not come back from some others.
 _EQUATION = re.compile(rb"[A-Za-z ,.>-]*")
-_SMALL = 1 << 16  # bytes of a weight that is read at once
+_SMALL = 1 << 16  # bytes of a weight that is read at once: inference and rules may look at it
 #: Types whose elements have one size.
 _SIZED = set(ir.DataType) - {ir.DataType.UNDEFINED, ir.DataType.STRING}
 ModelSource = str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model
@@ -66,12 +66,8 @@ def read_model(source: ModelSource, *, taken_in: int = 0) -> ir.Model:
         raise ModelError(f"{where} is malformed: {_reason(error)}.") from error
     if folder is not None:
         ir.external_data.set_base_dir(model.graph, folder)
-        _load_small(model)
-        together = outside_weights(model)
-        if together and sum(tensor.nbytes for tensor in together) <= taken_in:
-            for value in model.graph.initializers.values():
-                if isinstance(value.const_value, ir.ExternalTensor):
-                    value.const_value = _loaded(value.const_value)
+        together = sum(tensor.nbytes for tensor in outside_weights(model))
+        _load_small(model, together if together <= taken_in else _SMALL)
     model.meta[_ZIP_MAPS] = taken
     model.meta[_OUTSIDE] = outside
     return model
@@ -176,12 +172,12 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:200].rstrip('.')}"
 
 
-def _load_small(model: ir.Model) -> None:
-    """Read what inference and rules may look at, and everything that is not a plain weight, into memory."""
+def _load_small(model: ir.Model, small: int) -> None:
+    """Read weights of up to ``small`` bytes, and everything that is not a plain weight, into memory."""
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if isinstance(tensor, ir.ExternalTensor) and (graph is not model.graph or tensor.nbytes <= _SMALL):
+            if isinstance(tensor, ir.ExternalTensor) and (graph is not model.graph or tensor.nbytes <= small):
                 value.const_value = _loaded(tensor)
         for node in graph:
             for attribute in list(node.attributes.values()):
